@@ -1,0 +1,95 @@
+//! Hash slots: which of the 16,384 a key belongs to (Redis Cluster specification, "Key
+//! distribution model" and "Hash tags").
+
+use core::fmt;
+
+/// The number of hash slots.
+pub const SLOTS: usize = 16_384;
+
+/// A hash slot, always below [`SLOTS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of a key: of its first non-empty `{tag}` if it has one, else of all of it.
+    #[inline]
+    pub fn of(key: &[u8]) -> Self {
+        Self(crc16::State::<crc16::XMODEM>::calculate(tag(key)) % SLOTS as u16)
+    }
+
+    /// The slot of that number, if it is one.
+    pub fn new(number: u64) -> Option<Self> {
+        u16::try_from(number)
+            .ok()
+            .filter(|number| usize::from(*number) < SLOTS)
+            .map(Self)
+    }
+
+    #[inline]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// For indexing tables of [`SLOTS`] entries.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All slots in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..SLOTS as u16).map(Self)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The part of a key that is hashed.
+#[inline]
+pub fn tag(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr::memchr(b'{', key) else {
+        return key;
+    };
+    match memchr::memchr(b'}', &key[open + 1..]) {
+        None | Some(0) => key,
+        Some(len) => &key[open + 1..open + 1 + len],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that `redis-cli cluster keyslot` of redis-server 7.0.15 printed.
+    #[test]
+    fn agrees_with_the_server() {
+        for (key, slot) in [
+            ("", 0),
+            ("foo", 12182),
+            ("123456789", 12739),
+            ("{user1000}.following", 3443),
+            ("{user1000}.followers", 3443),
+            ("foo{}{bar}", 8363),
+            ("foo{{bar}}zap", 4015),
+            ("foo{bar}{zap}", 5061),
+        ] {
+            assert_eq!(Slot::of(key.as_bytes()).number(), slot, "{key}");
+        }
+    }
+
+    #[test]
+    fn tags_are_the_first_non_empty_braces() {
+        for (key, hashed) in [
+            ("a{b}c", "b"),
+            ("{}a", "{}a"),
+            ("a{b", "a{b"),
+            ("a}{b}", "b"),
+        ] {
+            assert_eq!(tag(key.as_bytes()), hashed.as_bytes(), "{key}");
+        }
+    }
+}
