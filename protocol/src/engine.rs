@@ -72,12 +72,13 @@ pub enum Action<N> {
         connection: ConnectionId,
         when: CloseWhen,
     },
-    /// The connection's output went from empty to not empty: write it soon. Sent at most once
-    /// until the driver has written.
+    /// The connection's output went from empty to not empty: write it soon. Not sent for the
+    /// connection whose `handle_input` is under way: the driver looks at that output anyway.
     Wake(ConnectionId),
     /// Stop reading from the connection (back-pressure).
     Pause(ConnectionId),
-    /// Read from the connection again.
+    /// Read from the connection again. What an earlier `handle_input` left of the input is handed
+    /// in once more at once, also when nothing new arrives.
     Resume(ConnectionId),
     /// Tell the outside.
     Notify(N),

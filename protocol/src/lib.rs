@@ -3,5 +3,6 @@
 pub mod cluster;
 pub mod command;
 pub mod engine;
+pub mod metrics;
 pub mod output;
 pub mod resp;
