@@ -1,1 +1,4 @@
+//! One address in front of a whole Redis Cluster.
+mod cli;
+mod config;
 fn main() {}
