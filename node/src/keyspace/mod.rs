@@ -1,0 +1,269 @@
+//! The keys of a node, in one table a slot, each with its value and expiry.
+
+mod expiry;
+mod slots;
+mod table;
+mod typed;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use slotway_protocol::cluster::{SLOTS, Slot};
+
+pub use slots::Exported;
+
+use crate::value::Value;
+use table::{Entry, Key, Place, Table};
+
+/// All keys. A request's keys are in one table, which [`Keyspace::select`] chooses before it
+/// runs: the slot's, or the only one of a node that is not part of a cluster.
+///
+/// Methods that read take `&self`, so that several values can be held at once. They do not show
+/// keys that have expired; [`Keyspace::finish`] removes those they met.
+#[derive(Debug)]
+pub(crate) struct Keyspace {
+    tables: Vec<Table>,
+    /// The index of the selected table.
+    selected: usize,
+    hasher: FixedState,
+    len: usize,
+    now_ms: u64,
+    /// Expired keys that a reading method met, with their table.
+    lapsed: RefCell<Vec<(usize, Box<[u8]>)>>,
+    /// Where the active expiry goes on: a table and a position in it.
+    expiry_cursor: (usize, u64),
+    /// The clients that watch a key, by their number.
+    watched: HashMap<Box<[u8]>, Vec<u64>>,
+    /// Clients whose watched keys were changed.
+    disturbed: Vec<u64>,
+    /// How many changes were made since the start.
+    pub(crate) changes: u64,
+    pub(crate) expired: u64,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+impl Keyspace {
+    /// An empty keyspace, with a table for each slot or with one.
+    pub(crate) fn new(clustered: bool, seed: u64) -> Self {
+        let mut tables = Vec::new();
+        tables.resize_with(if clustered { SLOTS } else { 1 }, Table::default);
+        Self {
+            tables,
+            selected: 0,
+            hasher: FixedState::with_seed(seed),
+            len: 0,
+            now_ms: 0,
+            lapsed: RefCell::default(),
+            expiry_cursor: (0, 0),
+            watched: HashMap::new(),
+            disturbed: Vec::new(),
+            changes: 0,
+            expired: 0,
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+        }
+    }
+
+    /// Chooses the table of the keys of the request that comes next.
+    #[inline]
+    pub(crate) fn select(&mut self, slot: Slot) {
+        self.selected = if self.is_clustered() { slot.index() } else { 0 };
+    }
+
+    #[inline]
+    pub(crate) fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+    }
+
+    /// The time of the running request, Unix time in milliseconds.
+    #[inline]
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The number of keys, with expired ones that were not met yet.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The value of a key, for a command that reads; counted as a hit or a miss.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Option<&Value> {
+        let found = self.peek(key);
+        let counter = if found.is_some() {
+            &self.hits
+        } else {
+            &self.misses
+        };
+        counter.set(counter.get() + 1);
+        found
+    }
+
+    /// The value of a key, not counted.
+    #[inline]
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<&Value> {
+        self.live_entry(key).map(|entry| &entry.value)
+    }
+
+    /// The value of a key to change in place. Call [`Keyspace::note_change`] after changing it,
+    /// and [`Keyspace::remove_if_empty`] after taking elements out.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        self.live_entry_mut(key).map(|entry| &mut entry.value)
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        self.live_entry(key).is_some()
+    }
+
+    /// Gives a key a value, whatever it held before, and takes its expiry away.
+    #[inline]
+    pub(crate) fn set(&mut self, key: &[u8], value: Value) {
+        self.replace(key, value, 0);
+    }
+
+    /// Gives a key a value and an expiry, Unix time in milliseconds, 0 for none.
+    #[inline]
+    pub(crate) fn replace(&mut self, key: &[u8], value: Value, expires_at: u64) {
+        let hash = self.hash(key);
+        let table = &mut self.tables[self.selected];
+        match table.find(hash, key) {
+            Some(place) => {
+                let entry = table.at_mut(place);
+                let expired_before = usize::from(entry.expires_at != 0);
+                entry.value = value;
+                entry.expires_at = expires_at;
+                table.expiring = table.expiring + usize::from(expires_at != 0) - expired_before;
+            }
+            None => self.insert(hash, key, value, expires_at),
+        }
+        self.note_change(key);
+    }
+
+    /// Gives a key a value and leaves its expiry as it is.
+    pub(crate) fn set_keeping_expiry(&mut self, key: &[u8], value: Value) {
+        let expires_at = self.live_entry_mut(key).map_or(0, |entry| entry.expires_at);
+        self.replace(key, value, expires_at);
+    }
+
+    /// Removes a key and returns its value.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let hash = self.hash(key);
+        let table = &mut self.tables[self.selected];
+        let place = table.find(hash, key)?;
+        let entry = table.remove(place);
+        self.len -= 1;
+        if entry.is_expired(self.now_ms) {
+            self.expired += 1;
+            return None;
+        }
+        self.note_change(key);
+        Some(entry.value)
+    }
+
+    /// Removes a key whose collection has no elements any more; whether it did.
+    pub(crate) fn remove_if_empty(&mut self, key: &[u8]) -> bool {
+        let empty = self.peek(key).is_some_and(Value::is_empty_collection);
+        if empty {
+            self.remove(key);
+        }
+        empty
+    }
+
+    /// The gate of all changes: to be called once for each key whose value a command changed
+    /// through a reference. Setting, removing and expiring a key note that themselves.
+    #[inline]
+    pub(crate) fn note_change(&mut self, key: &[u8]) {
+        self.changes += 1;
+        if !self.watched.is_empty() {
+            self.disturb_watchers(key);
+        }
+    }
+
+    /// Ends a request: removes the expired keys that it met.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        if !self.lapsed.get_mut().is_empty() {
+            self.remove_lapsed();
+        }
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    #[inline]
+    fn is_clustered(&self) -> bool {
+        self.tables.len() == SLOTS
+    }
+
+    #[inline]
+    fn live_entry(&self, key: &[u8]) -> Option<&Entry> {
+        let table = &self.tables[self.selected];
+        let entry = table.at(table.find(self.hash(key), key)?);
+        if entry.is_expired(self.now_ms) {
+            self.lapsed.borrow_mut().push((self.selected, key.into()));
+            return None;
+        }
+        Some(entry)
+    }
+
+    #[inline]
+    fn live_entry_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let place = self.live_place(self.hash(key), key)?;
+        Some(self.tables[self.selected].at_mut(place))
+    }
+
+    #[inline]
+    fn live_place(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
+        let table = &self.tables[self.selected];
+        let place = table.find(hash, key)?;
+        if table.at(place).is_expired(self.now_ms) {
+            self.remove(key);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// The value of a key to change in place; when there is none, it gets the `empty` one first.
+    fn get_or_create(&mut self, key: &[u8], empty: fn() -> Value) -> &mut Value {
+        let hash = self.hash(key);
+        let place = self.live_place(hash, key).unwrap_or_else(|| {
+            self.insert(hash, key, empty(), 0);
+            match self.tables[self.selected].find(hash, key) {
+                Some(place) => place,
+                None => unreachable!("the key was just inserted"),
+            }
+        });
+        &mut self.tables[self.selected].at_mut(place).value
+    }
+
+    /// Adds a key that is not there.
+    fn insert(&mut self, hash: u64, key: &[u8], value: Value, expires_at: u64) {
+        let entry = Entry {
+            key: Key::new(key),
+            value,
+            expires_at,
+        };
+        let hasher = &self.hasher;
+        self.tables[self.selected]
+            .insert(hash, entry, |entry| hasher.hash_one(entry.key.as_bytes()));
+        self.len += 1;
+    }
+
+    #[cold]
+    fn remove_lapsed(&mut self) {
+        let selected = self.selected;
+        for (table, key) in std::mem::take(self.lapsed.get_mut()) {
+            self.selected = table;
+            // The command itself may have given the key a new value meanwhile.
+            self.live_entry_mut(&key);
+        }
+        self.selected = selected;
+    }
+}

@@ -1,0 +1,348 @@
+//! Whole slots and the whole keyspace: counting, listing, walking, emptying, and taking keys out
+//! or in.
+
+use std::collections::HashMap;
+
+use slotway_protocol::cluster::{SLOTS, Slot};
+
+use super::Keyspace;
+use super::table::{Entry, ORDER_BITS, Table, key_heap_bytes};
+use crate::command::Random;
+use crate::value::Value;
+
+/// A key on its way from one node to another.
+#[derive(Debug, Clone)]
+pub struct Exported {
+    key: Box<[u8]>,
+    value: Value,
+    /// Unix time in milliseconds; 0 for never.
+    expires_at: u64,
+}
+
+impl Exported {
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl Keyspace {
+    /// The number of keys in a slot; 0 on a node that is not part of a cluster.
+    pub(crate) fn slot_len(&self, slot: Slot) -> usize {
+        if self.is_clustered() {
+            self.tables[slot.index()].len()
+        } else {
+            0
+        }
+    }
+
+    /// Some keys of a slot.
+    pub(crate) fn slot_keys(&self, slot: Slot, count: usize) -> Vec<&[u8]> {
+        if !self.is_clustered() {
+            return Vec::new();
+        }
+        let entries = self.tables[slot.index()].iter().take(count);
+        entries.map(|entry| entry.key.as_bytes()).collect()
+    }
+
+    /// Removes all keys of a slot and returns how many there were.
+    pub(crate) fn clear_slot(&mut self, slot: Slot) -> usize {
+        if !self.is_clustered() {
+            return 0;
+        }
+        let table = std::mem::take(&mut self.tables[slot.index()]);
+        self.len -= table.len();
+        self.disturb_watchers_of(&[table])
+    }
+
+    /// Removes all keys and returns how many there were.
+    pub(crate) fn clear(&mut self) -> usize {
+        let mut empty = Vec::new();
+        empty.resize_with(self.tables.len(), Table::default);
+        let tables = std::mem::replace(&mut self.tables, empty);
+        self.len = 0;
+        self.expiry_cursor = (0, 0);
+        self.disturb_watchers_of(&tables)
+    }
+
+    /// Takes a key out, to be put into another node.
+    pub(crate) fn export(&mut self, key: &[u8]) -> Option<Exported> {
+        self.select(Slot::of(key));
+        let expires_at = self.expires_at(key)?;
+        let value = self.remove(key)?;
+        Some(Exported {
+            key: key.into(),
+            value,
+            expires_at,
+        })
+    }
+
+    /// Puts a key in, in the place of one of that name.
+    pub(crate) fn import(&mut self, exported: Exported) {
+        self.select(Slot::of(&exported.key));
+        self.replace(&exported.key, exported.value, exported.expires_at);
+    }
+
+    /// A walk over all keys: visits about `count` keys from `cursor` on and returns where to go
+    /// on, 0 at the end. A key that is there all the time is visited, whatever happens to others.
+    pub(crate) fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a [u8], &'a Value),
+    ) -> u64 {
+        let mut index = (cursor & SLOT_MASK) as usize;
+        let mut position = (cursor >> SLOT_BITS) & ((1 << ORDER_BITS) - 1);
+        let (mut left, mut tables_left) = (count.max(1), TABLES_MAX);
+        while index < self.tables.len() {
+            let mut seen = 0;
+            let next = self.walk_table(index, position, left, &mut |entry| {
+                seen += 1;
+                if entry.is_expired(self.now_ms) {
+                    let lapsed = (index, entry.key.as_bytes().into());
+                    self.lapsed.borrow_mut().push(lapsed);
+                } else {
+                    visit(entry.key.as_bytes(), &entry.value);
+                }
+            });
+            left = left.saturating_sub(seen);
+            tables_left -= usize::from(seen > 0);
+            (index, position) = match next {
+                Some(next) => (index, next),
+                None => (index + 1, 0),
+            };
+            if left == 0 || tables_left == 0 {
+                break;
+            }
+        }
+        if index >= self.tables.len() {
+            return 0;
+        }
+        position << SLOT_BITS | index as u64
+    }
+
+    /// Visits all keys.
+    pub(crate) fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a [u8], &'a Value)) {
+        for table in &self.tables {
+            for entry in table.iter().filter(|entry| !entry.is_expired(self.now_ms)) {
+                visit(entry.key.as_bytes(), &entry.value);
+            }
+        }
+    }
+
+    /// Visits all keys of one slot.
+    pub(crate) fn each_in_slot<'a>(
+        &'a self,
+        slot: Slot,
+        visit: &mut dyn FnMut(&'a [u8], &'a Value),
+    ) {
+        let table = &self.tables[slot.index()];
+        for entry in table.iter().filter(|entry| !entry.is_expired(self.now_ms)) {
+            visit(entry.key.as_bytes(), &entry.value);
+        }
+    }
+
+    /// A key by chance.
+    pub(crate) fn random_key(&self, random: &mut Random) -> Option<&[u8]> {
+        for _ in 0..RANDOM_TRIES {
+            if self.len == 0 {
+                return None;
+            }
+            let mut rest = random.below(self.len);
+            let table = self.tables.iter().find(|table| {
+                let here = rest < table.len();
+                rest = rest.saturating_sub(table.len());
+                here
+            })?;
+            let entry = table.choose(|bound| random.below(bound))?;
+            if !entry.is_expired(self.now_ms) {
+                return Some(entry.key.as_bytes());
+            }
+        }
+        None
+    }
+
+    /// The bytes of memory that the tables and keys take, without what values have on the heap.
+    pub(crate) fn memory(&self) -> usize {
+        let tables = self.tables.iter().map(Table::memory).sum::<usize>();
+        self.tables.capacity() * size_of::<Table>() + tables
+    }
+
+    /// The bytes of one key's entry, without what its value has on the heap.
+    pub(crate) fn entry_memory(&self, key: &[u8]) -> Option<usize> {
+        let entry = self.live_entry(key)?;
+        Some(size_of::<Entry>() + key_heap_bytes(entry))
+    }
+
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.get()
+    }
+
+    pub(crate) fn misses(&self) -> u64 {
+        self.misses.get()
+    }
+
+    pub(crate) fn reset_counters(&mut self) {
+        self.hits.set(0);
+        self.misses.set(0);
+        self.expired = 0;
+    }
+
+    /// Notes that a client wants to know of changes to a key.
+    pub(crate) fn watch(&mut self, key: &[u8], client: u64) {
+        let clients = self.watched.entry(key.into()).or_default();
+        if !clients.contains(&client) {
+            clients.push(client);
+        }
+    }
+
+    /// Ends what [`Keyspace::watch`] began.
+    pub(crate) fn unwatch(&mut self, key: &[u8], client: u64) {
+        if let Some(clients) = self.watched.get_mut(key) {
+            clients.retain(|watcher| *watcher != client);
+            if clients.is_empty() {
+                self.watched.remove(key);
+            }
+        }
+    }
+
+    /// The next client whose watched keys were changed.
+    #[inline]
+    pub(crate) fn poll_disturbed(&mut self) -> Option<u64> {
+        self.disturbed.pop()
+    }
+
+    #[cold]
+    pub(super) fn disturb_watchers(&mut self, key: &[u8]) {
+        if let Some(clients) = self.watched.get(key) {
+            self.disturbed.extend_from_slice(clients);
+        }
+    }
+
+    /// Panics when its own counts contradict each other.
+    pub(crate) fn check_invariants(&self) {
+        let mut len = 0;
+        for (index, table) in self.tables.iter().enumerate() {
+            assert_eq!(table.iter().count(), table.len(), "a table counts its keys");
+            let expiring = table.iter().filter(|entry| entry.expires_at != 0).count();
+            assert_eq!(expiring, table.expiring, "a table counts its expiring keys");
+            len += table.len();
+            for entry in table.iter() {
+                assert!(
+                    !entry.value.is_empty_collection(),
+                    "no empty collection is kept"
+                );
+                let slot = Slot::of(entry.key.as_bytes()).index();
+                assert!(
+                    !self.is_clustered() || slot == index,
+                    "a key is in the table of its slot"
+                );
+            }
+        }
+        assert_eq!(len, self.len, "the keyspace counts its keys");
+    }
+
+    pub(super) fn walk_table<'a>(
+        &'a self,
+        index: usize,
+        from: u64,
+        count: usize,
+        visit: &mut dyn FnMut(&'a Entry),
+    ) -> Option<u64> {
+        let hash_of = |entry: &Entry| self.hash(entry.key.as_bytes());
+        self.tables[index].walk(from, count, hash_of, visit)
+    }
+
+    /// Counts the keys of tables that were taken away, as changes too.
+    fn disturb_watchers_of(&mut self, tables: &[Table]) -> usize {
+        let count = tables.iter().map(Table::len).sum::<usize>();
+        self.changes += count as u64;
+        if !self.watched.is_empty() {
+            let watched: HashMap<&[u8], &Vec<u64>> = self
+                .watched
+                .iter()
+                .map(|(key, clients)| (&key[..], clients))
+                .collect();
+            let keys = tables.iter().flat_map(Table::iter);
+            for clients in keys.filter_map(|entry| watched.get(entry.key.as_bytes())) {
+                self.disturbed.extend_from_slice(clients);
+            }
+        }
+        count
+    }
+}
+
+/// The low bits of a cursor are the table's index, the others the position in it.
+const SLOT_BITS: u32 = SLOTS.trailing_zeros();
+
+const SLOT_MASK: u64 = SLOTS as u64 - 1;
+
+/// A step of a walk visits at most so many tables that have keys.
+const TABLES_MAX: usize = 1_024;
+
+const RANDOM_TRIES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::text::Text;
+
+    fn put(keyspace: &mut Keyspace, key: &str) {
+        keyspace.select(Slot::of(key.as_bytes()));
+        keyspace.set(key.as_bytes(), Value::String(Text::new(b"v")));
+    }
+
+    #[test]
+    fn a_scan_visits_everything_once() {
+        for clustered in [false, true] {
+            for count in [1, 10, 1_000] {
+                let mut keyspace = Keyspace::new(clustered, 9);
+                for index in 0..3_000 {
+                    put(&mut keyspace, &format!("key:{index}"));
+                    put(&mut keyspace, &format!("{{tag}}:{index}"));
+                }
+                let mut seen = Vec::new();
+                let mut cursor = 0;
+                loop {
+                    let mut visit = |key: &[u8], _: &Value| seen.push(key.to_vec());
+                    let before = cursor;
+                    cursor = keyspace.scan(cursor, count, &mut visit);
+                    assert_ne!(cursor, before, "a scan goes on");
+                    if cursor == 0 {
+                        break;
+                    }
+                }
+                seen.sort();
+                seen.dedup();
+                assert_eq!(seen.len(), 6_000, "clustered: {clustered}, count: {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn counts_and_clears_a_slot() {
+        let mut keyspace = Keyspace::new(true, 9);
+        for index in 0..500 {
+            put(&mut keyspace, &format!("{{tag}}:{index}"));
+        }
+        put(&mut keyspace, "other");
+        let slot = Slot::of(b"tag");
+        assert_eq!(keyspace.slot_len(slot), 500);
+        assert_eq!(keyspace.slot_keys(slot, 7).len(), 7);
+        keyspace.check_invariants();
+        assert_eq!(keyspace.clear_slot(slot), 500);
+        assert_eq!(keyspace.len(), 1);
+        keyspace.check_invariants();
+    }
+
+    #[test]
+    fn a_key_moves_with_its_expiry() {
+        let (mut from, mut to) = (Keyspace::new(true, 1), Keyspace::new(true, 2));
+        from.select(Slot::of(b"k"));
+        from.replace(b"k", Value::String(Text::new(b"v")), 5_000);
+        to.import(from.export(b"k").unwrap());
+        assert!(from.export(b"k").is_none());
+        assert_eq!(to.expires_at(b"k"), Some(5_000));
+        from.check_invariants();
+        to.check_invariants();
+    }
+}

@@ -1,0 +1,68 @@
+//! What a key can hold.
+
+pub(crate) mod hash;
+pub(crate) mod list;
+pub(crate) mod set;
+pub(crate) mod sorted_set;
+pub(crate) mod text;
+
+use hash::Hash;
+use list::List;
+use set::Set;
+use sorted_set::SortedSet;
+use text::Text;
+
+/// The value of a key. Large types are boxed so that a string's entry in the keyspace stays small.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    String(Text),
+    Hash(Box<Hash>),
+    List(Box<List>),
+    Set(Box<Set>),
+    SortedSet(Box<SortedSet>),
+}
+
+impl Value {
+    /// The answer to TYPE.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::String(_) => "string",
+            Self::Hash(_) => "hash",
+            Self::List(_) => "list",
+            Self::Set(_) => "set",
+            Self::SortedSet(_) => "zset",
+        }
+    }
+
+    /// The answer to OBJECT ENCODING.
+    pub(crate) fn encoding(&self) -> &'static str {
+        match self {
+            Self::String(text) => text.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+            Self::List(list) => list.encoding(),
+            Self::Set(set) => set.encoding(),
+            Self::SortedSet(sorted_set) => sorted_set.encoding(),
+        }
+    }
+
+    /// Whether it is a collection without elements, which a keyspace never keeps.
+    pub(crate) fn is_empty_collection(&self) -> bool {
+        match self {
+            Self::String(_) => false,
+            Self::Hash(hash) => hash.is_empty(),
+            Self::List(list) => list.is_empty(),
+            Self::Set(set) => set.is_empty(),
+            Self::SortedSet(sorted_set) => sorted_set.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_small() {
+        assert_eq!(size_of::<Value>(), 24);
+    }
+}
