@@ -1,12 +1,16 @@
 //! RESP, the Redis serialization protocol, versions 2 and 3, in both directions.
 
+mod cursor;
 pub mod encode;
 pub mod error;
+mod inline;
+mod line;
 pub mod reply;
 pub mod request;
 pub mod value;
 
 pub use error::{ReplyError, RequestError};
+pub use line::parse_integer;
 pub use reply::ReplyScanner;
 pub use request::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
 

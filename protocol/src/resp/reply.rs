@@ -1,16 +1,235 @@
 //! Finds the replies in what a node sends, RESP2 and RESP3, without looking into them.
 
+use memchr::memchr;
+
 use super::error::ReplyError;
+use super::line::{digit, parse_integer, short_bulk};
 
 /// Where one connection stands in the reply that is arriving.
+///
+/// Nesting costs nothing: a value ends when as many values have been read as all the counts in it
+/// have declared, however they are nested. No memory is reserved by what is declared.
 #[derive(Debug, Default)]
-pub struct ReplyScanner {}
+pub struct ReplyScanner {
+    /// The first byte that is not read; behind the input when it is in a bulk string.
+    position: usize,
+    /// The number of values still to come, that at `position` included; 0 between replies.
+    remaining: u64,
+    /// So many bytes from `position` on are known to hold no line end; at most `TEXT_BYTES_MAX`.
+    searched: u32,
+    /// Whether `position` is at the line end after a bulk string.
+    is_after_bulk: bool,
+}
 
 impl ReplyScanner {
     /// The length of the reply at the front of `input`, attributes before it included; `None`
-    /// when it is not all there yet: call again with the same bytes and more behind them.
+    /// when it is not all there yet: call again with the same bytes and more behind them. After
+    /// an error the connection is to be closed.
+    #[inline]
     pub fn scan(&mut self, input: &[u8]) -> Result<Option<usize>, ReplyError> {
-        let _ = input;
-        unimplemented!()
+        if self.remaining == 0 {
+            if let Some(len) = short_value(input, 0) {
+                return Ok(Some(len));
+            }
+            self.remaining = 1;
+        }
+        let result = self.advance(input);
+        if !matches!(result, Ok(None)) {
+            *self = Self::default();
+        }
+        result
+    }
+
+    /// Whether a part of a reply has arrived and the rest has not.
+    pub fn is_idle(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn advance(&mut self, input: &[u8]) -> Result<Option<usize>, ReplyError> {
+        while self.remaining > 0 {
+            if self.is_after_bulk {
+                let Some(line_end) = input.get(self.position..self.position + 2) else {
+                    return Ok(None);
+                };
+                if line_end != b"\r\n" {
+                    return Err(ReplyError::MissingLineEnd);
+                }
+                self.position += 2;
+                self.is_after_bulk = false;
+                self.remaining -= 1;
+            } else if let Some(end) = short_value(input, self.position) {
+                self.position = end;
+                self.remaining -= 1;
+            } else if !self.value_start(input)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.position))
+    }
+
+    /// Reads the line that a value starts with, if it is all there.
+    fn value_start(&mut self, input: &[u8]) -> Result<bool, ReplyError> {
+        let value = input.get(self.position..).unwrap_or_default();
+        let Some((kind, line)) = first_line(value, &mut self.searched)? else {
+            return Ok(false);
+        };
+        match Shape::of(kind, line)? {
+            Shape::Scalar => self.remaining -= 1,
+            Shape::Bulk(len) => {
+                self.position += len;
+                self.is_after_bulk = true;
+            }
+            Shape::Elements(count) => {
+                self.remaining = (self.remaining - 1)
+                    .checked_add(count)
+                    .ok_or(ReplyError::TooManyElements)?;
+            }
+            // It is not a value: the value comes after its elements.
+            Shape::Attribute(count) => {
+                self.remaining = self
+                    .remaining
+                    .checked_add(count)
+                    .ok_or(ReplyError::TooManyElements)?;
+            }
+        }
+        self.position += 1 + line.len() + 2;
+        self.searched = 0;
+        Ok(true)
     }
 }
+
+/// What follows the line that a value starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Nothing.
+    Scalar,
+    /// That many bytes and a line end.
+    Bulk(usize),
+    /// That many values.
+    Elements(u64),
+    /// That many values, and then the value that they are an attribute of.
+    Attribute(u64),
+}
+
+impl Shape {
+    pub(super) fn of(kind: u8, line: &[u8]) -> Result<Self, ReplyError> {
+        match kind {
+            b'+' | b'-' | b',' | b'(' => Ok(Self::Scalar),
+            b':' if integer(line).is_some() => Ok(Self::Scalar),
+            b'_' if line.is_empty() => Ok(Self::Scalar),
+            b'#' if matches!(line, b"t" | b"f") => Ok(Self::Scalar),
+            b':' | b'_' | b'#' => Err(ReplyError::InvalidScalar),
+            b'$' | b'*' if line == b"-1" => Ok(Self::Scalar),
+            b'$' | b'!' | b'=' => {
+                let len = length(line).and_then(|len| usize::try_from(len).ok());
+                let len = len.filter(|len| *len <= BULK_BYTES_MAX);
+                len.map(Self::Bulk).ok_or(ReplyError::InvalidLength)
+            }
+            b'*' | b'~' | b'>' => Ok(Self::Elements(count(line)?)),
+            b'%' => Ok(Self::Elements(2 * count(line)?)),
+            b'|' => Ok(Self::Attribute(2 * count(line)?)),
+            other => Err(ReplyError::UnknownType(other)),
+        }
+    }
+}
+
+/// The type byte at the front of `input` and the line behind it, without its end; `None` when the
+/// line is not all there. `searched` says how much of `input` is known to hold no line end.
+pub(super) fn first_line<'a>(
+    input: &'a [u8],
+    searched: &mut u32,
+) -> Result<Option<(u8, &'a [u8])>, ReplyError> {
+    let Some((kind, rest)) = input.split_first() else {
+        return Ok(None);
+    };
+    let line_max = match kind {
+        b'+' | b'-' | b',' | b'(' => TEXT_BYTES_MAX,
+        b':' | b'_' | b'#' | b'$' | b'!' | b'=' | b'*' | b'~' | b'>' | b'%' | b'|' => {
+            NUMBER_BYTES_MAX
+        }
+        other => return Err(ReplyError::UnknownType(*other)),
+    };
+    let visible = &rest[..rest.len().min(line_max + 2)];
+    let from = *searched as usize;
+    if let Some(end) = line_end(visible, from) {
+        return Ok(Some((*kind, &visible[..end])));
+    }
+    if visible.len() == line_max + 2 {
+        return Err(ReplyError::LineTooLong);
+    }
+    // The last byte may be the CR of the line's end.
+    *searched = visible.len().saturating_sub(1) as u32;
+    Ok(None)
+}
+
+/// The place of the first CR LF at or after `from`.
+fn line_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut from = from;
+    loop {
+        let at = from + memchr(b'\r', bytes.get(from..)?)?;
+        if *bytes.get(at + 1)? == b'\n' {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+/// The end of the value that starts at `position`, for those that are most common.
+#[inline(always)]
+fn short_value(input: &[u8], position: usize) -> Option<usize> {
+    let value = input.get(position..)?;
+    match value.first()? {
+        b'$' => match short_bulk(input, position) {
+            Some(bytes) => Some(bytes.end + 2),
+            None => value.starts_with(b"$-1\r\n").then_some(position + 5),
+        },
+        b':' => short_integer(value).map(|len| position + len),
+        b'+' => value.starts_with(b"+OK\r\n").then_some(position + 5),
+        b'_' => value.starts_with(b"_\r\n").then_some(position + 3),
+        _ => None,
+    }
+}
+
+/// The length of a line that holds an integer that is not negative and has up to 18 digits.
+#[inline]
+fn short_integer(value: &[u8]) -> Option<usize> {
+    let digits = value[1..]
+        .iter()
+        .take(19)
+        .take_while(|byte| digit(**byte).is_some())
+        .count();
+    let is_line = (1..=18).contains(&digits) && value[1 + digits..].starts_with(b"\r\n");
+    is_line.then_some(1 + digits + 2)
+}
+
+/// The number in an integer reply; a plus and zeros in front are allowed.
+pub(super) fn integer(line: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(line).ok()?;
+    text.parse().ok()
+}
+
+pub(super) fn count(line: &[u8]) -> Result<u64, ReplyError> {
+    let count = length(line).ok_or(ReplyError::InvalidLength)?;
+    if count > ELEMENTS_MAX {
+        return Err(ReplyError::TooManyElements);
+    }
+    Ok(count)
+}
+
+fn length(line: &[u8]) -> Option<u64> {
+    u64::try_from(parse_integer(line)?).ok()
+}
+
+/// The longest bulk string that is taken from a node: room for values above the default limit of
+/// 512 MiB, and for replies such as DUMP's that are longer than the value.
+pub const BULK_BYTES_MAX: usize = 4 * 1024 * 1024 * 1024;
+
+/// The longest simple string, error, double or big number. A script may return any text as one,
+/// so a small limit would let a client break the connection that it shares with others.
+pub const TEXT_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// The longest line that holds a length, an integer, a boolean or nothing.
+pub const NUMBER_BYTES_MAX: usize = 64;
+
+/// The largest number of elements, or of pairs, that one aggregate may declare.
+pub const ELEMENTS_MAX: u64 = u32::MAX as u64;

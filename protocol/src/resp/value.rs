@@ -1,6 +1,7 @@
 //! Reads a whole reply token by token, without recursion and without copying.
 
 use super::error::ReplyError;
+use super::reply::{self, ReplyScanner, Shape};
 
 /// One token of a reply. An aggregate is followed by its elements.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,12 +41,90 @@ impl<'a> TokenReader<'a> {
 
     /// The next token, `None` at the end.
     pub fn next_token(&mut self) -> Result<Option<Token<'a>>, ReplyError> {
-        let _ = self.rest;
-        unimplemented!()
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let (kind, line) = reply::first_line(self.rest, &mut 0)?.ok_or(ReplyError::Truncated)?;
+        let after_line = &self.rest[1 + line.len() + 2..];
+        let shape = Shape::of(kind, line)?;
+        let Shape::Bulk(len) = shape else {
+            self.rest = after_line;
+            return Ok(Some(line_token(kind, line)?));
+        };
+        let (bytes, after) = after_line
+            .split_at_checked(len)
+            .ok_or(ReplyError::Truncated)?;
+        let (line_end, after) = after.split_at_checked(2).ok_or(ReplyError::Truncated)?;
+        if line_end != b"\r\n" {
+            return Err(ReplyError::MissingLineEnd);
+        }
+        self.rest = after;
+        Ok(Some(match kind {
+            b'!' => Token::BulkError(bytes),
+            b'=' => Token::Verbatim(bytes),
+            _ => Token::Bulk(bytes),
+        }))
     }
 
-    /// Skips one whole value, elements included.
+    /// Skips one whole value, elements included, and attributes before it.
     pub fn skip_value(&mut self) -> Result<(), ReplyError> {
-        unimplemented!()
+        self.next_value().map(|_| ())
     }
+
+    /// The bytes of one whole value, elements included, and attributes before it.
+    pub fn next_value(&mut self) -> Result<&'a [u8], ReplyError> {
+        let scanned = ReplyScanner::default().scan(self.rest)?;
+        let (value, rest) = self.rest.split_at(scanned.ok_or(ReplyError::Truncated)?);
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// Skips the attributes before the next value, if there are any.
+    pub fn skip_attributes(&mut self) -> Result<(), ReplyError> {
+        while self.rest.first() == Some(&b'|') {
+            let Some(Token::Attribute(pairs)) = self.next_token()? else {
+                return Err(ReplyError::Truncated);
+            };
+            for _ in 0..2 * pairs {
+                self.skip_value()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes that are not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+/// The reply without the attributes before it; its first byte then tells its type.
+pub fn without_attributes(reply: &[u8]) -> Result<&[u8], ReplyError> {
+    let mut reader = TokenReader::new(reply);
+    reader.skip_attributes()?;
+    Ok(reader.rest())
+}
+
+/// The token of a value, or the start of one, that is only a line.
+fn line_token(kind: u8, line: &[u8]) -> Result<Token<'_>, ReplyError> {
+    Ok(match kind {
+        b'+' => Token::Simple(line),
+        b'-' => Token::Error(line),
+        b',' => Token::Double(line),
+        b'(' => Token::BigNumber(line),
+        b':' => Token::Integer(reply::integer(line).ok_or(ReplyError::InvalidScalar)?),
+        b'#' => Token::Boolean(line == b"t"),
+        b'_' => Token::Null,
+        b'$' | b'*' if line == b"-1" => Token::Null,
+        b'*' => Token::Array(element_count(line)?),
+        b'~' => Token::Set(element_count(line)?),
+        b'>' => Token::Push(element_count(line)?),
+        b'%' => Token::Map(element_count(line)?),
+        b'|' => Token::Attribute(element_count(line)?),
+        other => return Err(ReplyError::UnknownType(other)),
+    })
+}
+
+fn element_count(line: &[u8]) -> Result<usize, ReplyError> {
+    usize::try_from(reply::count(line)?).map_err(|_| ReplyError::TooManyElements)
 }
