@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Send every corpus case to one server, or to two and compare them byte for byte.
+
+probe.py HOST:PORT                    print the replies; fail if delivery changes one
+probe.py HOST:PORT HOST:PORT2         compare reply and close of two servers
+probe.py HOST:PORT --expect FILE      compare with recorded outcomes
+probe.py HOST:PORT --record FILE      record outcomes of the one-write delivery
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import pathlib
+import re
+import sys
+from dataclasses import dataclass, field
+
+sys.dont_write_bytecode = True
+
+import corpus
+from corpus import Case, Outcome
+from deliver import Piece, deliver, deliveries, one_write
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHOWN_DIFFERENCES = 3
+
+
+@dataclass
+class Finding:
+    """What was learnt about one case."""
+
+    case: Case
+    outcome: Outcome
+    differences: list[str] = field(default_factory=list)
+    retried: int = 0
+
+
+class Prober:
+    """Runs deliveries with bounded concurrency; differences are confirmed by slow retries."""
+
+    def __init__(self, options, expected: dict[str, Outcome] | None) -> None:
+        self.options = options
+        self.expected = expected
+        self.slots = asyncio.Semaphore(options.jobs)
+        self.lone = asyncio.Lock()
+
+    async def run(self, address, case: Case, pieces: list[Piece], quiet: float) -> Outcome:
+        async with self.slots:
+            return await deliver(address, case, pieces, quiet)
+
+    async def pair(self, case: Case, pieces: list[Piece], quiet: float) -> tuple[Outcome, Outcome | None]:
+        """Outcome of the first server and of whatever it is compared with."""
+        first = self.run(self.options.first, case, pieces, quiet)
+        if self.options.second:
+            second = self.run(self.options.second, case, pieces, quiet)
+            return tuple(await asyncio.gather(first, second))
+        reference = self.expected.get(case.name) if self.expected is not None else None
+        return await first, reference
+
+    async def confirm(self, finding: Finding, case: Case, pieces: list[Piece], reference: Outcome | None):
+        """Compare one delivery; a difference counts only if it survives slow retries."""
+        mine, other = await self.pair(case, pieces, self.options.quiet)
+        other = other or reference
+        for attempt in range(2):
+            if other is None or mine == other:
+                break
+            finding.retried += 1
+            async with self.lone:
+                mine, other = await self.pair(case, pieces, self.options.quiet * 5 * (attempt + 1))
+                other = other or reference
+        return mine, other
+
+    async def probe(self, case: Case) -> Finding:
+        """All wanted deliveries of one case."""
+        ways = deliveries(case, self.options.modes)
+        mine, other = None, None
+        finding = Finding(case, Outcome(b"", False))
+        if self.expected is not None and case.name not in self.expected:
+            finding.differences.append("no recorded outcome")
+            return finding
+        if "heavy" in case.tags:
+            async with self.lone:
+                mine, other = await self.pair(case, ways[0][1], self.options.quiet)
+        else:
+            mine, other = await self.confirm(finding, case, ways[0][1], None)
+        finding.outcome = mine
+        self.note(finding, ways[0][0], mine, other)
+        results = await asyncio.gather(
+            *(self.confirm(finding, case, pieces, mine if other is None else None) for _, pieces in ways[1:])
+        )
+        for (label, _), (one, two) in zip(ways[1:], results):
+            self.note(finding, label, one, two)
+        return finding
+
+    def note(self, finding: Finding, label: str, mine: Outcome, other: Outcome | None) -> None:
+        if other is not None and mine != other:
+            finding.differences.append(f"{label}:\n    got      {mine.show()}\n    expected {other.show()}")
+
+
+async def probe_all(options, cases: list[Case], expected) -> list[Finding]:
+    prober = Prober(options, expected)
+    return list(await asyncio.gather(*(prober.probe(case) for case in cases)))
+
+
+async def record(options, cases: list[Case]) -> None:
+    """Take each case's one-write outcome with a long quiet time and save them all."""
+    outcomes = {}
+    for start in range(0, len(cases), options.jobs):
+        batch = cases[start : start + options.jobs]
+        results = await asyncio.gather(
+            *(deliver(options.first, case, one_write(case), options.quiet * 5) for case in batch)
+        )
+        outcomes.update((case.name, outcome) for case, outcome in zip(batch, results))
+    corpus.save_expected(options.record, "Recorded by probe.py --record; do not edit.", outcomes)
+    print(f"{len(outcomes)} outcomes recorded in {options.record}")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host or "127.0.0.1", int(port)
+
+
+def parse_options(argv: list[str]):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("first", type=parse_address, metavar="HOST:PORT")
+    parser.add_argument("second", type=parse_address, nargs="?", metavar="HOST:PORT2")
+    parser.add_argument("--expect", type=pathlib.Path, help="file written by --record")
+    parser.add_argument("--record", type=pathlib.Path, help="write outcomes to this file")
+    parser.add_argument("--only", default="", help="regular expression on case names")
+    parser.add_argument("--tag", action="append", default=[], help="only cases with this tag")
+    parser.add_argument("--skip-tag", action="append", default=[], help="no cases with this tag")
+    parser.add_argument("--modes", default="one,byte,split", help="default: one,byte,split")
+    parser.add_argument("--jobs", type=int, default=96, help="connections at a time")
+    parser.add_argument("--quiet", type=float, default=0.15, help="seconds without bytes that end a case")
+    parser.add_argument("--verbose", action="store_true", help="print every reply when comparing, too")
+    options = parser.parse_args(argv)
+    options.modes = set(options.modes.split(","))
+    if options.second and options.expect:
+        parser.error("--expect takes one address")
+    return options
+
+
+def select(cases: list[Case], options) -> list[Case]:
+    wanted, unwanted = set(options.tag), set(options.skip_tag)
+    return [
+        case
+        for case in cases
+        if re.search(options.only, case.name) and wanted <= case.tags and not unwanted & case.tags
+    ]
+
+
+def report(findings: list[Finding], options) -> int:
+    comparing = bool(options.second or options.expect)
+    for finding in findings:
+        if options.verbose or not comparing:
+            print(f"{finding.case.name}: {finding.outcome.show()}")
+        for text in finding.differences[:SHOWN_DIFFERENCES]:
+            print(f"DIFFERENT {finding.case.name}: {text}")
+        if len(finding.differences) > SHOWN_DIFFERENCES:
+            print(f"    ... and {len(finding.differences) - SHOWN_DIFFERENCES} more deliveries")
+    different = sum(1 for finding in findings if finding.differences)
+    retried = sum(finding.retried for finding in findings)
+    if retried:
+        print(f"{retried} deliveries had to be repeated slowly")
+    print(f"{len(findings)} cases, {len(findings) - different} identical, {different} different")
+    return 1 if different or not findings else 0
+
+
+def main(argv: list[str]) -> int:
+    options = parse_options(argv)
+    cases = select(corpus.load_cases(HERE), options)
+    if options.record:
+        asyncio.run(record(options, cases))
+        return 0
+    expected = corpus.load_expected(options.expect) if options.expect else None
+    return report(asyncio.run(probe_all(options, cases, expected)), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
