@@ -1,0 +1,218 @@
+//! A small HTTP server for metrics, health and the like. Its routes answer from memory and at
+//! once, so that it works when the workers do not.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// What the server answers.
+pub trait AdminRoutes: 'static {
+    /// Everything there is to ask; what is not in here is answered with this list.
+    fn routes(&self) -> &[AdminRoute];
+
+    /// Answers a request for one of the routes. `query` is what stands behind the question mark.
+    /// HEAD arrives as GET.
+    fn handle(&self, method: &str, path: &str, query: &str) -> AdminResponse;
+}
+
+/// One thing to ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct AdminRoute {
+    /// GET or POST.
+    pub method: &'static str,
+    pub path: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct AdminResponse {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+impl AdminResponse {
+    pub fn text(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into(),
+        }
+    }
+
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            content_type: "application/json",
+            body: body.into(),
+        }
+    }
+}
+
+/// The server's limits.
+#[derive(Debug, Clone)]
+pub struct AdminOptions {
+    /// How many connections are served at a time; more wait to be accepted. Default 64.
+    pub connections_max: usize,
+    /// How long a connection may take to send the head of its next request, so also how long it
+    /// may be idle. Default 10 s, more than a usual scrape interval would gain nothing.
+    pub header_timeout: Duration,
+}
+
+impl Default for AdminOptions {
+    fn default() -> Self {
+        Self {
+            connections_max: 64,
+            header_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves until told to stop. Runs on a `LocalRuntime`.
+///
+/// # Errors
+/// When the listener can't be watched, that is at once or never.
+pub async fn serve_admin(
+    listener: StdListener,
+    routes: impl AdminRoutes,
+    options: AdminOptions,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let routes = Rc::new(routes);
+    let places = Arc::new(Semaphore::new(options.connections_max));
+    let accept = async {
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    let routes = Rc::clone(&routes);
+                    let timeout = options.header_timeout;
+                    let stop = stop.clone();
+                    tokio::task::spawn_local(serve(socket, routes, timeout, stop, place));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept an admin connection");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accept => {}
+    }
+    Ok(())
+}
+
+async fn serve(
+    socket: TcpStream,
+    routes: Rc<impl AdminRoutes>,
+    header_timeout: Duration,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(&*routes, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "an admin connection broke");
+    }
+}
+
+fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    // hyper itself leaves the body of an answer to HEAD away and keeps its length.
+    let method = match request.method() {
+        &Method::HEAD => "GET",
+        method => method.as_str(),
+    };
+    let known: Vec<_> = routes
+        .routes()
+        .iter()
+        .filter(|route| route.path == path)
+        .collect();
+    if known.is_empty() {
+        let text = format!("There is no {path} here.\n{}", list(routes));
+        return response(AdminResponse::text(404, text));
+    }
+    if !known.iter().any(|route| route.method == method) {
+        let text = format!("{method} is not for {path}.\n{}", list(routes));
+        let mut response = response(AdminResponse::text(405, text));
+        let allowed: Vec<_> = known.iter().flat_map(|route| allow(route.method)).collect();
+        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        return response;
+    }
+    let query = request.uri().query().unwrap_or_default();
+    response(routes.handle(method, path, query))
+}
+
+fn allow(method: &'static str) -> Vec<&'static str> {
+    match method {
+        "GET" => vec!["GET", "HEAD"],
+        other => vec![other],
+    }
+}
+
+fn list(routes: &impl AdminRoutes) -> String {
+    let mut text = String::from("There is:\n");
+    for route in routes.routes() {
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "{:<4} {:<16} {}",
+            route.method, route.path, route.about
+        );
+    }
+    text
+}
+
+fn response(answer: AdminResponse) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = HeaderValue::from_static(answer.content_type);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+const HEAD_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,255 @@
+//! One socket of a driver as one hand-written future: writes what the engine has for it, reads and
+//! hands the bytes over, and does a bounded amount of both each time it is polled.
+
+use std::future::Future;
+use std::io::{self, IoSlice, Read};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, BytesMut};
+use slotway_protocol::engine::{CloseWhen, ConnectionId, Engine};
+use socket2::SockRef;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+use crate::abort::AbortOnPanic;
+use crate::driver::Driver;
+
+/// An open connection. It is held once per idle client, so it holds nothing it can do without.
+///
+/// While reading is paused the socket is not watched for reading either: that the peer is gone is
+/// then noticed when the engine resumes it or when a write fails.
+pub(crate) struct Connection<E: Engine> {
+    driver: Rc<Driver<E>>,
+    socket: TcpStream,
+    id: ConnectionId,
+    /// The front of a frame whose rest has not arrived; without memory when empty.
+    partial: BytesMut,
+    is_accepted: bool,
+    /// The peer has ended its side.
+    ended: bool,
+}
+
+impl<E: Engine + 'static> Connection<E> {
+    pub(crate) fn new(
+        driver: Rc<Driver<E>>,
+        socket: TcpStream,
+        id: ConnectionId,
+        is_accepted: bool,
+    ) -> Self {
+        Self {
+            driver,
+            socket,
+            id,
+            partial: BytesMut::new(),
+            is_accepted,
+            ended: false,
+        }
+    }
+
+    /// Ready when the connection is over.
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.close_wish() == Some(CloseWhen::Now) {
+            return Poll::Ready(Ok(()));
+        }
+        let mut writes = WRITES_PER_POLL;
+        self.write(cx, &mut writes)?;
+        self.read(cx)?;
+        if self.close_wish() == Some(CloseWhen::Now) {
+            return Poll::Ready(Ok(()));
+        }
+        self.write(cx, &mut writes)?;
+        match self.close_wish() {
+            None => Poll::Pending,
+            Some(CloseWhen::Now) => Poll::Ready(Ok(())),
+            Some(CloseWhen::Flushed) => {
+                if !self.driver.with_output(self.id, |output| output.is_empty()) {
+                    return Poll::Pending;
+                }
+                self.discard_input();
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    /// Writes until the output is empty or the kernel takes no more.
+    fn write(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> io::Result<()> {
+        while let Poll::Ready(written) = self.write_some(cx, budget)? {
+            if !written {
+                break;
+            }
+            let id = self.id;
+            self.driver
+                .call(|engine, now| engine.handle_written(id, now));
+        }
+        Ok(())
+    }
+
+    /// One write; false when there is nothing to write.
+    fn write_some(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> Poll<io::Result<bool>> {
+        let socket = Pin::new(&mut self.socket);
+        self.driver.with_output(self.id, |output| {
+            if output.is_empty() {
+                return Poll::Ready(Ok(false));
+            }
+            if *budget == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            *budget -= 1;
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let written = match output.slices(&mut slices) {
+                1 => ready!(socket.poll_write(cx, &slices[0]))?,
+                used => ready!(socket.poll_write_vectored(cx, &slices[..used]))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            output.advance(written);
+            Poll::Ready(Ok(true))
+        })
+    }
+
+    /// Reads until there is no more or this poll has read enough.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut budget = READS_PER_POLL;
+        while !self.ended && !self.driver.is_paused(self.id) {
+            if budget == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            budget -= 1;
+            let read = if self.partial.len() < LARGE_PARTIAL_BYTES {
+                self.read_shared(cx)
+            } else {
+                self.read_own(cx)
+            };
+            match read? {
+                Poll::Pending => break,
+                Poll::Ready(0) => self.end(),
+                Poll::Ready(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads behind a small partial frame, both in the buffer that all connections share.
+    fn read_shared(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
+        // The partial is only moved when there is something to put behind it.
+        if !self.partial.is_empty() && self.socket.poll_read_ready(cx)?.is_pending() {
+            return Ok(Poll::Pending);
+        }
+        let driver = &self.driver;
+        let mut buffer = driver.read_buffer.borrow_mut();
+        buffer.clear();
+        // The engine may have kept what it was given last, so the room is made anew.
+        buffer.reserve(READ_BUFFER_BYTES);
+        buffer.extend_from_slice(&self.partial);
+        let room = READ_BUFFER_BYTES - buffer.len();
+        let socket = Pin::new(&mut self.socket);
+        let Poll::Ready(count) = poll_read_buf(socket, cx, &mut (&mut *buffer).limit(room))? else {
+            return Ok(Poll::Pending);
+        };
+        if count > 0 {
+            driver.call(|engine, now| engine.handle_input(self.id, &mut buffer, now));
+            self.partial = unconsumed(&buffer);
+        }
+        Ok(Poll::Ready(count))
+    }
+
+    /// Reads a large frame straight to where it grows, so that its cost stays linear.
+    fn read_own(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
+        let partial = &mut self.partial;
+        if partial.capacity() - partial.len() < READ_BUFFER_BYTES {
+            partial.reserve(partial.len().max(READ_BUFFER_BYTES));
+        }
+        let socket = Pin::new(&mut self.socket);
+        let mut room = (&mut *partial).limit(LARGE_READ_BYTES);
+        let Poll::Ready(count) = poll_read_buf(socket, cx, &mut room)? else {
+            return Ok(Poll::Pending);
+        };
+        if count > 0 {
+            self.driver
+                .call(|engine, now| engine.handle_input(self.id, partial, now));
+            if self.partial.len() < LARGE_PARTIAL_BYTES {
+                self.partial = unconsumed(&self.partial);
+            }
+        }
+        Ok(Poll::Ready(count))
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.partial = BytesMut::new();
+        let id = self.id;
+        self.driver.call(|engine, now| engine.handle_end(id, now));
+    }
+
+    /// Reads and forgets what has arrived: a socket that is closed with unread bytes in it resets
+    /// the connection, and the peer might lose the last reply.
+    fn discard_input(&self) {
+        let socket = SockRef::from(&self.socket);
+        let mut scrap = [0; 4096];
+        for _ in 0..DISCARDS_ON_CLOSE {
+            match (&*socket).read(&mut scrap) {
+                Ok(count) if count > 0 => {}
+                _ => break,
+            }
+        }
+    }
+
+    fn close_wish(&self) -> Option<CloseWhen> {
+        self.driver.close_wish(self.id)
+    }
+}
+
+impl<E: Engine + 'static> Future for Connection<E> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let _abort = AbortOnPanic("connection");
+        let this = self.get_mut();
+        if this.driver.is_stopped() {
+            return Poll::Ready(());
+        }
+        this.driver.enter(this.id, cx.waker());
+        let outcome = this.drive(cx);
+        this.driver.leave();
+        let outcome = ready!(outcome);
+        if let Err(error) = outcome {
+            tracing::debug!(%error, connection = ?this.id, "the connection broke");
+        }
+        this.driver.closed(this.id, this.is_accepted);
+        Poll::Ready(())
+    }
+}
+
+fn unconsumed(buffer: &BytesMut) -> BytesMut {
+    if buffer.is_empty() {
+        BytesMut::new()
+    } else {
+        BytesMut::from(&buffer[..])
+    }
+}
+
+/// The size of the shared buffer, and so of a usual read.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// From here on a partial frame is read into directly instead of being moved with each read.
+const LARGE_PARTIAL_BYTES: usize = 32 * 1024;
+
+/// The most one read adds to a large partial frame.
+const LARGE_READ_BYTES: usize = 256 * 1024;
+
+/// How often one connection reads before the others have their turn.
+const READS_PER_POLL: u32 = 4;
+
+/// How often one connection writes before the others have their turn.
+const WRITES_PER_POLL: u32 = 4;
+
+const SLICES_PER_WRITE: usize = 16;
+
+/// Times 4 KiB is what a peer may have sent after the request that closes its connection.
+const DISCARDS_ON_CLOSE: u32 = 64;

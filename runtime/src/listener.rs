@@ -1,0 +1,214 @@
+//! Listens on an address and hands each accepted connection to the worker that has the fewest.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Counter;
+use crate::worker::WorkerHandle;
+
+/// Why an address can't be listened on, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct BindError {
+    pub address: SocketAddr,
+    /// The option that names another address, such as `--listen`.
+    pub option: String,
+    #[source]
+    pub source: io::Error,
+}
+
+impl BindError {
+    fn text(&self) -> String {
+        let Self {
+            address,
+            option,
+            source,
+        } = self;
+        let port = address.port();
+        match source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "address {address} is in use; another redis-server or slotway may hold it \
+                 (ss -ltnp 'sport = :{port}' tells which); choose another with {option}"
+            ),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "address {address} belongs to no interface of this machine; choose another \
+                 with {option}"
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "address {address} is not allowed to this user (ports below 1024 need a \
+                 privilege); choose another with {option}"
+            ),
+            _ => format!("can't listen on {address}: {source}; choose another with {option}"),
+        }
+    }
+}
+
+/// Listens on `address`; `option` is what the user may change, for the error.
+///
+/// # Errors
+/// When the address is taken, not ours or not allowed.
+pub fn bind(address: SocketAddr, backlog: u32, option: &str) -> Result<StdListener, BindError> {
+    listen(address, backlog).map_err(|source| BindError {
+        address,
+        option: option.to_owned(),
+        source,
+    })
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<StdListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // As in Redis: "::" and "0.0.0.0" are two addresses and may both be listened on.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// How connections are accepted.
+#[derive(Debug, Clone)]
+pub struct AcceptOptions {
+    /// The listener's number, which engines see as the connection's origin.
+    pub listener: u16,
+    /// How many accepted connections all the workers together may have; one more is told so and
+    /// closed. Default 10,000, as in Redis.
+    pub connections_max: usize,
+}
+
+impl Default for AcceptOptions {
+    fn default() -> Self {
+        Self {
+            listener: 0,
+            connections_max: 10_000,
+        }
+    }
+}
+
+/// What one listener has done. One listener writes it.
+#[derive(Debug, Default)]
+pub struct AcceptMetrics {
+    pub accepted: Counter,
+    /// Connections told that there are too many.
+    pub refused: Counter,
+    /// Failed calls to accept, such as for want of a file descriptor.
+    pub failed: Counter,
+}
+
+/// The usual length of the queue of connections that the kernel has accepted and we have not.
+pub const BACKLOG: u32 = 4096;
+
+/// Accepts until told to stop.
+///
+/// # Errors
+/// When the listener can't be watched, that is at once or never.
+pub async fn accept_loop<Event>(
+    listener: StdListener,
+    workers: Vec<WorkerHandle<Event>>,
+    options: AcceptOptions,
+    metrics: Arc<AcceptMetrics>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    assert!(!workers.is_empty(), "somebody must serve the connections");
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let mut acceptor = Acceptor {
+        workers,
+        options,
+        metrics,
+        last: 0,
+        logged: None,
+    };
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        outcome = acceptor.run(&listener) => outcome,
+    }
+}
+
+struct Acceptor<Event> {
+    workers: Vec<WorkerHandle<Event>>,
+    options: AcceptOptions,
+    metrics: Arc<AcceptMetrics>,
+    /// The worker that got the last connection.
+    last: usize,
+    /// When a failure was last logged.
+    logged: Option<Instant>,
+}
+
+impl<Event> Acceptor<Event> {
+    async fn run(&mut self, listener: &TcpListener) -> io::Result<()> {
+        loop {
+            let accepted = listener.accept().await;
+            match accepted.and_then(|(socket, _)| socket.into_std()) {
+                Ok(socket) => self.take(socket).await?,
+                Err(error) => self.failed(&error).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, socket: StdStream) -> io::Result<()> {
+        let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
+        if connections >= self.options.connections_max {
+            self.metrics.refused.inc();
+            refuse(socket);
+            return Ok(());
+        }
+        self.metrics.accepted.inc();
+        self.last = idlest(&self.workers, self.last);
+        let worker = &self.workers[self.last];
+        let taken = worker.accept(socket, self.options.listener).await;
+        taken.map_err(io::Error::other)
+    }
+
+    /// Waits before the next attempt unless only that one connection was at fault: without a free
+    /// file descriptor the listener stays readable, and trying again at once would spin.
+    async fn failed(&mut self, error: &io::Error) {
+        self.metrics.failed.inc();
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            self.logged = Some(Instant::now());
+            let failures = self.metrics.failed.value();
+            tracing::warn!(
+                %error, failures,
+                "can't accept connections; if files are short, raise the limit (ulimit -n)"
+            );
+        }
+        tokio::time::sleep(BACK_OFF).await;
+    }
+}
+
+/// The worker with the fewest connections; among equals the next after `last`.
+fn idlest<Event>(workers: &[WorkerHandle<Event>], last: usize) -> usize {
+    let after_last = (1..=workers.len()).map(|step| (last + step) % workers.len());
+    after_last
+        .min_by_key(|&index| workers[index].connections())
+        .unwrap_or(0)
+}
+
+fn refuse(socket: StdStream) {
+    // A new socket's buffer has room for this, and whoever does not read it is gone anyway.
+    let _ = (&socket).write(b"-ERR max number of clients reached\r\n");
+}
+
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+const LOG_EVERY: Duration = Duration::from_secs(1);

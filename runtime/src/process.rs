@@ -1,0 +1,174 @@
+//! What the kernel says of this process: times, memory, files.
+
+use std::fs;
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::core::Collector;
+
+use crate::metrics::{Family, collector};
+
+/// A collector with Prometheus' customary `process_*` metrics.
+pub fn process_collector() -> prometheus::Result<Box<dyn Collector>> {
+    collector("process", families)
+}
+
+/// What `/proc/self` says now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Usage {
+    pub cpu_seconds: f64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    pub open_files: u64,
+    /// The soft limit; none when unlimited.
+    pub open_files_max: Option<u64>,
+    pub threads: u64,
+    /// Seconds since 1970.
+    pub start_seconds: f64,
+}
+
+impl Usage {
+    /// # Errors
+    /// Where there is no `/proc`, or it speaks another language.
+    pub fn read() -> io::Result<Self> {
+        let stat = fs::read_to_string("/proc/self/stat")?;
+        // The second field is the program's name in brackets and may contain anything.
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let number = |field: usize| -> io::Result<u64> {
+            let text = fields.get(field - FIRST_AFTER_NAME).copied();
+            parse(text.unwrap_or_default())
+        };
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let uptime: f64 = parse(uptime.split_whitespace().next().unwrap_or_default())?;
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(io::Error::other)?;
+        let age_seconds = uptime - number(START_TIME)? as f64 / TICKS_PER_SECOND;
+        let status = fs::read_to_string("/proc/self/status")?;
+        Ok(Self {
+            cpu_seconds: (number(USER_TIME)? + number(SYSTEM_TIME)?) as f64 / TICKS_PER_SECOND,
+            resident_bytes: kilobytes(&status, "VmRSS:")?,
+            virtual_bytes: kilobytes(&status, "VmSize:")?,
+            open_files: fs::read_dir("/proc/self/fd")?.count() as u64,
+            open_files_max: open_files_max()?,
+            threads: number(THREADS)?,
+            start_seconds: since_epoch.as_secs_f64() - age_seconds,
+        })
+    }
+}
+
+/// How many files this process may have open at a time; none when unlimited.
+///
+/// # Errors
+/// Where there is no `/proc`.
+pub fn open_files_max() -> io::Result<Option<u64>> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    match line.and_then(|line| line.split_whitespace().next()) {
+        Some("unlimited") => Ok(None),
+        soft => parse(soft.unwrap_or_default()).map(Some),
+    }
+}
+
+fn families() -> Vec<Family> {
+    let Ok(usage) = Usage::read() else {
+        return Vec::new();
+    };
+    let mut cpu = Family::counter(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+    );
+    cpu.sample(&[], usage.cpu_seconds);
+    let mut families = vec![cpu];
+    let mut gauge = |name: &str, help: &str, value: f64| {
+        let mut family = Family::gauge(name, help);
+        family.sample(&[], value);
+        families.push(family);
+    };
+    gauge(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        usage.resident_bytes as f64,
+    );
+    gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        usage.virtual_bytes as f64,
+    );
+    gauge(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        usage.open_files as f64,
+    );
+    if let Some(max) = usage.open_files_max {
+        gauge(
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            max as f64,
+        );
+    }
+    gauge(
+        "process_threads",
+        "Number of threads of the process.",
+        usage.threads as f64,
+    );
+    gauge(
+        "process_start_time_seconds",
+        "Start time of the process since the Unix epoch in seconds.",
+        usage.start_seconds,
+    );
+    families
+}
+
+fn kilobytes(status: &str, name: &str) -> io::Result<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    Ok(parse::<u64>(number.unwrap_or_default())? * 1024)
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
+    let unreadable = || io::Error::other(format!("{text:?} under /proc is not a number"));
+    text.parse().map_err(|_| unreadable())
+}
+
+/// Numbers of fields of `/proc/PID/stat`, as proc(5) counts them.
+const FIRST_AFTER_NAME: usize = 3;
+const USER_TIME: usize = 14;
+const SYSTEM_TIME: usize = 15;
+const THREADS: usize = 20;
+const START_TIME: usize = 22;
+
+/// The unit of times under `/proc`, the same on every Linux we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_follows_what_the_process_does() {
+        let before = Usage::read().unwrap();
+        let files: Vec<_> = (0..10)
+            .map(|_| fs::File::open("/dev/null").unwrap())
+            .collect();
+        let memory = vec![1u8; 64 << 20];
+        let start = std::time::Instant::now();
+        let mut spun = 0u64;
+        while start.elapsed().as_millis() < 200 {
+            spun = std::hint::black_box(spun + 1);
+        }
+        let after = Usage::read().unwrap();
+        assert_eq!(after.open_files, before.open_files + files.len() as u64);
+        assert!(after.resident_bytes >= before.resident_bytes + (60 << 20));
+        assert!(after.virtual_bytes >= after.resident_bytes);
+        assert!(after.cpu_seconds > before.cpu_seconds);
+        assert!(after.threads >= 1 && after.open_files_max.is_none_or(|max| max > 10));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let age = now.as_secs_f64() - after.start_seconds;
+        assert!((0.0..600.0).contains(&age), "{age}");
+        assert_eq!(memory[memory.len() - 1], 1);
+    }
+}
