@@ -346,10 +346,14 @@ fn sort(arguments: &Arguments<'_>) -> KeyRanges {
 }
 
 fn migrate(arguments: &Arguments<'_>) -> Result<KeyRanges, KeysError> {
+    let only = KeyRanges::one(KeyRange::one(3, MOVE));
+    if find_word("keys", -2, arguments).is_none() {
+        return Ok(only);
+    }
     let mut at = 6;
-    while at + 1 < arguments.len() {
+    while at < arguments.len() {
         if arguments.is(at, "keys") {
-            if !arguments.get(3).is_empty() {
+            if !arguments.get(3).is_empty() || at + 1 == arguments.len() {
                 return Err(KeysError::InvalidArguments);
             }
             return Ok(KeyRanges::one(KeyRange {
@@ -366,7 +370,7 @@ fn migrate(arguments: &Arguments<'_>) -> Result<KeyRanges, KeysError> {
         }
         at += 1;
     }
-    Ok(KeyRanges::one(KeyRange::one(3, MOVE)))
+    Ok(only)
 }
 
 /// The most specs that a command has; the table is checked against it.

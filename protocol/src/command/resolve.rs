@@ -26,7 +26,13 @@ impl Refusal {
     /// Appends the error reply to the request that was refused.
     #[cold]
     pub fn write(self, request: &Request<'_>, out: &mut Vec<u8>) {
-        let mut text = b"ERR ".to_vec();
+        let mut text = match self {
+            // A transaction never outlives its EXEC, so its refusal says that it is gone.
+            Self::WrongArity(command) if command.name == "exec" => {
+                b"EXECABORT Transaction discarded because of: ".to_vec()
+            }
+            _ => b"ERR ".to_vec(),
+        };
         match self {
             Self::UnknownCommand => {
                 text.extend_from_slice(b"unknown command '");
