@@ -1,1 +1,4 @@
 //! One address in front of a whole Redis Cluster.
+
+pub mod discovery;
+pub mod engine;

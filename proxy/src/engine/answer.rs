@@ -1,0 +1,45 @@
+//! The error texts that the proxy writes itself. Those that redis-server also has are its own,
+//! byte for byte; the others begin with `ERR proxy:` or name the state that Redis Cluster names.
+
+/// Keys of one request belong to different slots.
+pub(crate) const CROSS_SLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
+
+/// No node owns the slot.
+pub(crate) const SLOT_NOT_SERVED: &[u8] = b"CLUSTERDOWN Hash slot not served";
+
+/// A command about the cluster, sent to what looks like a single server.
+pub(crate) const NO_CLUSTER: &[u8] = b"ERR This instance has cluster support disabled";
+
+/// The connection broke after a request that changes data was sent.
+pub(crate) const RESULT_UNKNOWN: &[u8] =
+    b"ERR proxy: connection lost after sending, result unknown";
+
+/// The node's queue in the proxy is full.
+pub(crate) const QUEUE_FULL: &[u8] =
+    b"ERR proxy: too much waits for this node (backend_queue_bytes_max)";
+
+/// Too much waits for slots that are moving or down.
+pub(crate) const HOLD_FULL: &[u8] =
+    b"CLUSTERDOWN proxy: too much waits for slots that are not served (hold_bytes_max)";
+
+/// A request followed too many redirects.
+pub(crate) const REDIRECTS: &[u8] =
+    b"CLUSTERDOWN proxy: the nodes sent the request around in a circle (redirects_max)";
+
+/// A whole error reply.
+pub(crate) fn error(text: &[u8]) -> Vec<u8> {
+    let mut reply = Vec::with_capacity(text.len() + 3);
+    slotway_protocol::resp::encode::error(&mut reply, text);
+    reply
+}
+
+/// A command that this proxy does not serve.
+pub(crate) fn not_yet(command: &str) -> Vec<u8> {
+    let shown = command.replace('|', " ");
+    error(format!("ERR proxy: '{shown}' is not supported through the proxy yet").as_bytes())
+}
+
+/// The node that owns the slot could not be reached.
+pub(crate) fn unreachable(address: &impl core::fmt::Display) -> Vec<u8> {
+    error(format!("CLUSTERDOWN proxy cannot reach {address}").as_bytes())
+}

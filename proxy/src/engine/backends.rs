@@ -1,0 +1,303 @@
+//! The nodes behind the proxy: finding them, connecting, noticing that they are gone.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use slotway_protocol::cluster::{SLOTS, Slot, Topology};
+use slotway_protocol::command::{Command, Flags};
+use slotway_protocol::engine::{
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant,
+};
+use slotway_protocol::resp::{Protocol, encode};
+
+use super::hold::{Held, Target};
+use super::pipeline::{InFlight, Link, Pipeline};
+use super::{Connection, NO_OWNER, Notice, Proxy, answer};
+
+/// A node that requests go to.
+#[derive(Debug)]
+pub(super) struct Backend {
+    address: Address,
+    /// The topology names it. Others serve redirects, and are dropped when idle.
+    used: bool,
+    /// Since when nothing was in flight to an unused backend.
+    idle_since: Option<Instant>,
+}
+
+impl Proxy {
+    /// The backend at that address, a new one if need be.
+    pub(super) fn backend(&mut self, address: &Address) -> usize {
+        let known = self
+            .backends
+            .iter()
+            .position(|backend| backend.address == *address);
+        if let Some(index) = known {
+            self.backends[index].idle_since = None;
+            return index;
+        }
+        let backend = Backend {
+            address: address.clone(),
+            used: false,
+            idle_since: None,
+        };
+        let index = match self.free_backend() {
+            Some(index) => {
+                self.backends[index] = backend;
+                index
+            }
+            None => {
+                self.backends.push(backend);
+                self.backends.len() - 1
+            }
+        };
+        let lanes = self.lanes();
+        for lane in 0..lanes {
+            let protocol = if lane < lanes / 2 {
+                Protocol::Resp2
+            } else {
+                Protocol::Resp3
+            };
+            let pipeline = Pipeline::new(index, address.clone(), protocol);
+            match self.pipelines.get_mut(index * lanes + lane) {
+                Some(place) => *place = pipeline,
+                None => self.pipelines.push(pipeline),
+            }
+        }
+        index
+    }
+
+    /// A backend's place that nothing refers to any more.
+    fn free_backend(&self) -> Option<usize> {
+        let lanes = self.lanes();
+        let free = |(index, backend): &(usize, &Backend)| {
+            let pipelines = &self.pipelines[index * lanes..(index + 1) * lanes];
+            !backend.used
+                && backend.idle_since.is_some()
+                && !self.owners.contains(&(*index as u32))
+                && pipelines.iter().all(|pipeline| {
+                    pipeline.in_flight_len() == 0
+                        && matches!(pipeline.link, Link::Idle | Link::Down { .. })
+                })
+        };
+        self.backends
+            .iter()
+            .enumerate()
+            .find(free)
+            .map(|(index, _)| index)
+    }
+
+    /// Takes over a new map of the slots. Requests that are in flight to a slot's former owner
+    /// come back first; until then the slot's other requests wait.
+    pub(super) fn set_topology(&mut self, topology: &Topology, now: Instant) {
+        let mut owners = vec![NO_OWNER; SLOTS];
+        let primaries = topology.shards().iter().map(|shard| &shard.primary);
+        let backends: Vec<_> = primaries.map(|address| self.backend(address)).collect();
+        for slot in Slot::all() {
+            if let Some(shard) = topology.owner(slot) {
+                owners[slot.index()] = backends[shard] as u32;
+            }
+        }
+        for (index, backend) in self.backends.iter_mut().enumerate() {
+            backend.used = backends.contains(&index);
+        }
+        self.owners = owners;
+        for slot in self.slots_in_flight_elsewhere() {
+            let outstanding = self.outstanding(slot);
+            self.holds.begin(slot, outstanding, now);
+        }
+        self.holds.hurry(now);
+        self.advance_due(now);
+    }
+
+    /// Slots without a hold that have requests in flight to another node than their owner.
+    fn slots_in_flight_elsewhere(&self) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        for pipeline in &self.pipelines {
+            let owner = pipeline.backend as u32;
+            let elsewhere = pipeline.in_flight().filter(|entry| {
+                entry.has_owner()
+                    && self.owners[entry.slot.index()] != owner
+                    && !self.holds.contains(entry.slot)
+            });
+            slots.extend(elsewhere.map(|entry| entry.slot));
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        slots
+    }
+
+    pub(super) fn connect(&mut self, index: usize) {
+        let pipeline = &mut self.pipelines[index];
+        pipeline.link = Link::Connecting;
+        let token = ConnectToken(index as u32);
+        self.actions.push_back(Action::Connect {
+            token,
+            address: pipeline.address.clone(),
+        });
+    }
+
+    pub(super) fn open_backend(
+        &mut self,
+        connection: ConnectionId,
+        token: ConnectToken,
+        now: Instant,
+    ) {
+        let index = token.0 as usize;
+        self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
+        let login = self.login(self.pipelines[index].protocol);
+        let pipeline = &mut self.pipelines[index];
+        pipeline.link = Link::Open(connection);
+        pipeline.failures = 0;
+        pipeline.log_in(&login, now);
+        self.stats.backends.add(1);
+        self.stats.backend_connects.increment();
+        if !self.pipelines[index].output.is_empty() {
+            self.actions.push_back(Action::Wake(connection));
+        }
+    }
+
+    /// The requests that begin a connection to a node.
+    fn login(&self, protocol: Protocol) -> Vec<Vec<u8>> {
+        let mut words: Vec<&str> = Vec::new();
+        let credentials = self.options.credentials.as_ref();
+        let username = credentials.and_then(|it| it.username.as_deref());
+        match (protocol, credentials) {
+            (Protocol::Resp2, None) => return Vec::new(),
+            (Protocol::Resp2, Some(credentials)) => {
+                words.push("AUTH");
+                words.extend(username);
+                words.push(&credentials.password);
+            }
+            (Protocol::Resp3, None) => words.extend(["HELLO", "3"]),
+            (Protocol::Resp3, Some(credentials)) => {
+                words.extend(["HELLO", "3", "AUTH"]);
+                words.push(username.unwrap_or("default"));
+                words.push(&credentials.password);
+            }
+        }
+        let mut frame = Vec::new();
+        encode::request(&mut frame, &words);
+        vec![frame]
+    }
+
+    pub(super) fn backend_unreachable(
+        &mut self,
+        token: ConnectToken,
+        _error: &ConnectError,
+        now: Instant,
+    ) {
+        let pipeline = &mut self.pipelines[token.0 as usize];
+        pipeline.failures += 1;
+        let until = now + reconnect_delay(pipeline.failures);
+        pipeline.link = Link::Down { until };
+        self.stats.backend_connects_failed.increment();
+        self.give_back(token.0 as usize, until, now);
+    }
+
+    pub(super) fn backend_lost(&mut self, index: usize, now: Instant) {
+        self.pipelines[index].link = Link::Idle;
+        self.stats.backends.subtract(1);
+        self.give_back(index, now, now);
+    }
+
+    /// Takes all requests out of a pipeline that has no connection: those that certainly did not
+    /// run, or that only read, wait for another chance; the others get an error.
+    fn give_back(&mut self, index: usize, not_before: Instant, now: Instant) {
+        self.actions
+            .push_back(Action::Notify(Notice::TopologyStale));
+        let lane = index % self.lanes();
+        let error = answer::unreachable(&self.pipelines[index].address);
+        let taken = self.pipelines[index].take_all();
+        let owned = taken.iter().filter(|(entry, ..)| entry.has_owner());
+        let mut counts: BTreeMap<Slot, usize> = BTreeMap::new();
+        owned.for_each(|(entry, ..)| *counts.entry(entry.slot).or_default() += 1);
+        for (slot, count) in counts {
+            if !self.holds.contains(slot) {
+                let outstanding = self.outstanding(slot) + count;
+                self.holds.begin(slot, outstanding, now);
+            }
+        }
+        for (entry, frame, sent) in taken {
+            if !entry.has_owner() {
+                continue;
+            }
+            if sent && !is_repeatable(&entry) {
+                self.stats.results_unknown.increment();
+                self.deliver_error(entry.ticket, answer::RESULT_UNKNOWN, now);
+            } else {
+                let error = error.clone();
+                let held = Held {
+                    entry,
+                    frame,
+                    lane,
+                    target: Target::Owner,
+                    error,
+                };
+                self.put_back(held, not_before, now);
+            }
+            if self.holds.settle(entry.slot) {
+                self.advance_hold(entry.slot, now);
+            }
+        }
+    }
+
+    /// Looks after connections: cuts those whose node does not answer, ends unused ones.
+    pub(super) fn sweep_backends(&mut self, now: Instant) {
+        for index in 0..self.pipelines.len() {
+            let pipeline = &mut self.pipelines[index];
+            if let Link::Down { until } = pipeline.link
+                && until <= now
+            {
+                pipeline.link = Link::Idle;
+            }
+            let Some(connection) = pipeline.connection() else {
+                continue;
+            };
+            let late = pipeline
+                .front()
+                .is_some_and(|front| now.since(front.sent) >= self.options.command_timeout);
+            if late {
+                self.stats.backend_timeouts.increment();
+                self.close(connection, CloseWhen::Now);
+            }
+        }
+        self.end_unused(now);
+    }
+
+    fn end_unused(&mut self, now: Instant) {
+        let lanes = self.lanes();
+        for index in 0..self.backends.len() {
+            let pipelines = &self.pipelines[index * lanes..(index + 1) * lanes];
+            let busy = pipelines
+                .iter()
+                .any(|pipeline| pipeline.in_flight_len() > 0);
+            let backend = &mut self.backends[index];
+            if backend.used || busy {
+                backend.idle_since = None;
+                continue;
+            }
+            let since = *backend.idle_since.get_or_insert(now);
+            if now.since(since) < UNUSED_KEPT {
+                continue;
+            }
+            let open: Vec<_> = pipelines.iter().filter_map(Pipeline::connection).collect();
+            open.into_iter()
+                .for_each(|connection| self.close(connection, CloseWhen::Now));
+        }
+    }
+}
+
+/// Whether running the request twice does no harm.
+fn is_repeatable(entry: &InFlight) -> bool {
+    Command::by_id(entry.command)
+        .flags
+        .contains(Flags::READONLY)
+}
+
+/// 20 ms after the first failure, then twice as long each time, up to one second.
+fn reconnect_delay(failures: u32) -> Duration {
+    Duration::from_millis((10 << failures.min(7)).min(1_000))
+}
+
+/// How long an idle connection to a node outside the topology is kept.
+const UNUSED_KEPT: Duration = Duration::from_secs(10);

@@ -1,0 +1,239 @@
+//! Requests that wait because their slot is moving or not served. While a slot has a hold, all its
+//! requests pass through it, in order: that is what keeps a client's order across redirects.
+//!
+//! A hold first lets everything that is in flight for its slot come back. Then it sends one
+//! request ahead; once that is served the slot's new home is certain, and the rest follows.
+
+use std::collections::{HashMap, VecDeque};
+
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::engine::{Address, Instant};
+
+use super::pipeline::InFlight;
+
+/// All holds of a worker, by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Holds {
+    holds: HashMap<Slot, Hold>,
+    /// The bytes of all held requests.
+    bytes: usize,
+}
+
+/// The requests of one slot.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// Requests to be sent, in order.
+    queue: VecDeque<Held>,
+    /// Requests that came back, in order; they go before those in `queue`.
+    returned: Vec<Held>,
+    /// Requests for this slot that nodes have not answered.
+    outstanding: usize,
+    /// The last request that was sent has been served.
+    certain: bool,
+    /// Nothing is sent before this time.
+    not_before: Instant,
+    /// Rounds that ended without a request being served.
+    pub(crate) attempts: u32,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) entry: InFlight,
+    pub(crate) frame: Vec<u8>,
+    /// Which of a backend's pipelines it belongs to.
+    pub(crate) lane: usize,
+    pub(crate) target: Target,
+    /// What to tell the client when the time is over.
+    pub(crate) error: Vec<u8>,
+}
+
+/// Where a held request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// To whoever owns the slot then.
+    Owner,
+    /// There, behind an ASKING.
+    Ask(Address),
+}
+
+impl Holds {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.holds.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.holds.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.holds.contains_key(&slot)
+    }
+
+    /// Begins a hold that waits for `outstanding` replies.
+    pub(crate) fn begin(&mut self, slot: Slot, outstanding: usize, now: Instant) {
+        let hold = Hold {
+            queue: VecDeque::new(),
+            returned: Vec::new(),
+            outstanding,
+            certain: true,
+            not_before: now,
+            attempts: 0,
+        };
+        let before = self.holds.insert(slot, hold);
+        assert!(before.is_none(), "a slot has one hold");
+    }
+
+    /// Adds a request behind all others of its slot.
+    pub(crate) fn append(&mut self, held: Held) {
+        self.bytes += held.frame.len();
+        self.hold(held.entry.slot).queue.push_back(held);
+    }
+
+    /// Takes back a request that a node did not serve.
+    pub(crate) fn put_back(&mut self, held: Held, not_before: Instant) {
+        self.bytes += held.frame.len();
+        let hold = self.hold(held.entry.slot);
+        hold.returned.push(held);
+        hold.certain = false;
+        hold.not_before = hold.not_before.max(not_before);
+    }
+
+    /// A request of the slot was answered or came back. Says whether none is outstanding now.
+    pub(crate) fn settle(&mut self, slot: Slot) -> bool {
+        let Some(hold) = self.holds.get_mut(&slot) else {
+            return false;
+        };
+        assert!(hold.outstanding > 0, "only what is outstanding settles");
+        hold.outstanding -= 1;
+        if hold.outstanding > 0 {
+            return false;
+        }
+        hold.turn();
+        true
+    }
+
+    /// Lets a hold try at once: something has changed.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for hold in self.holds.values_mut() {
+            hold.not_before = now;
+        }
+    }
+
+    /// Nothing of the slot is sent before that time.
+    pub(crate) fn delay(&mut self, slot: Slot, not_before: Instant) {
+        self.hold(slot).not_before = not_before;
+    }
+
+    /// The slots that can go on now, and the next time at which one can.
+    pub(crate) fn due(&self, now: Instant, due: &mut Vec<Slot>) -> Option<Instant> {
+        let mut next = None;
+        for (slot, hold) in self.holds.iter().filter(|(_, hold)| hold.outstanding == 0) {
+            if hold.not_before <= now {
+                due.push(*slot);
+            } else if next.is_none_or(|next| hold.not_before < next) {
+                next = Some(hold.not_before);
+            }
+        }
+        // A hash map has no order of its own; the same seed must give the same run.
+        due.sort_unstable();
+        next
+    }
+
+    /// The first request to be sent, when nothing is outstanding.
+    pub(crate) fn head(&self, slot: Slot) -> Option<&Held> {
+        let hold = self.holds.get(&slot)?;
+        if hold.outstanding > 0 {
+            None
+        } else {
+            hold.queue.front()
+        }
+    }
+
+    /// Takes out the first request.
+    pub(crate) fn take_head(&mut self, slot: Slot) -> Option<Held> {
+        let held = self.hold(slot).queue.pop_front()?;
+        self.bytes -= held.frame.len();
+        Some(held)
+    }
+
+    /// Takes out what may be sent now, and counts it as outstanding.
+    pub(crate) fn next_batch(&mut self, slot: Slot, batch: &mut Vec<Held>) {
+        let hold = self.hold(slot);
+        assert_eq!(
+            hold.outstanding, 0,
+            "a batch is sent when the one before is answered"
+        );
+        let Some(head) = hold.queue.front() else {
+            return;
+        };
+        let target = head.target.clone();
+        let all = hold.certain || target != Target::Owner;
+        let limit = if all { usize::MAX } else { 1 };
+        while batch.len() < limit
+            && let Some(held) = hold.queue.pop_front_if(|held| held.target == target)
+        {
+            batch.push(held);
+        }
+        hold.outstanding = batch.len();
+        self.bytes -= batch.iter().map(|held| held.frame.len()).sum::<usize>();
+    }
+
+    /// Ends the hold if nothing waits in it and what is outstanding needs no care: it went to the
+    /// slot's owner, behind which all that follows queues up too.
+    pub(crate) fn end_if_idle(&mut self, slot: Slot) {
+        let Some(hold) = self.holds.get(&slot) else {
+            return;
+        };
+        let quiet = hold.outstanding == 0 || hold.certain;
+        if hold.queue.is_empty() && hold.returned.is_empty() && quiet {
+            self.holds.remove(&slot);
+        }
+    }
+
+    /// Before which time nothing of the slot is sent.
+    pub(crate) fn ready_at(&self, slot: Slot) -> Option<Instant> {
+        self.holds.get(&slot).map(|hold| hold.not_before)
+    }
+
+    /// Marks that the batch just taken went elsewhere than to the owner: the hold must outlive it.
+    pub(crate) fn set_uncertain(&mut self, slot: Slot) {
+        self.hold(slot).certain = false;
+    }
+
+    /// How many rounds in a row ended without a request being served.
+    pub(crate) fn attempts(&self, slot: Slot) -> u32 {
+        self.holds.get(&slot).map_or(0, |hold| hold.attempts)
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        let held = self
+            .holds
+            .values()
+            .flat_map(|hold| hold.queue.iter().chain(&hold.returned));
+        assert_eq!(self.bytes, held.map(|held| held.frame.len()).sum::<usize>());
+    }
+
+    fn hold(&mut self, slot: Slot) -> &mut Hold {
+        self.holds
+            .get_mut(&slot)
+            .expect("the caller has seen the hold")
+    }
+}
+
+impl Hold {
+    /// All replies of a round are here: what came back goes to the front again.
+    fn turn(&mut self) {
+        self.certain = self.returned.is_empty();
+        self.attempts = if self.certain { 0 } else { self.attempts + 1 };
+        for held in self.returned.drain(..).rev() {
+            self.queue.push_front(held);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Puts the replies to the parts of one request together into the reply that a single server
+//! would have given.
+
+use slotway_protocol::command::ResponsePolicy;
+use slotway_protocol::resp::encode;
+use slotway_protocol::resp::value::{Token, TokenReader};
+
+use super::session::Ticket;
+
+/// All merges under way; finished ones are used again.
+#[derive(Debug, Default)]
+pub(crate) struct Merges {
+    merges: Vec<Merge>,
+    free: Vec<MergeId>,
+}
+
+/// One merge in [`Merges`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MergeId(u32);
+
+/// How replies become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum MergeKind {
+    /// An array with one element for each key, in the order of the keys.
+    #[default]
+    Elements,
+    /// The sum of integers.
+    Sum,
+    /// One of the replies, all being equal.
+    AllSucceeded,
+}
+
+impl MergeKind {
+    /// What a response policy asks for; `None` for those that are no matter of adding up parts.
+    pub(crate) fn of(policy: ResponsePolicy) -> Option<Self> {
+        match policy {
+            ResponsePolicy::Default => Some(Self::Elements),
+            ResponsePolicy::AggSum => Some(Self::Sum),
+            ResponsePolicy::AllSucceeded => Some(Self::AllSucceeded),
+            _ => None,
+        }
+    }
+}
+
+/// One request that was split.
+#[derive(Debug, Default)]
+struct Merge {
+    kind: MergeKind,
+    /// Parts without a reply.
+    remaining: usize,
+    sum: i64,
+    /// The first error; it becomes the reply.
+    error: Vec<u8>,
+    /// Key positions, sorted by part: a part has a run of them.
+    order: Vec<u32>,
+    /// For each key its element in `data`: start and length.
+    elements: Vec<(u32, u32)>,
+    data: Vec<u8>,
+}
+
+impl Merges {
+    /// Begins a merge of `parts` replies. `order` says which keys, by their number in the request,
+    /// the parts have one after the other.
+    pub(crate) fn begin(
+        &mut self,
+        kind: MergeKind,
+        parts: usize,
+        order: impl Iterator<Item = u32>,
+    ) -> MergeId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.merges.push(Merge::default());
+            MergeId(self.merges.len() as u32 - 1)
+        });
+        let merge = &mut self.merges[id.0 as usize];
+        merge.kind = kind;
+        merge.remaining = parts;
+        merge.sum = 0;
+        merge.error.clear();
+        merge.data.clear();
+        merge.order.clear();
+        merge.order.extend(order);
+        merge.elements.clear();
+        if kind == MergeKind::Elements {
+            merge.elements.resize(merge.order.len(), (0, 0));
+        }
+        id
+    }
+
+    /// Adds the reply to the part that the ticket names by its first place in the order. Says
+    /// whether it was the last.
+    pub(crate) fn add(&mut self, id: MergeId, ticket: Ticket, reply: &[u8]) -> bool {
+        let merge = &mut self.merges[id.0 as usize];
+        assert!(merge.remaining > 0, "a finished merge gets no reply");
+        merge.remaining -= 1;
+        if merge.error.is_empty() && merge.take(ticket.part as usize, reply).is_none() {
+            merge.fail(reply);
+        }
+        merge.remaining == 0
+    }
+
+    /// The reply of a finished merge; the merge is given up.
+    pub(crate) fn finish(&mut self, id: MergeId, out: &mut Vec<u8>) {
+        self.merges[id.0 as usize].write(out);
+        self.give_up(id);
+    }
+
+    /// Forgets a merge whose client has left.
+    pub(crate) fn give_up(&mut self, id: MergeId) {
+        let merge = &mut self.merges[id.0 as usize];
+        if merge.data.capacity() > KEPT_BYTES_MAX || merge.order.capacity() > KEPT_KEYS_MAX {
+            *merge = Merge::default();
+        }
+        self.free.push(id);
+    }
+
+    /// How many merges are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.merges.len() - self.free.len()
+    }
+}
+
+impl Merge {
+    /// Takes in a part's reply; `None` when it is an error or not of the expected form.
+    fn take(&mut self, part: usize, reply: &[u8]) -> Option<()> {
+        match self.kind {
+            MergeKind::Elements => self.take_elements(part, reply),
+            MergeKind::Sum => match TokenReader::new(reply).next_token() {
+                Ok(Some(Token::Integer(number))) => {
+                    self.sum = self.sum.checked_add(number)?;
+                    Some(())
+                }
+                _ => None,
+            },
+            MergeKind::AllSucceeded => {
+                if reply.first() == Some(&b'-') || reply.first() == Some(&b'!') {
+                    return None;
+                }
+                self.data.clear();
+                self.data.extend_from_slice(reply);
+                Some(())
+            }
+        }
+    }
+
+    fn take_elements(&mut self, part: usize, reply: &[u8]) -> Option<()> {
+        let header = reply.iter().position(|byte| *byte == b'\n')? + 1;
+        let mut reader = TokenReader::new(reply);
+        let Ok(Some(Token::Array(count))) = reader.next_token() else {
+            return None;
+        };
+        let keys = self.order.get(part..part.checked_add(count)?)?;
+        let base = u32::try_from(self.data.len()).ok()?;
+        let mut start = 0;
+        for key in keys {
+            reader.skip_value().ok()?;
+            let end = u32::try_from(reply.len() - header - reader.rest().len()).ok()?;
+            self.elements[*key as usize] = (base.checked_add(start)?, end - start);
+            start = end;
+        }
+        self.data.extend_from_slice(&reply[header..]);
+        Some(())
+    }
+
+    fn fail(&mut self, reply: &[u8]) {
+        if reply.first() == Some(&b'-') || reply.first() == Some(&b'!') {
+            self.error.extend_from_slice(reply);
+        } else {
+            encode::error(
+                &mut self.error,
+                b"ERR proxy: a node gave a reply of the wrong form",
+            );
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if !self.error.is_empty() {
+            return out.extend_from_slice(&self.error);
+        }
+        match self.kind {
+            MergeKind::Sum => encode::integer(out, self.sum),
+            MergeKind::AllSucceeded => out.extend_from_slice(&self.data),
+            MergeKind::Elements => {
+                encode::array(out, self.elements.len());
+                out.reserve(self.data.len());
+                for (start, len) in &self.elements {
+                    let start = *start as usize;
+                    out.extend_from_slice(&self.data[start..start + *len as usize]);
+                }
+            }
+        }
+    }
+}
+
+/// Memory that a finished merge keeps for the next one.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+const KEPT_KEYS_MAX: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::engine::ConnectionId;
+
+    use super::*;
+
+    fn merged(kind: MergeKind, order: &[u32], parts: &[(u32, &str)]) -> String {
+        let mut merges = Merges::default();
+        let id = merges.begin(kind, parts.len(), order.iter().copied());
+        let connection = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        for (number, (part, reply)) in parts.iter().enumerate() {
+            let ticket = Ticket {
+                connection,
+                sequence: 0,
+                part: *part,
+            };
+            let last = merges.add(id, ticket, reply.as_bytes());
+            assert_eq!(last, number + 1 == parts.len());
+        }
+        let mut out = Vec::new();
+        merges.finish(id, &mut out);
+        assert_eq!(merges.len(), 0);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn elements_come_in_the_order_of_the_keys() {
+        let parts = [(1, "*2\r\n$1\r\nc\r\n$-1\r\n"), (0, "*1\r\n$2\r\nbb\r\n")];
+        let reply = merged(MergeKind::Elements, &[1, 2, 0], &parts);
+        assert_eq!(reply, "*3\r\n$-1\r\n$2\r\nbb\r\n$1\r\nc\r\n");
+    }
+
+    #[test]
+    fn integers_are_added_up() {
+        assert_eq!(
+            merged(MergeKind::Sum, &[0, 1], &[(0, ":2\r\n"), (1, ":40\r\n")]),
+            ":42\r\n"
+        );
+    }
+
+    #[test]
+    fn the_first_error_wins() {
+        let parts = [(0, "+OK\r\n"), (1, "-ERR one\r\n"), (2, "-ERR two\r\n")];
+        assert_eq!(
+            merged(MergeKind::AllSucceeded, &[0, 1, 2], &parts),
+            "-ERR one\r\n"
+        );
+        let parts = [(0, "+OK\r\n"), (1, "+OK\r\n")];
+        assert_eq!(merged(MergeKind::AllSucceeded, &[0, 1], &parts), "+OK\r\n");
+    }
+
+    #[test]
+    fn a_reply_of_the_wrong_form_is_an_error() {
+        for (kind, reply) in [
+            (MergeKind::Elements, "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            (MergeKind::Elements, "$1\r\na\r\n"),
+            (MergeKind::Sum, "+OK\r\n"),
+        ] {
+            let reply = merged(kind, &[0], &[(0, reply)]);
+            assert_eq!(
+                reply,
+                "-ERR proxy: a node gave a reply of the wrong form\r\n"
+            );
+        }
+    }
+}

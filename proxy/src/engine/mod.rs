@@ -1,0 +1,360 @@
+//! The proxy as a pure state machine: clients' bytes in, nodes' bytes out, and back. Only this
+//! module and its `impl Proxy` parts know all the pieces; the pieces do not know each other.
+
+mod answer;
+mod backends;
+mod hold;
+mod local;
+mod merge;
+mod options;
+mod pipeline;
+mod plan;
+mod redirect;
+mod replies;
+mod requests;
+mod session;
+mod stats;
+mod waiting;
+
+pub use options::{Credentials, Options};
+pub use stats::Stats;
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use slotway_protocol::cluster::{SLOTS, Slot, Topology};
+use slotway_protocol::engine::{
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
+};
+use slotway_protocol::output::Output;
+use slotway_protocol::resp::RequestBuffers;
+
+use self::backends::Backend;
+use self::hold::{Held, Holds};
+use self::merge::Merges;
+use self::pipeline::Pipeline;
+use self::plan::Plans;
+use self::session::Session;
+
+/// The proxy engine of one worker.
+#[derive(Debug)]
+pub struct Proxy {
+    options: Options,
+    stats: Arc<Stats>,
+    plans: Plans,
+    /// By the index of a [`ConnectionId`].
+    connections: Vec<Connection>,
+    /// The nodes that requests go to. Their places stay; unused ones are taken again.
+    backends: Vec<Backend>,
+    /// For each slot the index of the backend that owns it, or [`NO_OWNER`].
+    owners: Vec<u32>,
+    /// [`Proxy::lanes`] for each backend, in the order of the backends.
+    pipelines: Vec<Pipeline>,
+    holds: Holds,
+    merges: Merges,
+    actions: VecDeque<Action<Notice>>,
+    /// When the engine wants to be called next.
+    timeout: Instant,
+    /// When the regular work was done last.
+    swept: Instant,
+    /// When idle memory was given back last.
+    shrunk: Instant,
+    started: Option<Instant>,
+    clients_seen: u64,
+    /// The connection whose input is being handled: it is written without a wake.
+    current: u32,
+    draining: bool,
+    scratch: Scratch,
+}
+
+/// Working memory that is used again and again.
+#[derive(Debug, Default)]
+struct Scratch {
+    buffers: RequestBuffers,
+    /// The keys of a request that is split: slot and number of each.
+    keys: Vec<(u16, u32)>,
+    frame: Vec<u8>,
+    reply: Vec<u8>,
+    batch: Vec<Held>,
+    slots: Vec<Slot>,
+}
+
+/// What a connection is to the proxy.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all connections are clients"
+)]
+enum Connection {
+    Vacant,
+    Client(Session),
+    Backend { pipeline: usize },
+}
+
+/// What the outside tells the proxy.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The cluster looks like this now.
+    Topology(Arc<Topology>),
+    /// Finish what is under way, then close all clients.
+    Drain,
+}
+
+/// What the proxy tells the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A redirect or a lost connection says that the topology has changed.
+    TopologyStale,
+    /// No client is left after [`Event::Drain`].
+    Drained,
+}
+
+impl Proxy {
+    pub fn new(options: Options, stats: Arc<Stats>) -> Self {
+        Self {
+            options,
+            stats,
+            plans: Plans::new(),
+            connections: Vec::new(),
+            backends: Vec::new(),
+            owners: vec![NO_OWNER; SLOTS],
+            pipelines: Vec::new(),
+            holds: Holds::default(),
+            merges: Merges::default(),
+            actions: VecDeque::new(),
+            timeout: Instant::default(),
+            swept: Instant::default(),
+            shrunk: Instant::default(),
+            started: None,
+            clients_seen: 0,
+            current: u32::MAX,
+            draining: false,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Checks what must hold between calls; for tests.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn check_invariants(&self) {
+        self.holds.check_invariants();
+        self.pipelines.iter().for_each(Pipeline::check_invariants);
+        let mut merging = 0;
+        for connection in &self.connections {
+            if let Connection::Client(session) = connection {
+                session.check_invariants();
+                merging += session.merges().count();
+                assert!(session.owed() <= self.options.client_in_flight_max);
+            }
+        }
+        assert_eq!(
+            merging,
+            self.merges.len(),
+            "every merge belongs to a client"
+        );
+    }
+
+    /// Pipelines to one backend: for each protocol version as many as the options say.
+    fn lanes(&self) -> usize {
+        2 * self.options.connections_per_node
+    }
+
+    fn session(&mut self, connection: ConnectionId) -> Option<&mut Session> {
+        match self.connections.get_mut(connection.index as usize) {
+            Some(Connection::Client(session)) if session.connection == connection => Some(session),
+            _ => None,
+        }
+    }
+
+    fn open_client(&mut self, connection: ConnectionId, now: Instant) {
+        self.clients_seen += 1;
+        let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
+        let session = Session::new(connection, client_id, now);
+        self.connections[connection.index as usize] = Connection::Client(session);
+        self.stats.clients.add(1);
+        self.stats.clients_accepted.increment();
+        if self.draining {
+            self.close(connection, CloseWhen::Now);
+        }
+    }
+
+    fn close_client(&mut self, session: &Session) {
+        for merge in session.merges() {
+            self.merges.give_up(merge);
+        }
+        self.stats.clients.subtract(1);
+        if self.draining && self.stats.clients.value() == 0 {
+            self.actions.push_back(Action::Notify(Notice::Drained));
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
+        self.actions.push_back(Action::Close { connection, when });
+    }
+
+    /// Lets every client finish what it has begun.
+    fn drain(&mut self) {
+        self.draining = true;
+        let mut finished = Vec::new();
+        for connection in &mut self.connections {
+            if let Connection::Client(session) = connection {
+                session.closing = true;
+                if session.is_finished() && !session.leaving {
+                    session.leaving = true;
+                    finished.push(session.connection);
+                }
+            }
+        }
+        for connection in finished {
+            self.close(connection, CloseWhen::Flushed);
+        }
+        if self.stats.clients.value() == 0 {
+            self.actions.push_back(Action::Notify(Notice::Drained));
+        }
+    }
+
+    /// Sees to it that [`Engine::handle_timeout`] is called by then.
+    fn wake_at(&mut self, time: Instant) {
+        self.timeout = self.timeout.min(time);
+    }
+
+    /// Gives back what idle connections hold.
+    fn shrink(&mut self, now: Instant) {
+        self.shrunk = now;
+        for connection in &mut self.connections {
+            if let Connection::Client(session) = connection
+                && now.since(session.active) >= SHRINK_INTERVAL
+            {
+                session.shrink();
+            }
+        }
+        self.pipelines.iter_mut().for_each(Pipeline::shrink);
+    }
+
+    fn show_gauges(&self) {
+        let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
+        self.stats.in_flight.set(in_flight as u64);
+        self.stats.holds.set(self.holds.len() as u64);
+        self.stats.hold_bytes.set(self.holds.bytes() as u64);
+    }
+}
+
+impl Engine for Proxy {
+    type Event = Event;
+    type Notice = Notice;
+
+    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
+        self.started.get_or_insert(now.instant);
+        self.wake_at(now.instant + TICK);
+        let index = connection.index as usize;
+        if index >= self.connections.len() {
+            self.connections
+                .resize_with(index + 1, || Connection::Vacant);
+        }
+        match peer.origin {
+            Origin::Accepted(_) => self.open_client(connection, now.instant),
+            Origin::Connected(token) => self.open_backend(connection, token, now.instant),
+        }
+    }
+
+    fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
+        self.backend_unreachable(token, &error, now.instant);
+    }
+
+    #[inline]
+    fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        self.current = connection.index;
+        match self.connections.get(connection.index as usize) {
+            Some(Connection::Client(_)) => {
+                self.handle_client_input(connection, input, now.instant);
+            }
+            Some(Connection::Backend { pipeline }) => {
+                let pipeline = *pipeline;
+                self.handle_backend_input(pipeline, input, now.instant);
+            }
+            _ => input.clear(),
+        }
+        self.current = u32::MAX;
+    }
+
+    fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
+        let Some(session) = self.session(connection) else {
+            return self.close(connection, CloseWhen::Now);
+        };
+        session.ended = true;
+        self.close_if_finished(connection);
+    }
+
+    fn handle_close(&mut self, connection: ConnectionId, now: Now) {
+        let Some(place) = self.connections.get_mut(connection.index as usize) else {
+            return;
+        };
+        match std::mem::replace(place, Connection::Vacant) {
+            Connection::Vacant => {}
+            Connection::Client(session) => self.close_client(&session),
+            Connection::Backend { pipeline } => self.backend_lost(pipeline, now.instant),
+        }
+    }
+
+    #[inline]
+    fn handle_written(&mut self, connection: ConnectionId, _now: Now) {
+        if let Some(Connection::Client(session)) = self.connections.get(connection.index as usize)
+            && session.paused
+        {
+            self.resume_if_ready(connection);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        let now = now.instant;
+        self.timeout = now + TICK;
+        if now.since(self.swept) >= TICK {
+            self.swept = now;
+            self.sweep_backends(now);
+            self.show_gauges();
+        }
+        if now.since(self.shrunk) >= SHRINK_INTERVAL {
+            self.shrink(now);
+        }
+        self.advance_due(now);
+    }
+
+    fn handle_event(&mut self, event: Event, now: Now) {
+        self.wake_at(now.instant + TICK);
+        match event {
+            Event::Topology(topology) => self.set_topology(&topology, now.instant),
+            Event::Drain => self.drain(),
+        }
+    }
+
+    #[inline]
+    fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        match &mut self.connections[connection.index as usize] {
+            Connection::Client(session) => &mut session.output,
+            Connection::Backend { pipeline } => &mut self.pipelines[*pipeline].output,
+            Connection::Vacant => panic!("the driver asks for open connections only"),
+        }
+    }
+
+    #[inline]
+    fn poll_action(&mut self) -> Option<Action<Notice>> {
+        self.actions.pop_front()
+    }
+
+    #[inline]
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.started.map(|_| self.timeout)
+    }
+}
+
+/// Marks a slot that no node serves.
+const NO_OWNER: u32 = u32::MAX;
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A client that was idle for this long gives its buffers back.
+const SHRINK_INTERVAL: Duration = Duration::from_secs(1);

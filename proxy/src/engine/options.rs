@@ -1,0 +1,69 @@
+//! What the engine is told once at its start: limits, times and credentials.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use slotway_protocol::resp::RequestLimits;
+
+/// The engine's settings; the config file's keys, checked and typed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bounds on one request.
+    pub request: RequestLimits,
+    /// Connections that one worker keeps to each node, for each protocol version.
+    pub connections_per_node: usize,
+    /// A request that a node has not answered in this time costs that node its connection.
+    pub command_timeout: Duration,
+    /// How long a request waits for its slot to be served before it is answered with an error.
+    pub hold_timeout: Duration,
+    /// How many MOVED and ASK one request may follow.
+    pub redirects_max: u8,
+    /// Replies owed to one client; beyond it nothing more is read from that client.
+    pub client_in_flight_max: usize,
+    /// Reply bytes waiting for one client; beyond it nothing more is read from that client.
+    pub client_output_bytes_max: usize,
+    /// Request bytes kept for one connection to a node, answered ones not counted; beyond it
+    /// requests get an error.
+    pub backend_queue_bytes_max: usize,
+    /// Request bytes held by one worker for slots that are moving or down; beyond it requests get
+    /// an error.
+    pub hold_bytes_max: usize,
+    /// What to log in with at the nodes.
+    pub credentials: Option<Credentials>,
+    /// Which worker this is; client ids of different workers differ by it.
+    pub worker: u16,
+}
+
+/// A user name and password for the nodes.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `None` for the default user.
+    pub username: Option<Arc<str>>,
+    pub password: Arc<str>,
+}
+
+impl core::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            request: RequestLimits::default(),
+            connections_per_node: 1,
+            command_timeout: Duration::from_secs(5),
+            hold_timeout: Duration::from_secs(5),
+            redirects_max: 16,
+            client_in_flight_max: 1024,
+            client_output_bytes_max: 1024 * 1024,
+            backend_queue_bytes_max: 64 * 1024 * 1024,
+            hold_bytes_max: 64 * 1024 * 1024,
+            credentials: None,
+            worker: 0,
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the proxy does with each command, decided once from the command table.
+
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::keys::each_key;
+use slotway_protocol::command::{Command, Flags, Group, KeysError, RequestPolicy};
+use slotway_protocol::resp::Request;
+
+use super::local::Local;
+use super::merge::MergeKind;
+
+/// What to do with a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// The proxy answers by itself.
+    Local(Local),
+    /// To the slot of the one key, which is that argument.
+    Key(usize),
+    /// To the slot that all keys must share.
+    Keys,
+    /// Each key, with the arguments that follow it, to its own slot.
+    Split { merge: MergeKind, step: usize },
+    /// Not served.
+    Refused(Refusal),
+}
+
+/// Why a command is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It would need something that the proxy does not have yet.
+    NotYet,
+    /// It speaks of the cluster, of which a client of the proxy knows nothing.
+    NoCluster,
+}
+
+/// The plans of all commands and subcommands, by id.
+#[derive(Debug)]
+pub(crate) struct Plans(Vec<Plan>);
+
+impl Plans {
+    pub(crate) fn new() -> Self {
+        let mut plans = vec![Plan::Refused(Refusal::NotYet); Command::count()];
+        for command in slotway_protocol::command::all() {
+            plans[usize::from(command.id.0)] = plan(command);
+            for subcommand in command.subcommands {
+                plans[usize::from(subcommand.id.0)] = plan(subcommand);
+            }
+        }
+        Self(plans)
+    }
+
+    #[inline]
+    pub(crate) fn of(&self, command: &Command) -> Plan {
+        self.0[usize::from(command.id.0)]
+    }
+}
+
+fn plan(command: &Command) -> Plan {
+    if let Some(local) = Local::of(command.name) {
+        return Plan::Local(local);
+    }
+    if matches!(command.group, Group::Cluster) {
+        return Plan::Refused(Refusal::NoCluster);
+    }
+    // A command that blocks would stop everyone else on a shared connection; one that changes the
+    // connection's own state would change it for everyone else.
+    let own_connection = Flags::BLOCKING.union(Flags::PUBSUB).union(Flags::ADMIN);
+    let stateful = command.flags.intersects(own_connection)
+        || command.flags.contains(Flags::NO_MULTI)
+        || matches!(command.group, Group::Transactions);
+    // MIGRATE names a node, and the client knows none.
+    if stateful || command.key_specs.is_empty() || command.name == "migrate" {
+        return Plan::Refused(Refusal::NotYet);
+    }
+    if command.request_policy == RequestPolicy::MultiShard
+        && let Some(merge) = MergeKind::of(command.response_policy)
+    {
+        return Plan::Split {
+            merge,
+            step: command.key_step.unsigned_abs().into(),
+        };
+    }
+    command.single_key().map_or(Plan::Keys, Plan::Key)
+}
+
+/// The slot that all keys of the request share.
+pub(crate) fn common_slot(
+    command: &'static Command,
+    request: &Request<'_>,
+) -> Result<Option<Slot>, SlotError> {
+    let mut common = None;
+    let mut crossed = false;
+    each_key(command, request, &mut |position| {
+        let slot = Slot::of(request.arg(position));
+        crossed |= *common.get_or_insert(slot) != slot;
+    })
+    .map_err(SlotError::Keys)?;
+    if crossed {
+        Err(SlotError::Crossed)
+    } else {
+        Ok(common)
+    }
+}
+
+/// Why the slot of a request can't be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SlotError {
+    Keys(KeysError),
+    Crossed,
+}
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::command::lookup;
+
+    use super::*;
+
+    #[test]
+    fn plans_come_from_the_table() {
+        let plans = Plans::new();
+        for (name, plan) in [
+            ("get", Plan::Key(1)),
+            ("set", Plan::Key(1)),
+            (
+                "mget",
+                Plan::Split {
+                    merge: MergeKind::Elements,
+                    step: 1,
+                },
+            ),
+            (
+                "mset",
+                Plan::Split {
+                    merge: MergeKind::AllSucceeded,
+                    step: 2,
+                },
+            ),
+            (
+                "del",
+                Plan::Split {
+                    merge: MergeKind::Sum,
+                    step: 1,
+                },
+            ),
+            ("msetnx", Plan::Keys),
+            ("rename", Plan::Keys),
+            ("eval", Plan::Keys),
+            ("blpop", Plan::Refused(Refusal::NotYet)),
+            ("subscribe", Plan::Refused(Refusal::NotYet)),
+            ("multi", Plan::Refused(Refusal::NotYet)),
+            ("watch", Plan::Refused(Refusal::NotYet)),
+            ("migrate", Plan::Refused(Refusal::NotYet)),
+            ("dbsize", Plan::Refused(Refusal::NotYet)),
+            ("readonly", Plan::Refused(Refusal::NoCluster)),
+            ("cluster", Plan::Refused(Refusal::NoCluster)),
+        ] {
+            assert_eq!(plans.of(lookup(name.as_bytes()).unwrap()), plan, "{name}");
+        }
+    }
+}

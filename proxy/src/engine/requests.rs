@@ -1,0 +1,417 @@
+//! From a client's bytes to a node's: find the request, find its slot, send it there.
+
+use bytes::{Buf, Bytes, BytesMut};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::{self, Command, CommandId};
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
+use slotway_protocol::output::LARGE_BYTES;
+use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan, encode};
+
+use super::hold::{Held, Target};
+use super::local::{self, After, Facts, Local};
+use super::merge::MergeKind;
+use super::pipeline::{InFlight, Kind, Link};
+use super::plan::{Plan, Refusal, SlotError, common_slot};
+use super::session::Ticket;
+use super::{Connection, NO_OWNER, Proxy, Session, answer};
+
+/// A request with the client it came from.
+struct Incoming<'a> {
+    connection: ConnectionId,
+    request: Request<'a>,
+    /// The request's bytes, when they are so many that a reference is better than a copy.
+    shared: Option<&'a Bytes>,
+    now: Instant,
+}
+
+impl Proxy {
+    /// Takes all whole requests from the input, as far as the client's limits allow.
+    pub(super) fn handle_client_input(
+        &mut self,
+        connection: ConnectionId,
+        input: &mut BytesMut,
+        now: Instant,
+    ) {
+        let before = input.len();
+        let mut buffers = std::mem::take(&mut self.scratch.buffers);
+        let mut consumed = 0;
+        while let Some(scan) = self.next_request(connection, &input[consumed..], &mut buffers) {
+            match scan {
+                Ok(Scan::Incomplete) => break,
+                Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
+                Ok(Scan::Request { consumed: len }) if len >= LARGE_BYTES => {
+                    input.advance(consumed);
+                    consumed = 0;
+                    let frame = input.split_to(len).freeze();
+                    let request = buffers.request(&frame);
+                    let whole = request.frame().len() == frame.len();
+                    let shared = whole.then_some(&frame);
+                    self.handle_request(Incoming {
+                        connection,
+                        request,
+                        shared,
+                        now,
+                    });
+                }
+                Ok(Scan::Request { consumed: len }) => {
+                    let request = buffers.request(&input[consumed..consumed + len]);
+                    self.handle_request(Incoming {
+                        connection,
+                        request,
+                        shared: None,
+                        now,
+                    });
+                    consumed += len;
+                }
+                Err(error) => {
+                    consumed = input.len();
+                    self.refuse_client(connection, &error, now);
+                }
+            }
+        }
+        input.advance(consumed);
+        self.scratch.buffers = buffers;
+        self.stats
+            .client_bytes_in
+            .add((before - input.len()) as u64);
+        if let Some(session) = self.session(connection) {
+            session.active = now;
+            if session.closing {
+                input.clear();
+            }
+        }
+        self.close_if_finished(connection);
+    }
+
+    /// Looks for the next request, unless the client must not send any now.
+    #[inline]
+    fn next_request(
+        &mut self,
+        connection: ConnectionId,
+        input: &[u8],
+        buffers: &mut RequestBuffers,
+    ) -> Option<Result<Scan, RequestError>> {
+        let Connection::Client(session) = &mut self.connections[connection.index as usize] else {
+            return None;
+        };
+        if input.is_empty() || session.closing {
+            return None;
+        }
+        if session.owed() >= self.options.client_in_flight_max
+            || session.held_bytes() >= self.options.client_output_bytes_max
+        {
+            if !session.paused {
+                session.paused = true;
+                self.stats.clients_paused.increment();
+                self.actions.push_back(Action::Pause(connection));
+            }
+            return None;
+        }
+        Some(session.scanner.scan(input, &self.options.request, buffers))
+    }
+
+    fn handle_request(&mut self, incoming: Incoming<'_>) {
+        let request = &incoming.request;
+        let command = match command::resolve(request) {
+            Ok(command) => command,
+            Err(_) if is_client_set_info(request) => {
+                // Redis has it from 7.2 on; it is counted as CLIENT, since the table lacks it.
+                let client = command::lookup(b"client").map_or(CommandId(0), |known| known.id);
+                return self.run_local(&incoming, client, Local::ClientSetInfo);
+            }
+            Err(unknown) => {
+                self.stats.requests_invalid.increment();
+                let write = |out: &mut Vec<u8>| unknown.write(request, out);
+                return self.answer(&incoming, CommandId(0), write);
+            }
+        };
+        match self.plans.of(command) {
+            Plan::Key(position) => {
+                let slot = Slot::of(request.arg(position));
+                self.forward(&incoming, command, slot);
+            }
+            Plan::Keys => self.forward_keys(&incoming, command),
+            Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
+            Plan::Local(local) => self.run_local(&incoming, command.id, local),
+            Plan::Refused(refusal) => self.refuse(&incoming, command, refusal),
+        }
+    }
+
+    /// Sends the request to the owner of the slot and keeps the reply's place.
+    #[inline]
+    fn forward(&mut self, incoming: &Incoming<'_>, command: &Command, slot: Slot) {
+        let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
+            return;
+        };
+        let entry = InFlight {
+            kind: Kind::Request,
+            ticket,
+            command: command.id,
+            slot,
+            redirects: 0,
+            len: incoming.request.frame().len() as u32,
+            arrived: incoming.now,
+            sent: incoming.now,
+        };
+        self.dispatch(entry, lane, incoming.request.frame(), incoming.shared);
+    }
+
+    #[inline]
+    fn reserve(&mut self, incoming: &Incoming<'_>, command: CommandId) -> Option<(Ticket, usize)> {
+        let per_node = self.options.connections_per_node;
+        let session = self.session(incoming.connection)?;
+        let ticket = session.reserve(command, incoming.now);
+        Some((ticket, lane(session, per_node)))
+    }
+
+    /// Puts a request into the pipeline to its slot's owner, or into the slot's hold.
+    #[inline]
+    fn dispatch(&mut self, entry: InFlight, lane: usize, frame: &[u8], shared: Option<&Bytes>) {
+        let owner = self.owners[entry.slot.index()];
+        if owner == NO_OWNER || !self.holds.is_empty() && self.holds.contains(entry.slot) {
+            return self.hold_new(entry, lane, frame);
+        }
+        let index = owner as usize * self.lanes() + lane;
+        let pipeline = &mut self.pipelines[index];
+        if matches!(pipeline.link, Link::Down { .. }) {
+            return self.hold_new(entry, lane, frame);
+        }
+        if pipeline.output.memory() > self.options.backend_queue_bytes_max {
+            self.stats.queue_full.increment();
+            return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
+        }
+        let was_empty = match shared {
+            Some(shared) => pipeline.push_shared(shared.clone(), entry),
+            None => pipeline.push(frame, entry),
+        };
+        match pipeline.link {
+            Link::Open(connection) if was_empty => {
+                self.actions.push_back(Action::Wake(connection));
+            }
+            Link::Idle => self.connect(index),
+            _ => {}
+        }
+    }
+
+    /// The slot can't be served at once: the request waits.
+    #[cold]
+    fn hold_new(&mut self, entry: InFlight, lane: usize, frame: &[u8]) {
+        let now = entry.arrived;
+        let error = answer::error(answer::SLOT_NOT_SERVED);
+        let slot = entry.slot;
+        let held = Held {
+            entry,
+            frame: frame.to_vec(),
+            lane,
+            target: Target::Owner,
+            error,
+        };
+        if !self.holds.contains(slot) {
+            let outstanding = self.outstanding(slot);
+            self.holds.begin(slot, outstanding, now);
+        }
+        if self.hold_is_full(&held) {
+            return;
+        }
+        self.stats.held.increment();
+        self.holds.append(held);
+        self.wake_at(now);
+    }
+
+    fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
+        match common_slot(command, &incoming.request) {
+            Ok(Some(slot)) => self.forward(incoming, command, slot),
+            Ok(None) => self.refuse(incoming, command, Refusal::NotYet),
+            Err(SlotError::Crossed) => {
+                self.answer_error(incoming, command.id, &answer::error(answer::CROSS_SLOT));
+            }
+            Err(SlotError::Keys(error)) => {
+                let text = format!("ERR {error}");
+                self.answer_error(incoming, command.id, &answer::error(text.as_bytes()));
+            }
+        }
+    }
+
+    /// Sends each slot's keys to the slot's owner; the replies become one.
+    fn split(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: &'static Command,
+        merge: MergeKind,
+        step: usize,
+    ) {
+        let request = &incoming.request;
+        if !(request.len() - 1).is_multiple_of(step) {
+            let name = command.name;
+            let text = format!("ERR wrong number of arguments for '{name}' command");
+            return self.answer_error(incoming, command.id, &answer::error(text.as_bytes()));
+        }
+        let mut keys = std::mem::take(&mut self.scratch.keys);
+        keys.clear();
+        let firsts = (1..request.len()).step_by(step);
+        keys.extend(
+            firsts
+                .zip(0..)
+                .map(|(at, key)| (Slot::of(request.arg(at)).number(), key)),
+        );
+        if keys.iter().all(|(slot, _)| *slot == keys[0].0) {
+            self.forward(incoming, command, Slot::of(request.arg(1)));
+        } else {
+            keys.sort_unstable();
+            self.send_parts(incoming, command, merge, step, &keys);
+        }
+        self.scratch.keys = keys;
+    }
+
+    fn send_parts(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: &Command,
+        merge: MergeKind,
+        step: usize,
+        keys: &[(u16, u32)],
+    ) {
+        let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
+            return;
+        };
+        let parts = keys.chunk_by(|a, b| a.0 == b.0).count();
+        let merge = self
+            .merges
+            .begin(merge, parts, keys.iter().map(|(_, key)| *key));
+        if let Some(session) = self.session(incoming.connection) {
+            session.set_merging(ticket, merge);
+        }
+        let request = &incoming.request;
+        let mut frame = std::mem::take(&mut self.scratch.frame);
+        let mut part = 0;
+        for chunk in keys.chunk_by(|a, b| a.0 == b.0) {
+            frame.clear();
+            encode::array(&mut frame, 1 + chunk.len() * step);
+            frame.extend_from_slice(request.encoded_args(0..1));
+            let first = 1 + chunk[0].1 as usize * step;
+            let slot = Slot::of(request.arg(first));
+            for (_, key) in chunk {
+                let first = 1 + *key as usize * step;
+                frame.extend_from_slice(request.encoded_args(first..first + step));
+            }
+            let entry = InFlight {
+                kind: Kind::Request,
+                ticket: Ticket { part, ..ticket },
+                command: command.id,
+                slot,
+                redirects: 0,
+                len: frame.len() as u32,
+                arrived: incoming.now,
+                sent: incoming.now,
+            };
+            self.dispatch(entry, lane, &frame, None);
+            part += chunk.len() as u32;
+        }
+        self.scratch.frame = frame;
+        if self.scratch.frame.capacity() > LARGE_BYTES {
+            self.scratch.frame = Vec::new();
+        }
+    }
+
+    fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
+        let facts = Facts {
+            uptime_s: self
+                .started
+                .map_or(0, |started| incoming.now.since(started).as_secs()),
+            clients: self.stats.clients.value(),
+            requests: self.stats.requests_total(),
+        };
+        let mut reply = std::mem::take(&mut self.scratch.reply);
+        reply.clear();
+        if let Some(session) = self.session(incoming.connection) {
+            let after = local::run(local, &incoming.request, session, facts, &mut reply);
+            session.closing |= after == After::Close;
+        }
+        self.answer_error(incoming, command, &reply);
+        self.scratch.reply = reply;
+    }
+
+    fn refuse(&mut self, incoming: &Incoming<'_>, command: &Command, refusal: Refusal) {
+        let reply = match refusal {
+            Refusal::NotYet => answer::not_yet(command.name),
+            Refusal::NoCluster => answer::error(answer::NO_CLUSTER),
+        };
+        self.answer_error(incoming, command.id, &reply);
+    }
+
+    /// Gives a reply that is known at once; despite the name it may be a good one.
+    fn answer_error(&mut self, incoming: &Incoming<'_>, command: CommandId, reply: &[u8]) {
+        let failed = reply.first() == Some(&b'-');
+        self.stats.count_request(command, failed);
+        self.stats.client_latency.observe(0);
+        self.answer(incoming, command, |out| out.extend_from_slice(reply));
+    }
+
+    fn answer(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: CommandId,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let Some(session) = self.session(incoming.connection) else {
+            return;
+        };
+        session.answer(command, incoming.now, write);
+    }
+
+    /// The client broke the protocol: tell it, after all replies it is owed, and close.
+    fn refuse_client(&mut self, connection: ConnectionId, error: &RequestError, now: Instant) {
+        self.stats.requests_invalid.increment();
+        let Some(session) = self.session(connection) else {
+            return;
+        };
+        session.closing = true;
+        session.answer(CommandId(0), now, |out| error.reply(out));
+    }
+
+    /// Closes a client that is owed nothing more and has left, or must leave.
+    pub(super) fn close_if_finished(&mut self, connection: ConnectionId) {
+        let Some(session) = self.session(connection) else {
+            return;
+        };
+        if session.is_finished() && !session.leaving {
+            session.leaving = true;
+            self.close(connection, CloseWhen::Flushed);
+        }
+    }
+
+    /// Reads on from a client that was paused, once it has caught up by half.
+    pub(super) fn resume_if_ready(&mut self, connection: ConnectionId) {
+        let owed_max = self.options.client_in_flight_max / 2;
+        let bytes_max = self.options.client_output_bytes_max / 2;
+        let Some(session) = self.session(connection) else {
+            return;
+        };
+        if session.paused && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
+            session.paused = false;
+            self.actions.push_back(Action::Resume(connection));
+        }
+    }
+}
+
+/// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
+#[inline]
+fn lane(session: &Session, per_node: usize) -> usize {
+    let first = if session.protocol == Protocol::Resp3 {
+        per_node
+    } else {
+        0
+    };
+    if per_node == 1 {
+        first
+    } else {
+        first + session.connection.index as usize % per_node
+    }
+}
+
+/// Redis 7.0 does not have the command, but clients send it.
+fn is_client_set_info(request: &Request<'_>) -> bool {
+    request.len() > 1
+        && request.arg(0).eq_ignore_ascii_case(b"client")
+        && request.arg(1).eq_ignore_ascii_case(b"setinfo")
+}

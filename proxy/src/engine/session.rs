@@ -1,0 +1,412 @@
+//! One client connection: where its input stands, which replies it waits for and in which order,
+//! and what is on its way out. Knows nothing of nodes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use slotway_protocol::command::CommandId;
+use slotway_protocol::engine::{ConnectionId, Instant};
+use slotway_protocol::output::{LARGE_BYTES, Output};
+use slotway_protocol::resp::{Protocol, RequestScanner};
+
+use super::merge::MergeId;
+
+/// The state of one client connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) connection: ConnectionId,
+    /// The number that CLIENT ID tells.
+    pub(crate) client_id: u64,
+    pub(crate) protocol: Protocol,
+    pub(crate) scanner: RequestScanner,
+    pub(crate) output: Output,
+    /// What CLIENT SETNAME and SETINFO said.
+    pub(crate) about: Option<Box<About>>,
+    /// Replies owed, in the order of their requests.
+    places: VecDeque<Place>,
+    /// The sequence number of the first of `places`.
+    first: u32,
+    /// Replies that came before their turn. A place says where its own begins.
+    parked: Vec<u8>,
+    /// How many places refer to `parked`.
+    parked_count: u32,
+    /// How many bytes of `parked` are still referred to.
+    parked_live: usize,
+    /// Large replies that came before their turn.
+    parked_shared: Vec<(u32, Bytes)>,
+    /// Reading is paused until fewer replies are owed or the output is shorter.
+    pub(crate) paused: bool,
+    /// No more requests are read; the connection closes once all replies are out.
+    pub(crate) closing: bool,
+    /// The client has ended its side; it closes once nothing is owed and nothing is left to read.
+    pub(crate) ended: bool,
+    /// The engine has asked for the connection to be closed.
+    pub(crate) leaving: bool,
+    /// When the last request arrived.
+    pub(crate) active: Instant,
+}
+
+/// What a client has said of itself.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    pub(crate) name: Vec<u8>,
+    pub(crate) library: Vec<u8>,
+    pub(crate) library_version: Vec<u8>,
+}
+
+/// A reply owed to a client.
+#[derive(Debug)]
+struct Place {
+    state: State,
+    command: CommandId,
+    arrived: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// The parts are being put together.
+    Merging(MergeId),
+    /// Here, in `parked`.
+    Parked {
+        start: u32,
+        len: u32,
+    },
+    /// Here, in `parked_shared`.
+    ParkedShared,
+}
+
+/// Names one reply owed to one client, or one part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) connection: ConnectionId,
+    pub(crate) sequence: u32,
+    /// Which part of a split request; 0 in all others.
+    pub(crate) part: u32,
+}
+
+/// A reply on its way to a client.
+pub(crate) enum Reply<'a> {
+    Copied(&'a [u8]),
+    Shared(Bytes),
+}
+
+/// What is known of a reply that has been delivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivered {
+    pub(crate) command: CommandId,
+    pub(crate) arrived: Instant,
+}
+
+impl Session {
+    pub(crate) fn new(connection: ConnectionId, client_id: u64, now: Instant) -> Self {
+        Self {
+            connection,
+            client_id,
+            protocol: Protocol::Resp2,
+            scanner: RequestScanner::default(),
+            output: Output::default(),
+            about: None,
+            places: VecDeque::new(),
+            first: 0,
+            parked: Vec::new(),
+            parked_count: 0,
+            parked_live: 0,
+            parked_shared: Vec::new(),
+            paused: false,
+            closing: false,
+            ended: false,
+            leaving: false,
+            active: now,
+        }
+    }
+
+    /// How many replies are owed.
+    #[inline]
+    pub(crate) fn owed(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The bytes of replies held for the client, written ones not counted.
+    #[inline]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.output.len() + self.parked_live
+    }
+
+    /// Keeps the place of a reply that will come from elsewhere.
+    #[inline]
+    pub(crate) fn reserve(&mut self, command: CommandId, arrived: Instant) -> Ticket {
+        let sequence = self.first.wrapping_add(self.places.len() as u32);
+        self.places.push_back(Place {
+            state: State::Waiting,
+            command,
+            arrived,
+        });
+        Ticket {
+            connection: self.connection,
+            sequence,
+            part: 0,
+        }
+    }
+
+    /// Marks the place as one that a merge fills.
+    pub(crate) fn set_merging(&mut self, ticket: Ticket, merge: MergeId) {
+        let index = ticket.sequence.wrapping_sub(self.first) as usize;
+        self.places[index].state = State::Merging(merge);
+    }
+
+    /// The merge that fills the place.
+    #[inline]
+    pub(crate) fn merge_of(&self, ticket: Ticket) -> Option<MergeId> {
+        let index = ticket.sequence.wrapping_sub(self.first) as usize;
+        match self.places.get(index)?.state {
+            State::Merging(merge) => Some(merge),
+            _ => None,
+        }
+    }
+
+    /// The merges that were under way when the client left.
+    pub(crate) fn merges(&self) -> impl Iterator<Item = MergeId> + '_ {
+        self.places.iter().filter_map(|place| match place.state {
+            State::Merging(merge) => Some(merge),
+            _ => None,
+        })
+    }
+
+    /// Writes a reply that is known at once, in its turn.
+    #[inline]
+    pub(crate) fn answer(
+        &mut self,
+        command: CommandId,
+        now: Instant,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.places.is_empty() {
+            return write(self.output.buffer());
+        }
+        let start = self.parked.len();
+        write(&mut self.parked);
+        let state = self.park(start);
+        self.places.push_back(Place {
+            state,
+            command,
+            arrived: now,
+        });
+    }
+
+    /// Puts the reply in its place; all that is in turn goes to the output.
+    #[inline]
+    pub(crate) fn fill(&mut self, ticket: Ticket, reply: Reply<'_>) -> Delivered {
+        let index = ticket.sequence.wrapping_sub(self.first) as usize;
+        let place = &self.places[index];
+        let delivered = Delivered {
+            command: place.command,
+            arrived: place.arrived,
+        };
+        debug_assert!(
+            matches!(place.state, State::Waiting | State::Merging(_)),
+            "a place is filled once"
+        );
+        if index > 0 {
+            self.fill_early(index, ticket.sequence, reply);
+            return delivered;
+        }
+        match reply {
+            Reply::Copied(bytes) => self.output.push(bytes),
+            Reply::Shared(bytes) => self.output.push_shared(bytes),
+        }
+        self.places.pop_front();
+        self.first = self.first.wrapping_add(1);
+        if self.parked_count > 0 || !self.parked_shared.is_empty() {
+            self.release_parked();
+        }
+        delivered
+    }
+
+    /// Whether the client owes nothing more to wait for and asked, or must be made, to leave.
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        (self.closing || self.ended && !self.paused) && self.places.is_empty()
+    }
+
+    /// Gives back memory that an idle client does not need.
+    pub(crate) fn shrink(&mut self) {
+        self.output.shrink();
+        if self.places.is_empty() {
+            self.places = VecDeque::new();
+            self.parked = Vec::new();
+            self.parked_shared = Vec::new();
+        }
+    }
+
+    /// Checks what must hold between calls.
+    pub(crate) fn check_invariants(&self) {
+        let waits = |place: &Place| matches!(place.state, State::Waiting | State::Merging(_));
+        assert!(
+            self.places.front().is_none_or(waits),
+            "what is in turn has been sent"
+        );
+        let parked = |place: &&Place| matches!(place.state, State::Parked { .. });
+        assert_eq!(
+            self.places.iter().filter(parked).count(),
+            self.parked_count as usize
+        );
+    }
+
+    fn fill_early(&mut self, index: usize, sequence: u32, reply: Reply<'_>) {
+        self.places[index].state = match reply {
+            Reply::Shared(bytes) if bytes.len() >= LARGE_BYTES => {
+                self.parked_live += bytes.len();
+                self.parked_shared.push((sequence, bytes));
+                State::ParkedShared
+            }
+            Reply::Shared(bytes) => self.park_copy(&bytes),
+            Reply::Copied(bytes) => self.park_copy(bytes),
+        };
+    }
+
+    fn park_copy(&mut self, bytes: &[u8]) -> State {
+        let start = self.parked.len();
+        self.parked.extend_from_slice(bytes);
+        self.park(start)
+    }
+
+    /// Accounts for what was appended to `parked` from `start` on.
+    fn park(&mut self, start: usize) -> State {
+        let len = self.parked.len() - start;
+        self.parked_count += 1;
+        self.parked_live += len;
+        State::Parked {
+            start: start as u32,
+            len: len as u32,
+        }
+    }
+
+    /// Sends on all replies whose turn has come.
+    fn release_parked(&mut self) {
+        while let Some(place) = self.places.front() {
+            match place.state {
+                State::Waiting | State::Merging(_) => break,
+                State::Parked { start, len } => {
+                    let (start, len) = (start as usize, len as usize);
+                    self.output.push(&self.parked[start..start + len]);
+                    self.parked_count -= 1;
+                    self.parked_live -= len;
+                }
+                State::ParkedShared => self.release_shared(),
+            }
+            self.places.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        if self.parked_count == 0 {
+            self.parked.clear();
+        } else if self.parked.len() > PARKED_COMPACT_BYTES
+            && self.parked_live * 2 < self.parked.len()
+        {
+            self.compact_parked();
+        }
+    }
+
+    fn release_shared(&mut self) {
+        let first = self.first;
+        let found = self
+            .parked_shared
+            .iter()
+            .position(|(sequence, _)| *sequence == first);
+        let index = found.expect("a large reply is kept until its turn");
+        let (_, bytes) = self.parked_shared.swap_remove(index);
+        self.parked_live -= bytes.len();
+        self.output.push_shared(bytes);
+    }
+
+    /// Drops the bytes of `parked` that nobody refers to.
+    fn compact_parked(&mut self) {
+        let mut kept = Vec::with_capacity(self.parked_live);
+        for place in &mut self.places {
+            if let State::Parked { start, len } = &mut place.state {
+                let from = *start as usize;
+                *start = kept.len() as u32;
+                kept.extend_from_slice(&self.parked[from..from + *len as usize]);
+            }
+        }
+        self.parked = kept;
+    }
+}
+
+/// Early replies are compacted once they take this much and less than half of it is needed.
+const PARKED_COMPACT_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        let connection = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        Session::new(connection, 1, Instant::default())
+    }
+
+    fn taken(session: &mut Session) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        session
+            .output
+            .copy_retained(0, session.output.len(), &mut bytes);
+        session.output.advance(bytes.len());
+        bytes
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let mut session = session();
+        let now = Instant::default();
+        let tickets: Vec<_> = (0..3).map(|_| session.reserve(CommandId(0), now)).collect();
+        session.answer(CommandId(0), now, |out| out.extend_from_slice(b"4"));
+        session.fill(tickets[2], Reply::Copied(b"3"));
+        session.fill(tickets[1], Reply::Shared(Bytes::from_static(b"2")));
+        assert_eq!(taken(&mut session), b"");
+        session.fill(tickets[0], Reply::Copied(b"1"));
+        assert_eq!(taken(&mut session), b"1234");
+        assert_eq!(session.owed(), 0);
+        session.check_invariants();
+    }
+
+    #[test]
+    fn large_early_replies_keep_their_turn() {
+        let mut session = session();
+        let now = Instant::default();
+        let tickets: Vec<_> = (0..3).map(|_| session.reserve(CommandId(0), now)).collect();
+        let large = |byte| Bytes::from(vec![byte; LARGE_BYTES]);
+        session.fill(tickets[2], Reply::Shared(large(b'3')));
+        session.fill(tickets[1], Reply::Shared(large(b'2')));
+        session.fill(tickets[0], Reply::Copied(b"1"));
+        let bytes = taken(&mut session);
+        assert_eq!(bytes.len(), 1 + 2 * LARGE_BYTES);
+        assert_eq!(
+            (bytes[0], bytes[1], bytes[LARGE_BYTES + 1]),
+            (b'1', b'2', b'3')
+        );
+    }
+
+    #[test]
+    fn early_replies_do_not_pile_up_behind_a_busy_client() {
+        let mut session = session();
+        let now = Instant::default();
+        let mut waiting = session.reserve(CommandId(0), now);
+        for _ in 0..10_000 {
+            let next = session.reserve(CommandId(0), now);
+            let last = session.reserve(CommandId(0), now);
+            session.fill(last, Reply::Copied(&[b'x'; 100]));
+            session.fill(waiting, Reply::Copied(b"y"));
+            waiting = next;
+            taken(&mut session);
+            session.check_invariants();
+        }
+        assert!(
+            session.parked.len() <= 2 * PARKED_COMPACT_BYTES,
+            "{}",
+            session.parked.len()
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! What one worker counts. The worker writes, the metrics endpoint reads.
+
+use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::metrics::{Counter, Gauge, Histogram};
+
+/// The counters of one worker.
+#[derive(Debug)]
+pub struct Stats {
+    /// By command id: requests answered well, and with an error.
+    requests: Vec<[Counter; 2]>,
+    /// Requests that are no command, or break the protocol.
+    pub requests_invalid: Counter,
+    /// From a request's arrival to its reply being handed to the client's socket.
+    pub client_latency: Histogram,
+    /// From a request being handed to a node's socket to its reply.
+    pub backend_latency: Histogram,
+    pub clients: Gauge,
+    pub clients_accepted: Counter,
+    pub backends: Gauge,
+    pub backend_connects: Counter,
+    pub backend_connects_failed: Counter,
+    pub backend_timeouts: Counter,
+    pub client_bytes_in: Counter,
+    pub client_bytes_out: Counter,
+    pub backend_bytes_in: Counter,
+    pub backend_bytes_out: Counter,
+    pub redirects_moved: Counter,
+    pub redirects_ask: Counter,
+    /// TRYAGAIN, CLUSTERDOWN, LOADING and MASTERDOWN.
+    pub redirects_later: Counter,
+    /// Requests that had to wait for a slot.
+    pub held: Counter,
+    pub holds: Gauge,
+    pub hold_bytes: Gauge,
+    /// Requests answered with an error because they waited too long or too much was waiting.
+    pub holds_expired: Counter,
+    pub holds_refused: Counter,
+    /// Requests whose reply was lost with a connection; the node may have executed them.
+    pub results_unknown: Counter,
+    /// Requests sent to nodes and not yet answered.
+    pub in_flight: Gauge,
+    /// Clients not read from because they do not take their replies, or are owed too many.
+    pub clients_paused: Counter,
+    /// Requests refused because a node's queue was full.
+    pub queue_full: Counter,
+}
+
+impl Stats {
+    pub fn new() -> Self {
+        Self {
+            requests: (0..Command::count()).map(|_| Default::default()).collect(),
+            requests_invalid: Counter::default(),
+            client_latency: Histogram::default(),
+            backend_latency: Histogram::default(),
+            clients: Gauge::default(),
+            clients_accepted: Counter::default(),
+            backends: Gauge::default(),
+            backend_connects: Counter::default(),
+            backend_connects_failed: Counter::default(),
+            backend_timeouts: Counter::default(),
+            client_bytes_in: Counter::default(),
+            client_bytes_out: Counter::default(),
+            backend_bytes_in: Counter::default(),
+            backend_bytes_out: Counter::default(),
+            redirects_moved: Counter::default(),
+            redirects_ask: Counter::default(),
+            redirects_later: Counter::default(),
+            held: Counter::default(),
+            holds: Gauge::default(),
+            hold_bytes: Gauge::default(),
+            holds_expired: Counter::default(),
+            holds_refused: Counter::default(),
+            results_unknown: Counter::default(),
+            in_flight: Gauge::default(),
+            clients_paused: Counter::default(),
+            queue_full: Counter::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn count_request(&self, command: CommandId, failed: bool) {
+        self.requests[usize::from(command.0)][usize::from(failed)].increment();
+    }
+
+    /// How many requests were answered.
+    pub fn requests_total(&self) -> u64 {
+        self.requests.iter().flatten().map(Counter::value).sum()
+    }
+
+    /// How many requests of a command were answered well, and with an error.
+    pub fn requests(&self, command: CommandId) -> (u64, u64) {
+        let [ok, failed] = &self.requests[usize::from(command.0)];
+        (ok.value(), failed.value())
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
