@@ -81,6 +81,7 @@ impl Cursor {
             {
                 spans.push(Span::new(span.start, span.end));
                 self.position = span.end + LINE_END_LEN;
+                self.searched = 0;
             } else if let Some(span) = self.bulk(input, limits)? {
                 spans.push(span);
             } else {

@@ -59,6 +59,7 @@ impl ReplyScanner {
                 self.remaining -= 1;
             } else if let Some(end) = short_value(input, self.position) {
                 self.position = end;
+                self.searched = 0;
                 self.remaining -= 1;
             } else if !self.value_start(input)? {
                 return Ok(None);
@@ -233,3 +234,109 @@ pub const NUMBER_BYTES_MAX: usize = 64;
 
 /// The largest number of elements, or of pairs, that one aggregate may declare.
 pub const ELEMENTS_MAX: u64 = u32::MAX as u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(input: &[u8]) -> Result<Option<usize>, ReplyError> {
+        ReplyScanner::default().scan(input)
+    }
+
+    #[test]
+    fn whole_replies() {
+        let table: &[&[u8]] = &[
+            b"+OK\r\n",
+            b"+\r\n",
+            b"+a\rb\nc\r\n",
+            b"-ERR some error\r\n",
+            b":0\r\n",
+            b":-1\r\n",
+            b":+7\r\n",
+            b":123456789012345678\r\n",
+            b":9223372036854775807\r\n",
+            b"$0\r\n\r\n",
+            b"$-1\r\n",
+            b"$5\r\na\r\nbc\r\n",
+            b"*-1\r\n",
+            b"*0\r\n",
+            b"*2\r\n*1\r\n:1\r\n$-1\r\n",
+            b"_\r\n",
+            b"#t\r\n",
+            b"#f\r\n",
+            b",1.5\r\n",
+            b",-inf\r\n",
+            b"(3492890328409238509324850943850943825024385\r\n",
+            b"!5\r\nERR a\r\n",
+            b"=7\r\ntxt:abc\r\n",
+            b"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n:2\r\n",
+            b"%0\r\n",
+            b"~2\r\n+a\r\n+b\r\n",
+            b">3\r\n+message\r\n+c\r\n$1\r\nx\r\n",
+            b"|1\r\n+ttl\r\n:1\r\n*1\r\n:2\r\n",
+            b"|0\r\n+OK\r\n",
+            b"*2\r\n|1\r\n+ttl\r\n*0\r\n:1\r\n|1\r\n|0\r\n+a\r\n:1\r\n:2\r\n",
+        ];
+        for reply in table {
+            let name = reply.escape_ascii();
+            for len in 0..reply.len() {
+                assert_eq!(scan(&reply[..len]), Ok(None), "{name} cut at {len}");
+            }
+            let longer = [reply, &b"+next\r\n"[..]].concat();
+            assert_eq!(scan(reply), Ok(Some(reply.len())), "{name}");
+            assert_eq!(scan(&longer), Ok(Some(reply.len())), "{name}");
+        }
+    }
+
+    #[test]
+    fn faulty_replies() {
+        let zeros = [&b":"[..], &[b'0'; 100]].concat();
+        let table: &[(&[u8], ReplyError)] = &[
+            (b"\r\n", ReplyError::UnknownType(b'\r')),
+            (b"HTTP/1.1", ReplyError::UnknownType(b'H')),
+            (b"*1\r\n@", ReplyError::UnknownType(b'@')),
+            (b":\r\n", ReplyError::InvalidScalar),
+            (b":1a\r\n", ReplyError::InvalidScalar),
+            (b":9223372036854775808\r\n", ReplyError::InvalidScalar),
+            (b"#x\r\n", ReplyError::InvalidScalar),
+            (b"_x\r\n", ReplyError::InvalidScalar),
+            (b"$-2\r\n", ReplyError::InvalidLength),
+            (b"$\r\n", ReplyError::InvalidLength),
+            (b"$?\r\n", ReplyError::InvalidLength),
+            (b"$01\r\n", ReplyError::InvalidLength),
+            (b"=-1\r\n", ReplyError::InvalidLength),
+            (b"$4294967297\r\n", ReplyError::InvalidLength),
+            (b"*-2\r\n", ReplyError::InvalidLength),
+            (b"%-1\r\n", ReplyError::InvalidLength),
+            (b"*4294967296\r\n", ReplyError::TooManyElements),
+            (b"$1\r\nab\r\n", ReplyError::MissingLineEnd),
+            (b"$1000\r\n", ReplyError::MissingLineEnd),
+            (&zeros, ReplyError::LineTooLong),
+        ];
+        for (input, expected) in table {
+            let padded = [input, &[b'x'; 1010][..]].concat();
+            let name = input.escape_ascii();
+            assert_eq!(scan(&padded), Err(expected.clone()), "{name}");
+        }
+    }
+
+    #[test]
+    fn declared_counts_neither_reserve_nor_overflow() {
+        assert_eq!(scan(b"*4294967295\r\n:1\r\n"), Ok(None));
+        assert_eq!(scan(b"$4294967296\r\nabc"), Ok(None));
+        let nested = b"%4294967295\r\n".repeat(1000);
+        assert_eq!(scan(&nested), Ok(None));
+        assert!(size_of::<ReplyScanner>() <= 24);
+    }
+
+    #[test]
+    fn a_scanner_starts_anew_after_a_reply() {
+        let mut scanner = ReplyScanner::default();
+        assert_eq!(scanner.scan(b"*2\r\n:1\r\n$3\r\nab"), Ok(None));
+        assert!(!scanner.is_idle());
+        assert_eq!(scanner.scan(b"*2\r\n:1\r\n$3\r\nabc\r\n:1"), Ok(Some(17)));
+        assert!(scanner.is_idle());
+        assert_eq!(scanner.scan(b":1\r"), Ok(None));
+        assert_eq!(scanner.scan(b":1\r\n"), Ok(Some(4)));
+    }
+}

@@ -14,7 +14,8 @@ pub struct RequestLimits {
     pub bulk_bytes_max: u64,
     /// The number of arguments. Default: 2,147,483,647; it was 1,048,576 before version 7.
     pub arguments_max: u64,
-    /// The length of an inline command, and of a length line, in bytes. Default: 64 KiB.
+    /// The length of an inline command, and of a length line, in bytes, at least 4.
+    /// Default: 64 KiB.
     pub inline_bytes_max: usize,
     /// The length of a whole request in bytes, never more than 4 GiB (`client-query-buffer-limit`,
     /// which counts only the argument that is arriving, while we hold the whole request).
@@ -322,3 +323,316 @@ fn array_line_len(count: usize) -> usize {
 /// The memory of a larger request is given back after it.
 const SPANS_KEPT_MAX: usize = 64 * 1024;
 const BYTES_KEPT_MAX: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome of scanning `input` at once: `incomplete`, `empty N`, `N: arguments` or the
+    /// error's text.
+    fn outcome(input: &[u8], limits: &RequestLimits) -> String {
+        let mut buffers = RequestBuffers::default();
+        match RequestScanner::default().scan(input, limits, &mut buffers) {
+            Ok(Scan::Incomplete) => "incomplete".to_owned(),
+            Ok(Scan::Empty { consumed }) => format!("empty {consumed}"),
+            Ok(Scan::Request { consumed }) => {
+                let request = buffers.request(input);
+                let args: Vec<_> = request.args(0).collect();
+                let mut canonical = Vec::new();
+                encode::request(&mut canonical, &args);
+                assert_eq!(request.frame(), canonical, "{}", input.escape_ascii());
+                format!("{consumed}: {}", args.join(&b'|').escape_ascii())
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn check(limits: &RequestLimits, table: &[(&[u8], &str)]) {
+        for (input, expected) in table {
+            let found = outcome(input, limits);
+            assert_eq!(found, *expected, "{}", input.escape_ascii());
+        }
+    }
+
+    fn repeated(start: &[u8], byte: u8, count: usize, end: &[u8]) -> Vec<u8> {
+        [start, &vec![byte; count], end].concat()
+    }
+
+    #[test]
+    fn arrays() {
+        check(
+            &RequestLimits::default(),
+            &[
+                (b"", "incomplete"),
+                (b"*1\r\n$4\r\nPING\r\n", "14: PING"),
+                (b"*1\r\n$4\r\nPING\r\n*1\r\n", "14: PING"),
+                (b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", "19: GET|"),
+                (b"*1\r\n$0\r\n\r\n", "10: "),
+                (b"*1\r\n$4\rXPINGXY", "14: PING"),
+                (b"*1\rX$4\r\nPING\r\n", "14: PING"),
+                (b"*1\r\n$4\r\nPING\r", "incomplete"),
+                (b"*0\r\nPING", "empty 4"),
+                (b"*0\rX", "empty 4"),
+                (b"*-1\r\n", "empty 5"),
+                (b"*-9223372036854775808\r\n", "empty 23"),
+                (b"*2147483647\r\n$1\r\n", "incomplete"),
+                (b"*1\r\nX\r", "incomplete"),
+                (b"*1\r\n\0\r\n", "incomplete"),
+                (b"*1\0\r\n$4\r\nPING\r\n", "incomplete"),
+                (b"*1\r\n$536870912\r\n", "incomplete"),
+            ],
+        );
+    }
+
+    #[test]
+    fn faulty_arrays() {
+        let count = "invalid multibulk length";
+        let length = "invalid bulk length";
+        check(
+            &RequestLimits::default(),
+            &[
+                (b"*\r\n", count),
+                (b"*+1\r\n", count),
+                (b"*01\r\n", count),
+                (b"*-0\r\n", count),
+                (b"* 1\r\n", count),
+                (b"*2147483648\r\n", count),
+                (b"*9223372036854775808\r\n", count),
+                (b"*1\r\nX\r\n", "expected '$', got 'X'"),
+                (b"*1\r\n\r\n", "expected '$', got ' '"),
+                (b"*1\r\n\n\r\n", "expected '$', got ' '"),
+                (b"*1\r\n\"\r\n", "expected '$', got '\"'"),
+                (b"*2\r\n$1\r\na\r\n*1\r\n", "expected '$', got '*'"),
+                (b"*1\r\n$\r\n", length),
+                (b"*1\r\n$-1\r\n", length),
+                (b"*1\r\n$+4\r\nPING\r\n", length),
+                (b"*1\r\n$04\r\nPING\r\n", length),
+                (b"*1\r\n$536870913\r\n", length),
+            ],
+        );
+    }
+
+    #[test]
+    fn inline_commands() {
+        check(
+            &RequestLimits::default(),
+            &[
+                (b"PING", "incomplete"),
+                (b"PING\r", "incomplete"),
+                (b"PING\r\nPING", "6: PING"),
+                (b"PING\n", "5: PING"),
+                (b"set a 'b c'\r\n", "13: set|a|b c"),
+                (b"\r\nPING", "empty 2"),
+                (b"\nPING", "empty 1"),
+                (b" \t \r\n", "empty 5"),
+                (b"\"\"\r\n", "4: "),
+                (b"ECHO a\r\r\n", "9: ECHO|a"),
+                (b"PI\0NG\r\n", "incomplete"),
+                (b"ECHO \"a\r\n", "unbalanced quotes in request"),
+            ],
+        );
+    }
+
+    #[test]
+    fn lines_are_limited() {
+        let limits = RequestLimits::default();
+        let bulk = b"*1\r\n$";
+        let table: &[(Vec<u8>, &str)] = &[
+            (repeated(b"*", b'1', 65_535, b""), "incomplete"),
+            (
+                repeated(b"*", b'1', 65_535, b"\r\n"),
+                "invalid multibulk length",
+            ),
+            (
+                repeated(b"*", b'1', 65_536, b""),
+                "too big mbulk count string",
+            ),
+            (
+                repeated(b"*\0\r\n", b'1', 65_533, b""),
+                "too big mbulk count string",
+            ),
+            (repeated(bulk, b'1', 65_535, b""), "incomplete"),
+            (
+                repeated(bulk, b'1', 65_536, b""),
+                "too big bulk count string",
+            ),
+            (repeated(b"", b'a', 65_536, b""), "incomplete"),
+            (repeated(b"", b'a', 65_537, b""), "too big inline request"),
+            (
+                repeated(b"", b'a', 65_537, b"\r\n"),
+                "too big inline request",
+            ),
+            (
+                repeated(b"a\0\n", b'a', 65_534, b"\n"),
+                "too big inline request",
+            ),
+        ];
+        for (input, expected) in table {
+            assert_eq!(outcome(input, &limits), *expected, "{}", input.len());
+        }
+        let longest = repeated(b"", b'a', 65_536, b"\n");
+        assert!(outcome(&longest, &limits).starts_with("65537: aaa"));
+    }
+
+    #[test]
+    fn whole_requests_are_limited() {
+        let limits = RequestLimits {
+            query_bytes_max: 20,
+            ..RequestLimits::default()
+        };
+        let too_big = "the request is longer than the query buffer may be";
+        check(
+            &limits,
+            &[
+                (b"*1\r\n$9\r\n0123456789\r\n", "19: 012345678"),
+                (b"*1\r\n$10\r\n0123456789\r\n", too_big),
+                (b"*1\r\n$10\r\n", too_big),
+                (b"*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", too_big),
+                (b"ECHO 01234567890123\n", "20: ECHO|01234567890123"),
+                (b"ECHO 0123456789012345\n", too_big),
+            ],
+        );
+        let limits = RequestLimits {
+            bulk_bytes_max: u64::MAX,
+            query_bytes_max: usize::MAX,
+            ..RequestLimits::default()
+        };
+        check(
+            &limits,
+            &[
+                (b"*1\r\n$4294967276\r\n", "incomplete"),
+                (b"*1\r\n$4294967277\r\n", too_big),
+                (b"*1\r\n$9223372036854775807\r\n", too_big),
+            ],
+        );
+    }
+
+    #[test]
+    fn strangers_send_little() {
+        let limits = RequestLimits {
+            unauthenticated: true,
+            ..RequestLimits::default()
+        };
+        check(
+            &limits,
+            &[
+                (b"*10\r\n", "incomplete"),
+                (b"*11\r\n$1\r\n", "unauthenticated multibulk length"),
+                (b"*2147483647\r\n", "unauthenticated multibulk length"),
+                (b"*2147483648\r\n", "invalid multibulk length"),
+                (b"*1\r\n$16384\r\n", "incomplete"),
+                (b"*1\r\n$16385\r\n", "unauthenticated bulk length"),
+                (b"*1\r\n$536870913\r\n", "invalid bulk length"),
+                (
+                    b"A a b c d e f g h i j k\r\n",
+                    "25: A|a|b|c|d|e|f|g|h|i|j|k",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn smaller_limits_hold_for_short_arguments_too() {
+        let limits = RequestLimits {
+            bulk_bytes_max: 3,
+            arguments_max: 2,
+            ..RequestLimits::default()
+        };
+        check(
+            &limits,
+            &[
+                (b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", "20: GET|k"),
+                (b"*2\r\n$4\r\nMGET\r\n$1\r\nk\r\n", "invalid bulk length"),
+                (b"*3\r\n$3\r\nSET\r\n", "invalid multibulk length"),
+            ],
+        );
+    }
+
+    #[test]
+    fn browsers_are_recognized() {
+        let attack = RequestError::CrossProtocol.to_string();
+        check(
+            &RequestLimits::default(),
+            &[
+                (b"POST / HTTP/1.1\r\n", &attack),
+                (b"Host: x\r\n", &attack),
+                (b"hOST:\n", &attack),
+                (b"\"POST\"\r\n", &attack),
+                (b"*1\r\n$4\r\npOsT\r\n", &attack),
+                (b"*1\r\n$6\r\npOsT\0a\r\n", &attack),
+                (b"*1\r\n$4\r\npOsTxx", &attack),
+                (b"GET / HTTP/1.1\r\n", "16: GET|/|HTTP/1.1"),
+                (b"POSTS\r\n", "7: POSTS"),
+                (b"host\r\n", "6: host"),
+                (b"PING POST\r\n", "11: PING|POST"),
+            ],
+        );
+    }
+
+    #[test]
+    fn arguments_can_be_had_in_many_ways() {
+        let mut buffers = RequestBuffers::default();
+        let mut input = Vec::new();
+        let words: Vec<_> = (0..12).map(|index| "x".repeat(index)).collect();
+        encode::request(&mut input, &words);
+        input.extend_from_slice(b"*1\r\n");
+        let limits = RequestLimits::default();
+        let scan = RequestScanner::default().scan(&input, &limits, &mut buffers);
+        let consumed = input.len() - 4;
+        assert_eq!(scan, Ok(Scan::Request { consumed }));
+        let request = buffers.request(&input);
+        assert_eq!(request.frame().len(), consumed);
+        assert_eq!(request.len(), 12);
+        assert_eq!(request.arg(3), b"xxx");
+        assert!(request.is_arg(3, b"XxX") && !request.is_arg(3, b"XX"));
+        assert!(!request.is_arg(12, b""));
+        assert_eq!(
+            request.args(10).collect::<Vec<_>>(),
+            [&b"x"[..].repeat(10), &b"x".repeat(11)]
+        );
+        assert_eq!(request.args(12).len(), 0);
+        assert_eq!(request.encoded_args(0..2), b"$0\r\n\r\n$1\r\nx\r\n");
+        assert_eq!(request.encoded_args(3..4), b"$3\r\nxxx\r\n");
+        assert_eq!(request.encoded_args(5..5), b"");
+        assert_eq!(request.encoded_args(0..12), &input[5..consumed]);
+    }
+
+    #[test]
+    fn nothing_is_reserved_by_what_is_declared() {
+        let mut scanner = RequestScanner::default();
+        let mut buffers = RequestBuffers::default();
+        let limits = RequestLimits::default();
+        let input = b"*2147483647\r\n$3\r\nSET\r\n$536870912\r\n";
+        let scan = scanner.scan(input, &limits, &mut buffers);
+        assert_eq!(scan, Ok(Scan::Incomplete));
+        assert!(!scanner.is_idle());
+        assert!(scanner.arriving.unwrap().spans.capacity() < 16);
+        assert!(buffers.spans.capacity() < 16 && buffers.rewritten.capacity() == 0);
+    }
+
+    #[test]
+    fn memory_of_a_large_request_is_given_back() {
+        let mut scanner = RequestScanner::default();
+        let mut buffers = RequestBuffers::default();
+        let limits = RequestLimits::default();
+        let mut input = Vec::new();
+        encode::request(&mut input, &vec![b"a"; 2 * SPANS_KEPT_MAX]);
+        let scan = scanner.scan(&input, &limits, &mut buffers);
+        assert!(matches!(scan, Ok(Scan::Request { .. })));
+        let scan = scanner.scan(b"PING\r\n", &limits, &mut buffers);
+        assert_eq!(scan, Ok(Scan::Request { consumed: 6 }));
+        assert!(buffers.spans.capacity() < 16);
+    }
+
+    #[test]
+    fn an_idle_scanner_is_one_pointer() {
+        assert_eq!(size_of::<RequestScanner>(), size_of::<usize>());
+        let mut scanner = RequestScanner::default();
+        let mut buffers = RequestBuffers::default();
+        let limits = RequestLimits::default();
+        for input in [&b""[..], b"*1\r\n$4\r\nPING\r\n", b"PING\r\n"] {
+            assert!(scanner.scan(input, &limits, &mut buffers).is_ok());
+            assert!(scanner.is_idle());
+        }
+    }
+}

@@ -128,3 +128,85 @@ fn line_token(kind: u8, line: &[u8]) -> Result<Token<'_>, ReplyError> {
 fn element_count(line: &[u8]) -> Result<usize, ReplyError> {
     usize::try_from(reply::count(line)?).map_err(|_| ReplyError::TooManyElements)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_token() {
+        let table: &[(&[u8], Token<'_>)] = &[
+            (b"+OK\r\n", Token::Simple(b"OK")),
+            (b"-ERR a\r\n", Token::Error(b"ERR a")),
+            (b":-12\r\n", Token::Integer(-12)),
+            (b"$2\r\nab\r\n", Token::Bulk(b"ab")),
+            (b"$-1\r\n", Token::Null),
+            (b"*-1\r\n", Token::Null),
+            (b"_\r\n", Token::Null),
+            (b"#t\r\n", Token::Boolean(true)),
+            (b"#f\r\n", Token::Boolean(false)),
+            (b",-inf\r\n", Token::Double(b"-inf")),
+            (
+                b"(12345678901234567890\r\n",
+                Token::BigNumber(b"12345678901234567890"),
+            ),
+            (b"!5\r\nERR a\r\n", Token::BulkError(b"ERR a")),
+            (b"=5\r\ntxt:a\r\n", Token::Verbatim(b"txt:a")),
+            (b"*3\r\n", Token::Array(3)),
+            (b"~3\r\n", Token::Set(3)),
+            (b">3\r\n", Token::Push(3)),
+            (b"%3\r\n", Token::Map(3)),
+            (b"|3\r\n", Token::Attribute(3)),
+        ];
+        for (input, expected) in table {
+            let mut reader = TokenReader::new(input);
+            let name = input.escape_ascii();
+            assert_eq!(reader.next_token(), Ok(Some(*expected)), "{name}");
+            assert_eq!(reader.next_token(), Ok(None), "{name}");
+            for len in 1..input.len() {
+                let cut = TokenReader::new(&input[..len]).next_token();
+                assert_eq!(cut, Err(ReplyError::Truncated), "{name} cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn faults_are_told() {
+        let table: &[(&[u8], ReplyError)] = &[
+            (b"@\r\n", ReplyError::UnknownType(b'@')),
+            (b":x\r\n", ReplyError::InvalidScalar),
+            (b"*x\r\n", ReplyError::InvalidLength),
+            (b"$1\r\nabc\r\n", ReplyError::MissingLineEnd),
+        ];
+        for (input, expected) in table {
+            let token = TokenReader::new(input).next_token();
+            assert_eq!(token, Err(expected.clone()), "{}", input.escape_ascii());
+        }
+        assert_eq!(
+            TokenReader::new(b"").skip_value(),
+            Err(ReplyError::Truncated)
+        );
+        let cut = TokenReader::new(b"*2\r\n:1\r\n").skip_value();
+        assert_eq!(cut, Err(ReplyError::Truncated));
+    }
+
+    #[test]
+    fn values_can_be_skipped_and_taken() {
+        let reply = b"*3\r\n*2\r\n:1\r\n:2\r\n|1\r\n+a\r\n:3\r\n$1\r\nx\r\n+end\r\n";
+        let mut reader = TokenReader::new(reply);
+        assert_eq!(reader.next_token(), Ok(Some(Token::Array(3))));
+        assert_eq!(reader.skip_value(), Ok(()));
+        assert_eq!(
+            reader.clone().next_value(),
+            Ok(&b"|1\r\n+a\r\n:3\r\n$1\r\nx\r\n"[..])
+        );
+        assert_eq!(reader.skip_attributes(), Ok(()));
+        assert_eq!(reader.next_token(), Ok(Some(Token::Bulk(b"x"))));
+        assert_eq!(reader.rest(), b"+end\r\n");
+        assert_eq!(
+            without_attributes(b"|1\r\n+a\r\n*1\r\n:1\r\n:2\r\n"),
+            Ok(&b":2\r\n"[..])
+        );
+        assert_eq!(without_attributes(b":2\r\n"), Ok(&b":2\r\n"[..]));
+    }
+}
