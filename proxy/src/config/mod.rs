@@ -10,7 +10,9 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::thread::available_parallelism;
 
+use slotway::engine::{Credentials, Options};
 use slotway_protocol::engine::Address;
+use slotway_protocol::resp::RequestLimits;
 
 pub(crate) use nearest::suggestion;
 use reader::{Document, Section};
@@ -47,7 +49,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) command_timeout: Duration,
     pub(crate) hold_timeout: Duration,
     pub(crate) refresh_interval: Duration,
-    pub(crate) redirects_max: usize,
+    pub(crate) redirects_max: u8,
 }
 
 /// Bounds on what one peer can make the proxy hold.
@@ -59,6 +61,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) request_bytes_max: usize,
     pub(crate) client_output_bytes_max: usize,
     pub(crate) client_in_flight_max: usize,
+    pub(crate) backend_queue_bytes_max: usize,
+    pub(crate) hold_bytes_max: usize,
 }
 
 /// Metrics and health over HTTP.
@@ -91,6 +95,41 @@ impl Config {
         let config = Self::read(&mut document);
         document.finish(file)?;
         Ok(config)
+    }
+
+    /// What the engine of one worker is told.
+    pub(crate) fn engine_options(&self, worker: usize) -> Options {
+        let Self {
+            cluster, limits, ..
+        } = self;
+        Options {
+            request: RequestLimits {
+                bulk_bytes_max: limits.bulk_bytes_max as u64,
+                arguments_max: limits.arguments_max as u64,
+                inline_bytes_max: limits.inline_bytes_max,
+                query_bytes_max: limits.request_bytes_max,
+                unauthenticated: false,
+            },
+            connections_per_node: cluster.connections_per_node,
+            command_timeout: cluster.command_timeout,
+            hold_timeout: cluster.hold_timeout,
+            redirects_max: cluster.redirects_max,
+            client_in_flight_max: limits.client_in_flight_max,
+            client_output_bytes_max: limits.client_output_bytes_max,
+            backend_queue_bytes_max: limits.backend_queue_bytes_max,
+            hold_bytes_max: limits.hold_bytes_max,
+            credentials: self.credentials(),
+            worker: u16::try_from(worker).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// What to log in with at the nodes.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        let Secret(password) = self.cluster.password.as_ref()?;
+        Some(Credentials {
+            username: self.cluster.username.as_deref().map(Into::into),
+            password: password.as_str().into(),
+        })
     }
 
     fn read(document: &mut Document<'_>) -> Self {
@@ -137,7 +176,7 @@ impl ClusterConfig {
                 100..=HOUR_MS,
                 default.refresh_interval,
             ),
-            redirects_max: section.count("redirects_max", 1..=64, default.redirects_max),
+            redirects_max: section.count_u8("redirects_max", 1..=64, default.redirects_max),
         };
         if config.username.is_some() && config.password.is_none() {
             section.refuse(username_place, "username", "needs a 'password' beside it");
@@ -149,17 +188,23 @@ impl ClusterConfig {
 impl LimitsConfig {
     fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        Self {
+        let place = section.place("bulk_bytes_max");
+        let place = place.or_else(|| section.place("request_bytes_max"));
+        let limits = Self {
             bulk_bytes_max: section.count(
                 "bulk_bytes_max",
                 KIB..=512 * MIB,
                 default.bulk_bytes_max,
             ),
-            arguments_max: section.count("arguments_max", 16..=MIB, default.arguments_max),
+            arguments_max: section.count(
+                "arguments_max",
+                16..=i32::MAX as usize,
+                default.arguments_max,
+            ),
             inline_bytes_max: section.count("inline_bytes_max", 64..=MIB, default.inline_bytes_max),
             request_bytes_max: section.count(
                 "request_bytes_max",
-                KIB..=4096 * MIB,
+                KIB..=4096 * MIB - 1,
                 default.request_bytes_max,
             ),
             client_output_bytes_max: section.count(
@@ -172,7 +217,25 @@ impl LimitsConfig {
                 1..=65_536,
                 default.client_in_flight_max,
             ),
+            backend_queue_bytes_max: section.count(
+                "backend_queue_bytes_max",
+                MIB..=4096 * MIB,
+                default.backend_queue_bytes_max,
+            ),
+            hold_bytes_max: section.count(
+                "hold_bytes_max",
+                MIB..=4096 * MIB,
+                default.hold_bytes_max,
+            ),
+        };
+        if limits.bulk_bytes_max > limits.request_bytes_max {
+            section.refuse(
+                bulk_place,
+                "bulk_bytes_max",
+                "must not exceed request_bytes_max",
+            );
         }
+        limits
     }
 }
 
@@ -225,11 +288,13 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             bulk_bytes_max: 512 * MIB,
-            arguments_max: MIB,
+            arguments_max: i32::MAX as usize,
             inline_bytes_max: 64 * KIB,
             request_bytes_max: 1024 * MIB,
             client_output_bytes_max: MIB,
             client_in_flight_max: 1024,
+            backend_queue_bytes_max: 64 * MIB,
+            hold_bytes_max: 64 * MIB,
         }
     }
 }
@@ -329,6 +394,8 @@ mod tests {
             request_bytes_max = 4096
             client_output_bytes_max = 0x1000
             client_in_flight_max = 2
+            backend_queue_bytes_max = 1048577
+            hold_bytes_max = 1048578
             [admin]
             listen = ''
             [log]
@@ -359,6 +426,8 @@ mod tests {
                 request_bytes_max: 4096,
                 client_output_bytes_max: 4096,
                 client_in_flight_max: 2,
+                backend_queue_bytes_max: MIB + 1,
+                hold_bytes_max: MIB + 2,
             },
             admin: AdminConfig { listen: None },
             log: LogConfig {
@@ -450,6 +519,14 @@ filter = = 1
                 "f:2: 'seeds' must be a string in quotes, got a number",
             ),
             (
+                "[limits]\nrequest_bytes_max = 4096\nbulk_bytes_max = 4097",
+                "f:3: 'bulk_bytes_max' must not exceed request_bytes_max",
+            ),
+            (
+                "[limits]\nrequest_bytes_max = 4096",
+                "f:2: 'bulk_bytes_max' must not exceed request_bytes_max",
+            ),
+            (
                 "hello = 1",
                 "f:1: unknown key 'hello' outside of any section",
             ),
@@ -478,6 +555,57 @@ filter = = 1
             let expected = expected.map(|(host, port)| Address::new(host, port));
             assert_eq!(parse_address(text).ok(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_engine_is_told_what_the_file_says() {
+        let (from_config, of_engine) = (Config::default().engine_options(0), Options::default());
+        assert_eq!(format!("{from_config:?}"), format!("{of_engine:?}"));
+        let text = "
+            [cluster]
+            username = 'u'
+            password = 'p'
+            connections_per_node = 2
+            command_timeout_ms = 3
+            hold_timeout_ms = 4
+            redirects_max = 6
+            [limits]
+            bulk_bytes_max = 2048
+            arguments_max = 17
+            inline_bytes_max = 65
+            request_bytes_max = 4096
+            client_output_bytes_max = 4096
+            client_in_flight_max = 2
+            backend_queue_bytes_max = 1048577
+            hold_bytes_max = 1048578
+        ";
+        let options = Config::parse("f", text).unwrap().engine_options(7);
+        let Options {
+            request,
+            credentials,
+            ..
+        } = &options;
+        assert_eq!(
+            (
+                request.bulk_bytes_max,
+                request.arguments_max,
+                request.inline_bytes_max,
+                request.query_bytes_max
+            ),
+            (2048, 17, 65, 4096)
+        );
+        let credentials = credentials.as_ref().unwrap();
+        assert_eq!(credentials.username.as_deref(), Some("u"));
+        assert_eq!(&*credentials.password, "p");
+        assert_eq!(options.connections_per_node, 2);
+        assert_eq!(options.command_timeout, Duration::from_millis(3));
+        assert_eq!(options.hold_timeout, Duration::from_millis(4));
+        assert_eq!(options.redirects_max, 6);
+        assert_eq!(options.client_output_bytes_max, 4096);
+        assert_eq!(options.client_in_flight_max, 2);
+        assert_eq!(options.backend_queue_bytes_max, MIB + 1);
+        assert_eq!(options.hold_bytes_max, MIB + 2);
+        assert_eq!(options.worker, 7);
     }
 
     #[test]

@@ -195,6 +195,17 @@ impl<'t> Section<'t> {
         self.read(key, default, |value| integer(value, &range))
     }
 
+    pub(super) fn count_u8(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u8>,
+        default: u8,
+    ) -> u8 {
+        let wide = usize::from(*range.start())..=usize::from(*range.end());
+        let count = self.count(key, wide, usize::from(default));
+        u8::try_from(count).unwrap_or(default)
+    }
+
     pub(super) fn millis(
         &mut self,
         key: &'static str,
