@@ -11,7 +11,8 @@ use super::request::RequestLimits;
 pub(super) struct Cursor {
     /// The first byte that is not read; 0 until the line with the number of arguments is read.
     position: usize,
-    /// So many bytes from `position` on are known to hold no end of the line, or to hold a NUL.
+    /// The bytes from `position` up to here are known not to end the line. Once `position` is
+    /// beyond it, it means nothing.
     searched: usize,
     /// The number of arguments still to come.
     remaining: u32,
@@ -81,7 +82,6 @@ impl Cursor {
             {
                 spans.push(Span::new(span.start, span.end));
                 self.position = span.end + LINE_END_LEN;
-                self.searched = 0;
             } else if let Some(span) = self.bulk(input, limits)? {
                 spans.push(span);
             } else {
@@ -203,7 +203,6 @@ impl Cursor {
         self.is_canonical &= *line_feed == b'\n';
         let line = &input[self.position..end];
         self.position = end + LINE_END_LEN;
-        self.searched = 0;
         Ok(Some(line))
     }
 
@@ -234,16 +233,16 @@ impl Cursor {
         let frame_max = limits.frame_bytes_max();
         // A line without an end may have that many bytes; its end may be the next one.
         let line_max = self.position.saturating_add(limits.inline_bytes_max);
-        let from = self.position + self.searched;
+        let from = self.position.max(self.searched);
         let to = input.len().min(line_max.saturating_add(1)).min(frame_max);
         let unseen = input.get(from..to).unwrap_or_default();
         match memchr2(wanted, 0, unseen) {
             Some(at) if unseen[at] == wanted => {
-                self.searched += at;
-                return Ok(Some(from + at));
+                self.searched = from + at;
+                return Ok(Some(self.searched));
             }
-            Some(at) => self.searched += at,
-            None => self.searched += unseen.len(),
+            Some(at) => self.searched = from + at,
+            None => self.searched = from + unseen.len(),
         }
         if line_max < frame_max && input.len() > line_max {
             Err(too_big)
