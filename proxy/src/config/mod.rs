@@ -229,11 +229,7 @@ impl LimitsConfig {
             ),
         };
         if limits.bulk_bytes_max > limits.request_bytes_max {
-            section.refuse(
-                bulk_place,
-                "bulk_bytes_max",
-                "must not exceed request_bytes_max",
-            );
+            section.refuse(place, "bulk_bytes_max", "must not exceed request_bytes_max");
         }
         limits
     }
