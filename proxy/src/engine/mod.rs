@@ -16,6 +16,9 @@ mod session;
 mod stats;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 pub use options::{Credentials, Options};
 pub use stats::Stats;
 
