@@ -62,10 +62,15 @@ impl SortedSet {
 
     /// The answer of OBJECT ENCODING.
     pub(crate) fn encoding(&self) -> &'static str {
-        match &self.0 {
-            Repr::Small(_) => "listpack",
-            Repr::Large(_) => "skiplist",
+        if self.is_small() {
+            "listpack"
+        } else {
+            "skiplist"
         }
+    }
+
+    pub(crate) fn is_small(&self) -> bool {
+        matches!(self.0, Repr::Small(_))
     }
 
     /// The bytes of memory held.
@@ -213,23 +218,6 @@ impl SortedSet {
             Repr::Large(large) => large.members.entries(),
         };
         (&entries[position].0, entries[position].1)
-    }
-
-    /// Makes a set small again that was built with more members than stayed, as a command that
-    /// stores a set does.
-    pub(crate) fn compact(&mut self) {
-        let Repr::Large(large) = &self.0 else {
-            return;
-        };
-        let is_small = |(member, _): &(CompactBytes, f64)| member.len() <= SMALL_BYTES_MAX;
-        if large.members.len() > SMALL_LEN_MAX || !large.members.entries().iter().all(is_small) {
-            return;
-        }
-        let entries = self
-            .range(0..self.len())
-            .map(|(m, s)| (CompactBytes::from(m), s))
-            .collect();
-        self.0 = Repr::Small(entries);
     }
 
     fn enlarge(&mut self) -> &mut Large {
@@ -435,14 +423,10 @@ mod tests {
         assert_eq!(set.encoding(), "skiplist");
         set.remove(b"x");
         assert_eq!(set.encoding(), "skiplist");
-        set.compact();
-        assert_eq!(set.encoding(), "listpack");
-        assert_eq!(set.at(127), (&b"0"[..], 2.0));
+        let mut set = SortedSet::default();
         set.insert(&[b'x'; 64], 1.0);
-        set.remove(b"5");
+        assert_eq!(set.encoding(), "listpack");
         set.insert(&[b'x'; 65], 1.0);
-        assert_eq!(set.encoding(), "skiplist");
-        set.compact();
         assert_eq!(set.encoding(), "skiplist");
     }
 
