@@ -68,6 +68,10 @@ pub fn each_key(
     request: &Request<'_>,
     visit: &mut dyn FnMut(usize),
 ) -> Result<(), KeysError> {
+    if let Some(position) = command.single_key() {
+        visit(position);
+        return Ok(());
+    }
     each_key_with_flags(command, request, &mut |position, _| visit(position))
 }
 
@@ -77,6 +81,9 @@ pub fn each_key_with_flags(
     request: &Request<'_>,
     visit: &mut dyn FnMut(usize, KeyFlags),
 ) -> Result<(), KeysError> {
+    if command.key_specs.is_empty() {
+        return Ok(());
+    }
     let arguments = Arguments::of(request);
     for range in locate(command, &arguments)?.as_slice() {
         range.each(|position| visit(position, range.flags));
@@ -374,7 +381,7 @@ fn migrate(arguments: &Arguments<'_>) -> Result<KeyRanges, KeysError> {
 }
 
 /// The most specs that a command has; the table is checked against it.
-pub(super) const RANGES_MAX: usize = 4;
+pub(super) const RANGES_MAX: usize = 3;
 
 const READ: KeyFlags = KeyFlags::of("RO access");
 const READ_WRITE: KeyFlags = KeyFlags::of("RW access update");

@@ -44,6 +44,8 @@ pub struct Command {
     key_rule: keys::KeyRule,
     /// 0 for none.
     single_key: u8,
+    /// Where in `name` a subcommand's own name begins.
+    own_name: u8,
 }
 
 /// A command's place in tables indexed by command.
@@ -104,7 +106,7 @@ impl Command {
     pub fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands
             .iter()
-            .find(|subcommand| subcommand.last_name().eq_ignore_ascii_case(name))
+            .find(|subcommand| subcommand.own_name().eq_ignore_ascii_case(name))
     }
 
     /// Whether a request with that many arguments, the name included, is well formed.
@@ -130,12 +132,8 @@ impl Command {
     }
 
     /// The name without the container.
-    fn last_name(&self) -> &'static [u8] {
-        let name = self.name.as_bytes();
-        match memchr::memchr(b'|', name) {
-            None => name,
-            Some(bar) => &name[bar + 1..],
-        }
+    fn own_name(&self) -> &'static [u8] {
+        &self.name.as_bytes()[usize::from(self.own_name)..]
     }
 
     /// What the table is filled with before anything is known.
@@ -157,6 +155,7 @@ impl Command {
         since: "",
         key_rule: keys::KeyRule::Specs,
         single_key: 0,
+        own_name: 0,
     };
 }
 

@@ -208,7 +208,18 @@ const fn assemble(
         since: entry.since,
         key_rule: entry.key_rule,
         single_key: single_key(entry),
+        own_name: own_name(entry.name),
     }
+}
+
+/// The place after the bar in a subcommand's name.
+const fn own_name(name: &str) -> u8 {
+    let name = name.as_bytes();
+    let mut at = name.len();
+    while at > 0 && name[at - 1] != b'|' {
+        at -= 1;
+    }
+    at as u8
 }
 
 const fn categories(entry: &Entry) -> Categories {
