@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Arc::new(AcceptMetrics::default()),
         CancellationToken::new(),
     );
-    local_runtime(256)?.block_on(accept)?;
+    local_runtime()?.block_on(accept)?;
     Ok(())
 }
 

@@ -1,11 +1,10 @@
-//! One socket of a driver as one hand-written future: writes what the engine has for it, reads and
-//! hands the bytes over, and does a bounded amount of both each time it is polled.
+//! One socket of a driver: writes what the engine has for it, reads and hands the bytes over, and
+//! does a bounded amount of both each time it is polled.
 
-use std::future::Future;
 use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, BytesMut};
 use slotway_protocol::engine::{CloseWhen, ConnectionId, Engine};
@@ -14,41 +13,58 @@ use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
-use crate::abort::AbortOnPanic;
 use crate::driver::Driver;
 
 /// An open connection. It is held once per idle client, so it holds nothing it can do without.
 ///
 /// While reading is paused the socket is not watched for reading either: that the peer is gone is
 /// then noticed when the engine resumes it or when a write fails.
-pub(crate) struct Connection<E: Engine> {
-    driver: Rc<Driver<E>>,
+pub(crate) struct Connection {
     socket: TcpStream,
-    id: ConnectionId,
-    /// The front of a frame whose rest has not arrived; without memory when empty.
-    partial: BytesMut,
-    is_accepted: bool,
+    pub(crate) id: ConnectionId,
+    pub(crate) is_accepted: bool,
     /// The peer has ended its side.
     ended: bool,
+    /// The front of a frame whose rest has not arrived; without memory when empty.
+    partial: BytesMut,
 }
 
-impl<E: Engine + 'static> Connection<E> {
-    pub(crate) fn new(
-        driver: Rc<Driver<E>>,
-        socket: TcpStream,
-        id: ConnectionId,
-        is_accepted: bool,
-    ) -> Self {
+/// A connection and what wakes it up, as the driver keeps them.
+pub(crate) struct Polled {
+    pub(crate) connection: Connection,
+    /// Puts the connection into the driver's list of ready ones.
+    pub(crate) waker: Waker,
+}
+
+/// A connection while it is polled.
+struct Turn<'a, E: Engine> {
+    driver: &'a Rc<Driver<E>>,
+    connection: &'a mut Connection,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, id: ConnectionId, is_accepted: bool) -> Self {
         Self {
-            driver,
             socket,
             id,
-            partial: BytesMut::new(),
             is_accepted,
             ended: false,
+            partial: BytesMut::new(),
         }
     }
 
+    /// Reads and writes a bounded amount. Ready when the connection is over.
+    pub(crate) fn poll<E: Engine + 'static>(
+        &mut self,
+        driver: &Rc<Driver<E>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let connection = self;
+        Turn { driver, connection }.drive(cx)
+    }
+}
+
+impl<E: Engine + 'static> Turn<'_, E> {
     /// Ready when the connection is over.
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.close_wish() == Some(CloseWhen::Now) {
@@ -65,7 +81,10 @@ impl<E: Engine + 'static> Connection<E> {
             None => Poll::Pending,
             Some(CloseWhen::Now) => Poll::Ready(Ok(())),
             Some(CloseWhen::Flushed) => {
-                if !self.driver.with_output(self.id, |output| output.is_empty()) {
+                if !self
+                    .driver
+                    .with_output(self.connection.id, |output| output.is_empty())
+                {
                     return Poll::Pending;
                 }
                 self.discard_input();
@@ -80,7 +99,7 @@ impl<E: Engine + 'static> Connection<E> {
             if !written {
                 break;
             }
-            let id = self.id;
+            let id = self.connection.id;
             self.driver
                 .call(|engine, now| engine.handle_written(id, now));
         }
@@ -89,8 +108,8 @@ impl<E: Engine + 'static> Connection<E> {
 
     /// One write; false when there is nothing to write.
     fn write_some(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> Poll<io::Result<bool>> {
-        let socket = Pin::new(&mut self.socket);
-        self.driver.with_output(self.id, |output| {
+        let socket = Pin::new(&mut self.connection.socket);
+        self.driver.with_output(self.connection.id, |output| {
             if output.is_empty() {
                 return Poll::Ready(Ok(false));
             }
@@ -115,13 +134,13 @@ impl<E: Engine + 'static> Connection<E> {
     /// Reads until there is no more or this poll has read enough.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut budget = READS_PER_POLL;
-        while !self.ended && !self.driver.is_paused(self.id) {
+        while !self.connection.ended && !self.driver.is_paused(self.connection.id) {
             if budget == 0 {
                 cx.waker().wake_by_ref();
                 break;
             }
             budget -= 1;
-            let read = if self.partial.len() < LARGE_PARTIAL_BYTES {
+            let read = if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
                 self.read_shared(cx)
             } else {
                 self.read_own(cx)
@@ -138,7 +157,9 @@ impl<E: Engine + 'static> Connection<E> {
     /// Reads behind a small partial frame, both in the buffer that all connections share.
     fn read_shared(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
         // The partial is only moved when there is something to put behind it.
-        if !self.partial.is_empty() && self.socket.poll_read_ready(cx)?.is_pending() {
+        if !self.connection.partial.is_empty()
+            && self.connection.socket.poll_read_ready(cx)?.is_pending()
+        {
             return Ok(Poll::Pending);
         }
         let driver = &self.driver;
@@ -146,51 +167,51 @@ impl<E: Engine + 'static> Connection<E> {
         buffer.clear();
         // The engine may have kept what it was given last, so the room is made anew.
         buffer.reserve(READ_BUFFER_BYTES);
-        buffer.extend_from_slice(&self.partial);
+        buffer.extend_from_slice(&self.connection.partial);
         let room = READ_BUFFER_BYTES - buffer.len();
-        let socket = Pin::new(&mut self.socket);
+        let socket = Pin::new(&mut self.connection.socket);
         let Poll::Ready(count) = poll_read_buf(socket, cx, &mut (&mut *buffer).limit(room))? else {
             return Ok(Poll::Pending);
         };
         if count > 0 {
-            driver.call(|engine, now| engine.handle_input(self.id, &mut buffer, now));
-            self.partial = unconsumed(&buffer);
+            driver.call(|engine, now| engine.handle_input(self.connection.id, &mut buffer, now));
+            self.connection.partial = unconsumed(&buffer);
         }
         Ok(Poll::Ready(count))
     }
 
     /// Reads a large frame straight to where it grows, so that its cost stays linear.
     fn read_own(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
-        let partial = &mut self.partial;
+        let partial = &mut self.connection.partial;
         if partial.capacity() - partial.len() < READ_BUFFER_BYTES {
             partial.reserve(partial.len().max(READ_BUFFER_BYTES));
         }
-        let socket = Pin::new(&mut self.socket);
+        let socket = Pin::new(&mut self.connection.socket);
         let mut room = (&mut *partial).limit(LARGE_READ_BYTES);
         let Poll::Ready(count) = poll_read_buf(socket, cx, &mut room)? else {
             return Ok(Poll::Pending);
         };
         if count > 0 {
             self.driver
-                .call(|engine, now| engine.handle_input(self.id, partial, now));
-            if self.partial.len() < LARGE_PARTIAL_BYTES {
-                self.partial = unconsumed(&self.partial);
+                .call(|engine, now| engine.handle_input(self.connection.id, partial, now));
+            if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
+                self.connection.partial = unconsumed(&self.connection.partial);
             }
         }
         Ok(Poll::Ready(count))
     }
 
     fn end(&mut self) {
-        self.ended = true;
-        self.partial = BytesMut::new();
-        let id = self.id;
+        self.connection.ended = true;
+        self.connection.partial = BytesMut::new();
+        let id = self.connection.id;
         self.driver.call(|engine, now| engine.handle_end(id, now));
     }
 
     /// Reads and forgets what has arrived: a socket that is closed with unread bytes in it resets
     /// the connection, and the peer might lose the last reply.
     fn discard_input(&self) {
-        let socket = SockRef::from(&self.socket);
+        let socket = SockRef::from(&self.connection.socket);
         let mut scrap = [0; 4096];
         for _ in 0..DISCARDS_ON_CLOSE {
             match (&*socket).read(&mut scrap) {
@@ -201,28 +222,7 @@ impl<E: Engine + 'static> Connection<E> {
     }
 
     fn close_wish(&self) -> Option<CloseWhen> {
-        self.driver.close_wish(self.id)
-    }
-}
-
-impl<E: Engine + 'static> Future for Connection<E> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let _abort = AbortOnPanic("connection");
-        let this = self.get_mut();
-        if this.driver.is_stopped() {
-            return Poll::Ready(());
-        }
-        this.driver.enter(this.id, cx.waker());
-        let outcome = this.drive(cx);
-        this.driver.leave();
-        let outcome = ready!(outcome);
-        if let Err(error) = outcome {
-            tracing::debug!(%error, connection = ?this.id, "the connection broke");
-        }
-        this.driver.closed(this.id, this.is_accepted);
-        Poll::Ready(())
+        self.driver.close_wish(self.connection.id)
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -21,7 +21,8 @@ use tokio::task::spawn_local;
 use crate::abort::AbortOnPanic;
 use crate::clock::Clock;
 use crate::connect;
-use crate::connection::Connection;
+use crate::connection::{Connection, Polled};
+use crate::ready::{Poller, ReadyList, waker};
 use crate::table::Table;
 use crate::timer::Timer;
 
@@ -35,6 +36,10 @@ pub struct DriverOptions {
     pub accepted_keepalive: Option<Duration>,
     /// The same for connections that the engine asked for. Default 15 s.
     pub connected_keepalive: Option<Duration>,
+    /// How many ready connections are polled before the timer and the thread's other tasks have
+    /// their turn. Connections are polled in the order in which they became ready, whatever this
+    /// is; under load a smaller number costs more system calls. Default 256.
+    pub polls_per_turn: usize,
 }
 
 impl Default for DriverOptions {
@@ -43,6 +48,7 @@ impl Default for DriverOptions {
             connect_timeout: Duration::from_secs(1),
             accepted_keepalive: Some(Duration::from_secs(300)),
             connected_keepalive: Some(Duration::from_secs(15)),
+            polls_per_turn: 256,
         }
     }
 }
@@ -55,6 +61,7 @@ impl Default for DriverOptions {
 pub struct Driver<E: Engine> {
     engine: RefCell<E>,
     connections: RefCell<Table>,
+    ready: Arc<ReadyList>,
     /// Where all connections read into that have no large partial frame.
     pub(crate) read_buffer: RefCell<BytesMut>,
     clock: Clock,
@@ -98,6 +105,7 @@ impl<E: Engine + 'static> Driver<E> {
         let driver = Rc::new(Self {
             engine: RefCell::new(engine),
             connections: RefCell::default(),
+            ready: Arc::default(),
             read_buffer: RefCell::default(),
             clock: Clock::start(),
             options,
@@ -110,6 +118,10 @@ impl<E: Engine + 'static> Driver<E> {
             accepted,
         });
         spawn_local(Timer::new(Rc::clone(&driver)));
+        let list = Arc::clone(&driver.ready);
+        let poller = Poller::new(Rc::clone(&driver), list, driver.options.polls_per_turn);
+        // Tokio's own bound on a task's work would end each turn in the middle of a batch.
+        spawn_local(tokio::task::unconstrained(poller));
         // What the engine wishes from the start: its first connections, its first timeout.
         driver.drain();
         DriverHandle { driver }
@@ -120,6 +132,9 @@ impl<E: Engine + 'static> Driver<E> {
     /// One call into the engine, and all that it wishes after it.
     #[inline]
     pub(crate) fn call(self: &Rc<Self>, call: impl FnOnce(&mut E, Now)) {
+        if self.stopped.get() {
+            return;
+        }
         let now = self.clock.now();
         call(&mut self.engine.borrow_mut(), now);
         self.drain();
@@ -135,24 +150,29 @@ impl<E: Engine + 'static> Driver<E> {
         use_it(self.engine.borrow_mut().output(id))
     }
 
-    /// Marks `id` as the connection being polled, by the task behind `waker`.
+    /// Polls a connection that is ready, if it is still there.
     #[inline]
-    pub(crate) fn enter(&self, id: ConnectionId, waker: &Waker) {
+    pub(crate) fn poll_connection(self: &Rc<Self>, index: u32) {
+        let taken = self.connections.borrow_mut().take(index);
+        let Some(mut polled) = taken else { return };
+        let Polled { connection, waker } = &mut *polled;
+        let id = connection.id;
         self.current.set(Some(id));
-        let mut connections = self.connections.borrow_mut();
-        if let Some(slot) = connections.find(id)
-            && !slot
-                .waker
-                .as_ref()
-                .is_some_and(|known| known.will_wake(waker))
-        {
-            slot.waker = Some(waker.clone());
-        }
-    }
-
-    #[inline]
-    pub(crate) fn leave(&self) {
+        let outcome = connection.poll(self, &mut Context::from_waker(waker));
         self.current.set(None);
+        match outcome {
+            Poll::Pending => {
+                if let Some(slot) = self.connections.borrow_mut().find(id) {
+                    slot.connection = Some(polled);
+                }
+            }
+            Poll::Ready(outcome) => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, connection = ?id, "the connection broke");
+                }
+                self.closed(&polled.connection);
+            }
+        }
     }
 
     /// Whether the engine wants no more bytes of the connection, for now or for ever.
@@ -170,10 +190,11 @@ impl<E: Engine + 'static> Driver<E> {
     }
 
     /// The connection's socket is about to be dropped.
-    pub(crate) fn closed(self: &Rc<Self>, id: ConnectionId, is_accepted: bool) {
-        if is_accepted {
+    fn closed(self: &Rc<Self>, connection: &Connection) {
+        if connection.is_accepted {
             self.accepted.fetch_sub(1, Ordering::Relaxed);
         }
+        let id = connection.id;
         self.call(|engine, now| {
             engine.handle_close(id, now);
             self.connections.borrow_mut().remove(id);
@@ -232,7 +253,7 @@ impl<E: Engine + 'static> Driver<E> {
                         (Some(CloseWhen::Now), _) => Some(CloseWhen::Now),
                         _ => Some(when),
                     };
-                    wake_slot(slot.waker.as_ref());
+                    self.ready.push(connection.index);
                 }
             }
             Action::Pause(id) => {
@@ -243,7 +264,7 @@ impl<E: Engine + 'static> Driver<E> {
             Action::Resume(id) => {
                 if let Some(slot) = self.connections.borrow_mut().find(id) {
                     slot.paused = false;
-                    wake_slot(slot.waker.as_ref());
+                    self.ready.push(id.index);
                 }
             }
         }
@@ -254,8 +275,8 @@ impl<E: Engine + 'static> Driver<E> {
         if self.current.get() == Some(id) {
             return;
         }
-        if let Some(slot) = self.connections.borrow_mut().find(id) {
-            wake_slot(slot.waker.as_ref());
+        if self.connections.borrow_mut().find(id).is_some() {
+            self.ready.push(id.index);
         }
     }
 
@@ -266,7 +287,7 @@ impl<E: Engine + 'static> Driver<E> {
         };
         if self.armed.get().is_none_or(|armed| due < armed) {
             self.armed.set(Some(due));
-            wake_slot(self.timer.borrow().as_ref());
+            wake(self.timer.borrow().as_ref());
         }
     }
 
@@ -314,7 +335,14 @@ impl<E: Engine + 'static> Driver<E> {
         let id = self.connections.borrow_mut().insert();
         self.call(|engine, now| engine.handle_open(id, peer, now));
         let is_accepted = matches!(peer.origin, Origin::Accepted(_));
-        spawn_local(Connection::new(Rc::clone(self), socket, id, is_accepted));
+        let polled = Polled {
+            connection: Connection::new(socket, id, is_accepted),
+            waker: waker(&self.ready, id.index),
+        };
+        if let Some(slot) = self.connections.borrow_mut().find(id) {
+            slot.connection = Some(Box::new(polled));
+        }
+        self.ready.push(id.index);
     }
 }
 
@@ -348,8 +376,9 @@ impl<E: Engine + 'static> DriverHandle<E> {
         if driver.stopped.replace(true) {
             return;
         }
-        driver.connections.borrow().wake_all();
-        wake_slot(driver.timer.borrow().as_ref());
+        driver.connections.borrow_mut().clear();
+        driver.ready.wake_poller();
+        wake(driver.timer.borrow().as_ref());
     }
 }
 
@@ -375,7 +404,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 #[inline]
-fn wake_slot(waker: Option<&Waker>) {
+fn wake(waker: Option<&Waker>) {
     if let Some(waker) = waker {
         waker.wake_by_ref();
     }

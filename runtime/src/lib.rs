@@ -5,6 +5,7 @@ mod abort;
 mod clock;
 mod connect;
 mod connection;
+mod ready;
 mod table;
 mod timer;
 

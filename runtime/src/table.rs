@@ -1,8 +1,8 @@
 //! The connections of one driver: dense numbers that are used again, each with a generation.
 
-use std::task::Waker;
-
 use slotway_protocol::engine::{CloseWhen, ConnectionId};
+
+use crate::connection::Polled;
 
 /// What the driver knows of each open connection.
 #[derive(Default)]
@@ -13,26 +13,21 @@ pub(crate) struct Table {
 }
 
 /// One open connection, or the place of one.
+#[derive(Default)]
 pub(crate) struct Slot {
     generation: u32,
-    pub(crate) open: bool,
+    open: bool,
     pub(crate) paused: bool,
     pub(crate) close: Option<CloseWhen>,
-    /// Of the connection's task, from its first poll on.
-    pub(crate) waker: Option<Waker>,
+    /// Not here while it is being polled. Boxed, because the table grows by moving.
+    pub(crate) connection: Option<Box<Polled>>,
 }
 
 impl Table {
     pub(crate) fn insert(&mut self) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 connections");
-            self.slots.push(Slot {
-                generation: 0,
-                open: false,
-                paused: false,
-                close: None,
-                waker: None,
-            });
+            self.slots.push(Slot::default());
             index
         });
         let slot = &mut self.slots[index as usize];
@@ -50,23 +45,24 @@ impl Table {
         (slot.open && slot.generation == id.generation).then_some(slot)
     }
 
+    /// Takes the connection out to poll it. None where it is gone by now.
+    #[inline]
+    pub(crate) fn take(&mut self, index: u32) -> Option<Box<Polled>> {
+        self.slots.get_mut(index as usize)?.connection.take()
+    }
+
     pub(crate) fn remove(&mut self, id: ConnectionId) {
         let slot = self.find(id).expect("only an open connection closes");
         *slot = Slot {
             generation: slot.generation.wrapping_add(1),
-            open: false,
-            paused: false,
-            close: None,
-            waker: None,
+            ..Slot::default()
         };
         self.free.push(id.index);
     }
 
-    /// Wakes every connection's task.
-    pub(crate) fn wake_all(&self) {
-        for waker in self.slots.iter().filter_map(|slot| slot.waker.as_ref()) {
-            waker.wake_by_ref();
-        }
+    /// Closes all sockets.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 

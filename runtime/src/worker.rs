@@ -18,10 +18,6 @@ use crate::driver::{Driver, DriverHandle, DriverOptions};
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
     pub driver: DriverOptions,
-    /// How many tasks run before the sockets are asked for news. All tasks that are ready run in
-    /// the order in which they became so, whatever this is: a smaller number hears of timers and
-    /// of other threads sooner, a larger one spends fewer system calls under load. Default 256.
-    pub event_interval: u32,
     /// How many accepted connections may wait for the worker to take them. Default 256.
     pub accept_capacity: usize,
     /// How many events may wait for the worker to take them. Default 1,024.
@@ -32,7 +28,6 @@ impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
             driver: DriverOptions::default(),
-            event_interval: 256,
             accept_capacity: 256,
             event_capacity: 1024,
         }
@@ -91,7 +86,7 @@ pub fn spawn_worker<E: Engine<Event: Send> + 'static>(
         .name(name.to_owned())
         .spawn(move || {
             let _abort = AbortOnPanic("worker");
-            let runtime = local_runtime(options.event_interval);
+            let runtime = local_runtime();
             // Whoever waits for this holds the receiver, so the send can't fail.
             let _ = started.send(runtime.as_ref().map(drop).map_err(copy_error));
             let Ok(runtime) = runtime else { return };
@@ -118,10 +113,10 @@ pub fn spawn_worker<E: Engine<Event: Send> + 'static>(
 ///
 /// # Errors
 /// When the system gives no event queue.
-pub fn local_runtime(event_interval: u32) -> io::Result<LocalRuntime> {
+pub fn local_runtime() -> io::Result<LocalRuntime> {
     Builder::new_current_thread()
         .enable_all()
-        .event_interval(event_interval.max(1))
+        .event_interval(EVENT_INTERVAL)
         .max_blocking_threads(NAME_LOOKUP_THREADS)
         .build_local(LocalOptions::default())
 }
@@ -219,6 +214,10 @@ fn copy_error(error: &io::Error) -> io::Error {
         io::Error::from_raw_os_error,
     )
 }
+
+/// How many tasks run before the sockets are asked for news. All of a driver's connections are one
+/// task, so this is small; with 1 each turn would be followed by a system call for nothing.
+const EVENT_INTERVAL: u32 = 4;
 
 /// Names of backends are looked up on threads of their own; more than these at a time wait.
 const NAME_LOOKUP_THREADS: usize = 4;

@@ -52,7 +52,7 @@ impl Admin {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let thread = std::thread::spawn(move || {
-            let runtime = local_runtime(64).unwrap();
+            let runtime = local_runtime().unwrap();
             let serve = serve_admin(listener, Routes, options, token);
             runtime.block_on(serve).unwrap();
         });

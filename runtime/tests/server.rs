@@ -128,7 +128,7 @@ fn full_events_are_handed_back() {
 
 #[test]
 fn a_driver_on_this_thread_takes_events_from_its_own_notices() {
-    let runtime = local_runtime(64).unwrap();
+    let runtime = local_runtime().unwrap();
     let marks = Rc::new(RefCell::new(Vec::new()));
     runtime.block_on(async {
         let handle = Rc::new(RefCell::new(None));
@@ -165,7 +165,7 @@ fn a_driver_on_this_thread_takes_events_from_its_own_notices() {
 
 #[test]
 fn a_second_signal_cuts_a_drain_short() {
-    let runtime = local_runtime(64).unwrap();
+    let runtime = local_runtime().unwrap();
     let kill = |signal: &str| {
         let pid = std::process::id().to_string();
         assert!(

@@ -282,7 +282,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (for_loop, counters, token) = (workers.clone(), Arc::clone(&metrics), stop.clone());
         let control = std::thread::spawn(move || {
-            let runtime = local_runtime(64).unwrap();
+            let runtime = local_runtime().unwrap();
             let serve = accept_loop(listener, for_loop, accept, counters, token);
             runtime.block_on(serve).unwrap();
         });
