@@ -6,4 +6,12 @@ mod config;
 mod engine;
 mod keyspace;
 mod number;
+mod server_state;
 mod value;
+
+pub mod server;
+
+pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
+pub use config::{Config, ConfigError, NodeConfig};
+pub use engine::{Event, Node, Notice};
+pub use keyspace::Exported;

@@ -1,5 +1,7 @@
 //! Numbers as text, read and written as redis-server does.
 
+pub(crate) mod long_double;
+
 /// The integer that `text` is, in the only form in which it would be written: no sign but `-`, no
 /// leading zeros, no spaces.
 #[inline]

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use slotway_protocol::command::Command;
+use slotway_protocol::resp::encode;
+
 /// An error reply. A command returns it before it has written anything to its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CommandError {
@@ -16,6 +19,8 @@ pub(crate) enum CommandError {
     MustBePositive,
     /// Too few or too many arguments for the command that is running.
     WrongArity,
+    /// Not positive, or too far away, for the command that is running.
+    InvalidExpireTime,
     /// The whole text, its code in front: `ERR min or max is not a float`.
     Text(Cow<'static, str>),
 }
@@ -26,10 +31,31 @@ impl CommandError {
         Self::Text(text.into())
     }
 
-    /// The text of the reply without the leading `-`; `command` is the name of the command as it
-    /// is in the table.
-    pub(crate) fn reply_text(&self, command: &str) -> Cow<'_, str> {
-        Cow::Borrowed(match self {
+    /// The same error with the name of the command in it, if it is told by that.
+    #[cold]
+    pub(crate) fn of(self, command: &Command) -> Self {
+        match self {
+            Self::WrongArity => Self::text(format!(
+                "ERR wrong number of arguments for '{}' command",
+                command.name
+            )),
+            Self::InvalidExpireTime => Self::text(format!(
+                "ERR invalid expire time in '{}' command",
+                command.name
+            )),
+            other => other,
+        }
+    }
+
+    /// Appends the reply.
+    #[cold]
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        encode::error(out, self.reply_text().as_bytes());
+    }
+
+    /// The text of the reply without the leading `-`.
+    fn reply_text(&self) -> &str {
+        match self {
             Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
             Self::NotAFloat => "ERR value is not a valid float",
@@ -37,12 +63,9 @@ impl CommandError {
             Self::NoSuchKey => "ERR no such key",
             Self::IndexOutOfRange => "ERR index out of range",
             Self::MustBePositive => "ERR value is out of range, must be positive",
-            Self::WrongArity => {
-                return Cow::Owned(format!(
-                    "ERR wrong number of arguments for '{command}' command"
-                ));
-            }
+            Self::WrongArity => "ERR wrong number of arguments",
+            Self::InvalidExpireTime => "ERR invalid expire time",
             Self::Text(text) => text,
-        })
+        }
     }
 }

@@ -5,15 +5,34 @@
 //! those of the command table in `slotway_protocol::command`, where arity and keys stand, so
 //! that a function runs only on a request whose number of arguments fits.
 
+mod client;
+mod cluster;
+mod connection;
 mod error;
+mod expire;
+mod hash;
+mod info;
+mod keys;
+mod list;
+mod pattern;
+mod scan;
+mod server;
+mod set;
+mod sorted_set;
+mod string;
+mod string_number;
+mod transaction;
 
 use slotway_protocol::command::{self, Command, CommandId};
+use slotway_protocol::engine::Now;
 use slotway_protocol::resp::{Protocol, Request, encode};
 
 pub(crate) use error::CommandError;
 
+use crate::engine::session::{Session, Sessions};
 use crate::keyspace::Keyspace;
 use crate::number;
+use crate::server_state::ServerState;
 
 /// What a command does. An error may be returned only before anything was appended to `out`.
 pub(crate) type Run = fn(&mut Call<'_>) -> Result<(), CommandError>;
@@ -26,6 +45,14 @@ pub(crate) struct Call<'a> {
     pub(crate) out: &'a mut Vec<u8>,
     pub(crate) protocol: Protocol,
     pub(crate) random: &'a mut Random,
+    /// The index of the client in `sessions`.
+    pub(crate) client: usize,
+    pub(crate) sessions: &'a mut Sessions,
+    pub(crate) server: &'a mut ServerState,
+    pub(crate) dispatch: &'a Dispatch,
+    pub(crate) now: Now,
+    /// ASKING came right before.
+    pub(crate) asking: bool,
 }
 
 impl<'a> Call<'a> {
@@ -56,6 +83,11 @@ impl<'a> Call<'a> {
     #[inline]
     pub(crate) fn arg_is(&self, index: usize, word: &str) -> bool {
         self.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    #[inline]
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.sessions[self.client]
     }
 
     #[inline]
@@ -142,6 +174,8 @@ impl Random {
 /// The functions of all commands this node knows, by the command's number.
 pub(crate) struct Dispatch {
     runs: Vec<Option<Run>>,
+    /// Commands that are not queued between MULTI and EXEC.
+    unqueued: Vec<CommandId>,
 }
 
 impl Dispatch {
@@ -150,7 +184,12 @@ impl Dispatch {
         for (name, run) in FAMILIES.iter().copied().flatten() {
             runs[usize::from(id_of(name).0)] = Some(*run);
         }
-        Self { runs }
+        let unqueued = UNQUEUED.iter().map(|name| id_of(name)).collect();
+        Self { runs, unqueued }
+    }
+
+    pub(crate) fn runs_in_transaction(&self, id: CommandId) -> bool {
+        self.unqueued.contains(&id)
     }
 
     /// `None` for a command that this node does not know yet.
@@ -179,7 +218,30 @@ fn id_of(name: &str) -> CommandId {
 }
 
 /// The functions of every family.
-const FAMILIES: &[&[(&str, Run)]] = &[];
+const FAMILIES: &[&[(&str, Run)]] = &[
+    string::COMMANDS,
+    string_number::COMMANDS,
+    keys::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    hash::COMMANDS,
+    list::COMMANDS,
+    set::COMMANDS,
+    sorted_set::COMMANDS,
+    connection::COMMANDS,
+    client::COMMANDS,
+    transaction::COMMANDS,
+    server::COMMANDS,
+    cluster::COMMANDS,
+];
+
+/// Commands that are executed between MULTI and EXEC instead of being queued.
+const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// The server whose behaviour this node has.
+const REDIS_VERSION: &str = "7.0.15";
+
+const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
 
 #[cfg(test)]
 mod tests {

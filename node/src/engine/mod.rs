@@ -1,1 +1,308 @@
-//! x
+//! The node as a state machine: connections, bytes, events and time go in, replies come out.
+
+pub(crate) mod execute;
+mod input;
+pub(crate) mod session;
+pub(crate) mod transaction;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use slotway_protocol::engine::{
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
+};
+use slotway_protocol::output::Output;
+use slotway_protocol::resp::{RequestBuffers, RequestLimits};
+
+use crate::cluster::{Cluster, ClusterView};
+use crate::command::{Dispatch, Random};
+use crate::config::{Config, NodeConfig};
+use crate::keyspace::{Exported, Keyspace};
+use crate::server_state::ServerState;
+use session::Sessions;
+
+/// A node. Drive it through [`Engine`].
+pub struct Node {
+    pub(crate) state: State,
+    /// By the index of the connection.
+    channels: Vec<Channel>,
+    buffers: RequestBuffers,
+    limits: RequestLimits,
+    actions: VecDeque<Action<Notice>>,
+    next_tick: Option<Instant>,
+}
+
+/// What a command can touch, apart from the connections' bytes.
+pub(crate) struct State {
+    pub(crate) keyspace: Keyspace,
+    pub(crate) sessions: Sessions,
+    pub(crate) server: ServerState,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) random: Random,
+}
+
+/// The bytes of one connection.
+#[derive(Debug, Default)]
+struct Channel {
+    output: Output,
+    /// The driver knows that there is output to write.
+    woken: bool,
+    /// Input that was not looked at because too much output waits, and after that the front of a
+    /// request whose rest has not arrived.
+    held: BytesMut,
+    paused: bool,
+}
+
+/// What the outside tells a node.
+#[derive(Debug)]
+pub enum Event {
+    /// The cluster looks different now. Ignored by a node that is not part of one.
+    SetView(Box<ClusterView>),
+    /// Close all clients once their output is written, and take no new ones.
+    Drain,
+}
+
+/// What a node tells the outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The client asked for SHUTDOWN: stop the driver.
+    Shutdown,
+}
+
+impl Node {
+    /// A node without keys. `started` is only used for reporting the uptime.
+    pub fn new(config: NodeConfig, started: Now) -> Self {
+        let NodeConfig {
+            config,
+            cluster,
+            seed,
+        } = config;
+        let mut random = Random::new(seed);
+        let cluster = cluster.map(Cluster::new);
+        let limits = limits(&config);
+        let mut keyspace = Keyspace::new(cluster.is_some(), random.next());
+        keyspace.set_now(started.unix_ms);
+        Self {
+            state: State {
+                keyspace,
+                sessions: Sessions::default(),
+                server: ServerState::new(config, cluster, &mut random, started),
+                dispatch: Dispatch::new(),
+                random,
+            },
+            channels: Vec::new(),
+            buffers: RequestBuffers::default(),
+            limits,
+            actions: VecDeque::new(),
+            next_tick: Some(started.instant + TICK),
+        }
+    }
+
+    /// Takes a key out, with its value and expiry, to put it into another node.
+    pub fn export_key(&mut self, key: &[u8]) -> Option<Exported> {
+        self.state.keyspace.export(key)
+    }
+
+    /// Puts a key in, in the place of one of that name.
+    pub fn import_key(&mut self, key: Exported) {
+        self.state.keyspace.import(key);
+    }
+
+    /// What this node knows of its cluster.
+    pub fn view(&self) -> Option<&ClusterView> {
+        self.state.server.cluster.as_ref().map(Cluster::view)
+    }
+
+    /// The number of keys, with expired ones that nobody has asked for since.
+    pub fn len(&self) -> usize {
+        self.state.keyspace.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.state.server.config
+    }
+
+    /// Panics when the node's parts contradict each other. For tests; slow.
+    pub fn check_invariants(&self) {
+        self.state.keyspace.check_invariants();
+        for session in self.state.sessions.iter() {
+            let channel = &self.channels[session.connection.index as usize];
+            assert!(
+                channel.output.is_empty() || channel.woken,
+                "the driver knows of all output"
+            );
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
+        let Some(session) = self.state.sessions.find(connection) else {
+            return;
+        };
+        let overrules = when == CloseWhen::Now && session.closing == Some(CloseWhen::Flushed);
+        session.closing.get_or_insert(when);
+        if !session.close_requested || overrules {
+            session.close_requested = true;
+            self.actions.push_back(Action::Close { connection, when });
+        }
+    }
+
+    fn close_killed(&mut self) {
+        while let Some(connection) = self.state.sessions.poll_killed() {
+            self.close(connection, CloseWhen::Now);
+        }
+    }
+
+    fn wake(&mut self, connection: ConnectionId) {
+        let channel = &mut self.channels[connection.index as usize];
+        if !channel.woken && !channel.output.is_empty() {
+            channel.woken = true;
+            self.actions.push_back(Action::Wake(connection));
+        }
+    }
+
+    fn refuse(&mut self, connection: ConnectionId, text: &[u8]) {
+        self.channels[connection.index as usize].output.push(text);
+        self.wake(connection);
+        self.close(connection, CloseWhen::Flushed);
+    }
+}
+
+impl Engine for Node {
+    type Event = Event;
+    type Notice = Notice;
+
+    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
+        let index = self.state.sessions.open(connection, peer, now.instant);
+        if self.channels.len() <= index {
+            self.channels.resize_with(index + 1, Channel::default);
+        }
+        self.channels[index] = Channel::default();
+        let server = &mut self.state.server;
+        server.stats.connections += 1;
+        self.state.sessions[index].authenticated = server.config.requirepass.is_empty();
+        if server.draining {
+            self.close(connection, CloseWhen::Now);
+        } else if self.state.sessions.len() > server.config.maxclients as usize {
+            server.stats.rejected += 1;
+            self.refuse(connection, b"-ERR max number of clients reached\r\n");
+        }
+    }
+
+    fn handle_connect_failed(&mut self, _: ConnectToken, _: ConnectError, _: Now) {
+        // A node opens no connections yet.
+    }
+
+    fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        self.take_input(connection, input, now);
+    }
+
+    fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
+        if let Some(session) = self.state.sessions.find(connection) {
+            session.ended = true;
+            if !self.channels[connection.index as usize].paused {
+                self.close(connection, CloseWhen::Flushed);
+            }
+        }
+    }
+
+    fn handle_close(&mut self, connection: ConnectionId, _now: Now) {
+        if self.state.sessions.find(connection).is_none() {
+            return;
+        }
+        let index = connection.index as usize;
+        if let Some(session) = self.state.sessions.close(index) {
+            for watched in &session.transaction.watched {
+                self.state.keyspace.unwatch(&watched.key, session.id);
+            }
+        }
+        self.channels[index] = Channel::default();
+    }
+
+    fn handle_written(&mut self, connection: ConnectionId, now: Now) {
+        let Some(channel) = self.channels.get_mut(connection.index as usize) else {
+            return;
+        };
+        channel.woken = false;
+        if channel.paused && channel.output.len() <= OUTPUT_RESUME {
+            self.resume(connection, now);
+        }
+        self.wake(connection);
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.next_tick.is_none_or(|tick| now.instant < tick) {
+            return;
+        }
+        self.next_tick = Some(now.instant + TICK);
+        self.state.keyspace.set_now(now.unix_ms);
+        self.state.keyspace.expire_some();
+        self.state.mark_disturbed();
+        self.state.server.sample(now);
+        let timeout = Duration::from_secs(self.state.server.config.timeout);
+        if !timeout.is_zero() {
+            let sessions = self.state.sessions.iter();
+            let idle: Vec<ConnectionId> = sessions
+                .filter(|session| now.instant.since(session.active_at) > timeout)
+                .map(|session| session.connection)
+                .collect();
+            for connection in idle {
+                self.close(connection, CloseWhen::Now);
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, _now: Now) {
+        match event {
+            Event::SetView(view) => {
+                if let Some(cluster) = &mut self.state.server.cluster {
+                    cluster.set_view(*view);
+                }
+            }
+            Event::Drain => {
+                self.state.server.draining = true;
+                let sessions = self.state.sessions.iter();
+                let all: Vec<ConnectionId> = sessions.map(|session| session.connection).collect();
+                for connection in all {
+                    self.close(connection, CloseWhen::Flushed);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        &mut self.channels[connection.index as usize].output
+    }
+
+    #[inline]
+    fn poll_action(&mut self) -> Option<Action<Notice>> {
+        self.actions.pop_front()
+    }
+
+    #[inline]
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.next_tick
+    }
+}
+
+pub(crate) fn limits(config: &Config) -> RequestLimits {
+    RequestLimits {
+        bulk_bytes_max: config.proto_max_bulk_len,
+        ..RequestLimits::default()
+    }
+}
+
+/// How often expired keys are looked for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A client that lets so much wait is not read from.
+const OUTPUT_PAUSE: usize = 1024 * 1024;
+
+/// A paused client is read from again when no more than this waits.
+const OUTPUT_RESUME: usize = 256 * 1024;

@@ -73,6 +73,11 @@ impl Keyspace {
         self.selected = if self.is_clustered() { slot.index() } else { 0 };
     }
 
+    /// Chooses the table of one key.
+    pub(crate) fn select_key(&mut self, key: &[u8]) {
+        self.select(Slot::of(key));
+    }
+
     #[inline]
     pub(crate) fn set_now(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
@@ -159,6 +164,7 @@ impl Keyspace {
         self.len -= 1;
         if entry.is_expired(self.now_ms) {
             self.expired += 1;
+            self.disturb_watchers(key);
             return None;
         }
         self.note_change(key);

@@ -45,6 +45,17 @@ impl Value {
         }
     }
 
+    /// The bytes it has on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.heap_bytes(),
+            Self::Hash(hash) => hash.memory(),
+            Self::List(list) => list.memory(),
+            Self::Set(set) => set.memory(),
+            Self::SortedSet(sorted_set) => sorted_set.memory(),
+        }
+    }
+
     /// Whether it is a collection without elements, which a keyspace never keeps.
     pub(crate) fn is_empty_collection(&self) -> bool {
         match self {

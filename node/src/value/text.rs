@@ -60,6 +60,15 @@ impl Text {
         }
     }
 
+    /// The bytes it has on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Integer(_) | Self::Inline { .. } => 0,
+            Self::Heap(bytes) => bytes.len(),
+            Self::Growing(bytes) => size_of::<Vec<u8>>() + bytes.capacity(),
+        }
+    }
+
     /// The value as a number, if it reads as one.
     pub(crate) fn as_integer(&self) -> Option<i64> {
         match self {

@@ -1,0 +1,162 @@
+//! Whether a request is this node's to serve, or who else's: the rules of the cluster
+//! specification, in the server's order.
+
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::{Command, Flags, keys};
+use slotway_protocol::resp::Request;
+
+use super::{Cluster, ClusterState};
+use crate::command::CommandError;
+use crate::keyspace::Keyspace;
+
+/// A request with its command: alone, or one of a transaction.
+pub(crate) type Keyed<'a> = (&'static Command, Request<'a>);
+
+/// What a client has said that changes the rules for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Permissions {
+    pub(crate) asking: bool,
+    pub(crate) readonly: bool,
+}
+
+/// The slot of all keys of these requests, `None` without keys, when this node may serve them;
+/// else the error that says who does.
+pub(crate) fn route(
+    cluster: &Cluster,
+    keyspace: &mut Keyspace,
+    requests: &[Keyed<'_>],
+    permissions: Permissions,
+) -> Result<Option<Slot>, CommandError> {
+    let Some(slot) = common_slot(cluster, requests)? else {
+        return Ok(None);
+    };
+    if cluster.state() == ClusterState::Fail {
+        return Err(CommandError::text("CLUSTERDOWN The cluster is down"));
+    }
+    let owner = cluster.view().owner_index(slot);
+    let mine = owner == Some(cluster.my_index());
+    if !cluster.view().is_stable()
+        && let Some(verdict) = judge_moving(cluster, keyspace, requests, slot, permissions)
+    {
+        return verdict.map(|()| Some(slot));
+    }
+    if mine || may_read_here(cluster, requests, slot, permissions) {
+        return Ok(Some(slot));
+    }
+    match cluster.view().owner(slot) {
+        Some(owner) => Err(redirect("MOVED", slot, &owner.address)),
+        None => Err(CommandError::text("CLUSTERDOWN Hash slot not served")),
+    }
+}
+
+/// The slot that all keys have; an error when they differ or nobody owns it.
+fn common_slot(cluster: &Cluster, requests: &[Keyed<'_>]) -> Result<Option<Slot>, CommandError> {
+    let (mut common, mut unbound, mut crossing) = (None, false, false);
+    each_key(requests, &mut |key| {
+        let slot = Slot::of(key);
+        match common {
+            None => {
+                common = Some(slot);
+                unbound = cluster.view().owner_index(slot).is_none();
+            }
+            Some(common) => crossing |= common != slot,
+        }
+    });
+    if unbound {
+        return Err(CommandError::text("CLUSTERDOWN Hash slot not served"));
+    }
+    if crossing {
+        return Err(CommandError::text(
+            "CROSSSLOT Keys in request don't hash to the same slot",
+        ));
+    }
+    Ok(common)
+}
+
+/// The verdict on a slot that is moving; `None` when that makes no difference.
+fn judge_moving(
+    cluster: &Cluster,
+    keyspace: &mut Keyspace,
+    requests: &[Keyed<'_>],
+    slot: Slot,
+    permissions: Permissions,
+) -> Option<Result<(), CommandError>> {
+    let view = cluster.view();
+    let mine = view.owner_index(slot) == Some(cluster.my_index());
+    let target = view.migrating(slot).filter(|_| mine);
+    let importing = target.is_none() && view.importing(slot).is_some();
+    if target.is_none() && !importing {
+        return None;
+    }
+    keyspace.select(slot);
+    let (mut missing, mut existing, mut several) = (0, 0, false);
+    let mut first: Option<&[u8]> = None;
+    each_key(requests, &mut |key| {
+        several |= *first.get_or_insert(key) != key;
+        if keyspace.contains(key) {
+            existing += 1;
+        } else {
+            missing += 1;
+        }
+    });
+    let try_again =
+        || CommandError::text("TRYAGAIN Multiple keys request during rehashing of slot");
+    if let Some(target) = target {
+        return match (missing, existing) {
+            (0, _) => None,
+            (_, 0) => {
+                let target = view.node(target)?;
+                Some(Err(redirect("ASK", slot, &target.address)))
+            }
+            _ => Some(Err(try_again())),
+        };
+    }
+    let asking = requests
+        .iter()
+        .any(|(command, _)| command.flags.contains(Flags::ASKING));
+    if !permissions.asking && !asking {
+        return None;
+    }
+    if several && missing > 0 {
+        return Some(Err(try_again()));
+    }
+    Some(Ok(()))
+}
+
+/// Whether a replica of the slot's owner may serve a client that said READONLY.
+fn may_read_here(
+    cluster: &Cluster,
+    requests: &[Keyed<'_>],
+    slot: Slot,
+    permissions: Permissions,
+) -> bool {
+    let owner = cluster.view().owner(slot);
+    permissions.readonly
+        && owner.is_some_and(|owner| cluster.my_info().primary.as_ref() == Some(&owner.id))
+        && !requests
+            .iter()
+            .any(|(command, _)| command.flags.contains(Flags::WRITE))
+}
+
+/// A request whose keys can't be told is treated as one without: it is going to fail anyway, and
+/// the command says why.
+fn each_key<'a>(requests: &[Keyed<'a>], visit: &mut dyn FnMut(&'a [u8])) {
+    for (command, request) in requests {
+        match command.single_key() {
+            Some(index) => visit(request.arg(index)),
+            None if has_keys(command) => {
+                let _ = keys::each_key(command, request, &mut |index| visit(request.arg(index)));
+            }
+            None => {}
+        }
+    }
+}
+
+#[inline]
+pub(crate) fn has_keys(command: &Command) -> bool {
+    !command.key_specs.is_empty()
+}
+
+fn redirect(kind: &str, slot: Slot, address: &slotway_protocol::engine::Address) -> CommandError {
+    CommandError::text(format!("{kind} {slot} {}:{}", address.host, address.port))
+}

@@ -1,0 +1,193 @@
+//! The text of INFO, section by section, with the names that monitoring expects.
+
+use core::fmt::Write;
+
+use slotway_protocol::cluster::Role;
+
+use super::Call;
+
+/// A section's name and what appends its lines.
+type Section = (&'static str, fn(&Call<'_>, &mut String));
+
+/// The text of some sections; of the usual ones when none is named.
+pub(super) fn text(call: &Call<'_>, wanted: &[&[u8]]) -> String {
+    let all = |name: &&[u8]| {
+        [&b"all"[..], b"default", b"everything"]
+            .iter()
+            .any(|word| name.eq_ignore_ascii_case(word))
+    };
+    let everything = wanted.is_empty() || wanted.iter().any(all);
+    let mut text = String::new();
+    for (name, write) in SECTIONS {
+        let named = |wanted: &&[u8]| wanted.eq_ignore_ascii_case(name.as_bytes());
+        if everything || wanted.iter().any(named) {
+            if !text.is_empty() {
+                text.push_str("\r\n");
+            }
+            line(&mut text, format_args!("# {name}"));
+            write(call, &mut text);
+        }
+    }
+    text
+}
+
+const SECTIONS: &[Section] = &[
+    ("Server", server),
+    ("Clients", clients),
+    ("Memory", memory),
+    ("Persistence", persistence),
+    ("Stats", stats),
+    ("Replication", replication),
+    ("Cluster", cluster),
+    ("Keyspace", keyspace),
+];
+
+fn line(text: &mut String, content: core::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _ = text.write_fmt(content);
+    text.push_str("\r\n");
+}
+
+fn server(call: &Call<'_>, text: &mut String) {
+    let server = &call.server;
+    let mode = if server.cluster.is_some() {
+        "cluster"
+    } else {
+        "standalone"
+    };
+    let uptime = call.now.instant.since(server.started.instant).as_secs();
+    line(text, format_args!("redis_version:{}", super::REDIS_VERSION));
+    line(
+        text,
+        format_args!("slotway_version:{}", env!("CARGO_PKG_VERSION")),
+    );
+    line(text, format_args!("redis_mode:{mode}"));
+    line(text, format_args!("arch_bits:{}", usize::BITS));
+    line(text, format_args!("process_supervised:no"));
+    line(text, format_args!("run_id:{}", server.run_id));
+    line(text, format_args!("tcp_port:{}", server.config.port));
+    line(
+        text,
+        format_args!("server_time_usec:{}", call.now.unix_ms * 1_000),
+    );
+    line(text, format_args!("uptime_in_seconds:{uptime}"));
+    line(text, format_args!("uptime_in_days:{}", uptime / 86_400));
+    line(text, format_args!("hz:10"));
+    line(text, format_args!("configured_hz:10"));
+    line(text, format_args!("io_threads_active:0"));
+}
+
+fn clients(call: &Call<'_>, text: &mut String) {
+    line(
+        text,
+        format_args!("connected_clients:{}", call.sessions.len()),
+    );
+    line(text, format_args!("cluster_connections:0"));
+    line(
+        text,
+        format_args!("maxclients:{}", call.server.config.maxclients),
+    );
+    line(text, format_args!("blocked_clients:0"));
+    line(text, format_args!("tracking_clients:0"));
+    line(text, format_args!("clients_in_timeout_table:0"));
+}
+
+fn memory(call: &Call<'_>, text: &mut String) {
+    let used = call.keyspace.memory();
+    line(text, format_args!("used_memory:{used}"));
+    line(text, format_args!("used_memory_human:{}", human(used)));
+    line(text, format_args!("maxmemory:0"));
+    line(text, format_args!("maxmemory_human:0B"));
+    line(text, format_args!("maxmemory_policy:noeviction"));
+}
+
+fn human(bytes: usize) -> String {
+    let bytes = bytes as f64;
+    match bytes {
+        _ if bytes < 1_024.0 => format!("{bytes}B"),
+        _ if bytes < 1_048_576.0 => format!("{:.2}K", bytes / 1_024.0),
+        _ if bytes < 1_073_741_824.0 => format!("{:.2}M", bytes / 1_048_576.0),
+        _ => format!("{:.2}G", bytes / 1_073_741_824.0),
+    }
+}
+
+fn persistence(call: &Call<'_>, text: &mut String) {
+    line(text, format_args!("loading:0"));
+    line(text, format_args!("async_loading:0"));
+    line(
+        text,
+        format_args!("rdb_changes_since_last_save:{}", call.keyspace.changes),
+    );
+    line(text, format_args!("rdb_bgsave_in_progress:0"));
+    line(text, format_args!("aof_enabled:0"));
+    line(text, format_args!("aof_rewrite_in_progress:0"));
+}
+
+fn stats(call: &Call<'_>, text: &mut String) {
+    let stats = &call.server.stats;
+    for (name, value) in [
+        ("total_connections_received", stats.connections),
+        ("total_commands_processed", stats.commands),
+        ("instantaneous_ops_per_sec", stats.commands_per_second),
+        ("total_net_input_bytes", stats.input_bytes),
+        ("rejected_connections", stats.rejected),
+        ("expired_keys", call.keyspace.expired),
+        ("evicted_keys", 0),
+        ("keyspace_hits", call.keyspace.hits()),
+        ("keyspace_misses", call.keyspace.misses()),
+        ("pubsub_channels", 0),
+        ("pubsub_patterns", 0),
+        ("total_error_replies", stats.errors),
+    ] {
+        line(text, format_args!("{name}:{value}"));
+    }
+}
+
+fn replication(call: &Call<'_>, text: &mut String) {
+    let info = call.server.cluster.as_ref().map(|cluster| {
+        let primary = cluster.my_info().primary.as_deref();
+        (
+            cluster.my_info().role,
+            primary.and_then(|id| cluster.view().node(id)),
+        )
+    });
+    match info {
+        Some((Role::Replica, Some(primary))) => {
+            line(text, format_args!("role:slave"));
+            line(text, format_args!("master_host:{}", primary.address.host));
+            line(text, format_args!("master_port:{}", primary.address.port));
+            // Replication is not built yet, so there is never a link.
+            line(text, format_args!("master_link_status:down"));
+        }
+        _ => line(text, format_args!("role:master")),
+    }
+    line(text, format_args!("connected_slaves:0"));
+    line(text, format_args!("master_failover_state:no-failover"));
+    line(
+        text,
+        format_args!("master_replid:{}", call.server.replication_id),
+    );
+    line(text, format_args!("master_repl_offset:0"));
+    line(text, format_args!("second_repl_offset:-1"));
+    line(text, format_args!("repl_backlog_active:0"));
+}
+
+fn cluster(call: &Call<'_>, text: &mut String) {
+    let enabled = u8::from(call.server.cluster.is_some());
+    line(text, format_args!("cluster_enabled:{enabled}"));
+}
+
+fn keyspace(call: &Call<'_>, text: &mut String) {
+    let keyspace = &call.keyspace;
+    if keyspace.len() > 0 {
+        line(
+            text,
+            format_args!(
+                "db0:keys={},expires={},avg_ttl={}",
+                keyspace.len(),
+                keyspace.expiring_len(),
+                keyspace.average_ttl_ms()
+            ),
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! The node itself: INFO, CONFIG, TIME and what else an operator asks.
+
+use slotway_protocol::command::reply;
+use slotway_protocol::engine::CloseWhen;
+use slotway_protocol::resp::encode;
+
+use super::pattern::matches;
+use super::{Call, CommandError, Run, info};
+use crate::config::{ConfigError, Directive};
+use crate::number;
+
+pub(super) const COMMANDS: &[(&str, Run)] = &[
+    ("command", command),
+    ("command|count", command),
+    ("command|docs", command),
+    ("command|getkeys", command),
+    ("command|getkeysandflags", command),
+    ("command|help", command),
+    ("command|info", command),
+    ("command|list", command),
+    ("info", info_command),
+    ("config|get", config_get),
+    ("config|set", config_set),
+    ("config|resetstat", config_resetstat),
+    ("time", time),
+    ("lastsave", lastsave),
+    ("wait", wait),
+    ("role", role),
+    ("shutdown", shutdown),
+];
+
+fn command(call: &mut Call<'_>) -> Result<(), CommandError> {
+    reply::reply(&call.request, call.protocol, call.out);
+    Ok(())
+}
+
+fn info_command(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let sections: Vec<&[u8]> = call.request.args(1).collect();
+    let text = info::text(call, &sections);
+    encode::verbatim(call.out, call.protocol, text.as_bytes());
+    Ok(())
+}
+
+fn config_get(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let patterns: Vec<Vec<u8>> = call
+        .request
+        .args(2)
+        .map(<[u8]>::to_ascii_lowercase)
+        .collect();
+    let chosen: Vec<&Directive> = Directive::all()
+        .iter()
+        .filter(|directive| {
+            let name = directive.name.as_bytes();
+            patterns.iter().any(|pattern| matches(pattern, name))
+        })
+        .collect();
+    call.reply_map(chosen.len());
+    for directive in chosen {
+        let value = directive.value(&call.server.config);
+        call.reply_bulk(directive.name.as_bytes());
+        call.reply_bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+/// Sets all given directives or none.
+fn config_set(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if !call.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity);
+    }
+    let mut config = call.server.config.clone();
+    let mut seen: Vec<&str> = Vec::new();
+    for index in (2..call.len()).step_by(2) {
+        let name = String::from_utf8_lossy(call.arg(index));
+        let directive = Directive::find(call.arg(index)).ok_or_else(|| {
+            CommandError::text(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            ))
+        })?;
+        if !directive.mutable {
+            return Err(config_error(&name, &ConfigError::Immutable.to_string()));
+        }
+        if seen.contains(&directive.name) {
+            return Err(config_error(&name, "duplicate parameter"));
+        }
+        seen.push(directive.name);
+    }
+    for index in (2..call.len()).step_by(2) {
+        let name = String::from_utf8_lossy(call.arg(index));
+        let value = core::str::from_utf8(call.arg(index + 1))
+            .map_err(|_| config_error(&name, "argument must be valid UTF-8"))?;
+        if let Some(directive) = Directive::find(call.arg(index)) {
+            directive
+                .set(&mut config, value)
+                .map_err(|error| config_error(&name, &error.to_string()))?;
+        }
+    }
+    call.server.config = config;
+    call.server.config_changed = true;
+    call.reply_ok();
+    Ok(())
+}
+
+fn config_error(name: &str, reason: &str) -> CommandError {
+    CommandError::text(format!(
+        "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+    ))
+}
+
+fn config_resetstat(call: &mut Call<'_>) -> Result<(), CommandError> {
+    call.server.stats = crate::server_state::Stats::default();
+    call.keyspace.reset_counters();
+    call.reply_ok();
+    Ok(())
+}
+
+fn time(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let (seconds, millis) = (call.now.unix_ms / 1_000, call.now.unix_ms % 1_000);
+    // The wall clock comes in milliseconds; the monotonic clock's digits fill up the rest.
+    let micros = millis * 1_000 + call.now.instant.as_micros() % 1_000;
+    call.reply_array(2);
+    call.reply_bulk(seconds.to_string().as_bytes());
+    call.reply_bulk(micros.to_string().as_bytes());
+    Ok(())
+}
+
+/// Nothing is saved, so as in redis-server it is the time of the start.
+fn lastsave(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let started = call.server.started.unix_ms / 1_000;
+    call.reply_integer(started as i64);
+    Ok(())
+}
+
+/// There are no replicas that follow this node, so none has what was written.
+fn wait(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if !call.server.is_primary() {
+        return Err(CommandError::text(
+            "ERR WAIT cannot be used with replica instances. Please also note that since Redis \
+             4.0 if a replica is configured to be writable (which is not the default) writes to \
+             replicas are just local and are not propagated.",
+        ));
+    }
+    call.integer_arg(1)?;
+    let timeout = number::parse_i64(call.arg(2))
+        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(CommandError::text("ERR timeout is negative"));
+    }
+    call.reply_integer(0);
+    Ok(())
+}
+
+fn role(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if !call.server.is_primary() {
+        return Err(CommandError::text(
+            "ERR 'role' on a replica is not supported by this node yet",
+        ));
+    }
+    call.reply_array(3);
+    call.reply_bulk(b"master");
+    call.reply_integer(0);
+    call.reply_array(0);
+    Ok(())
+}
+
+fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
+    for index in 1..call.len() {
+        let known = ["NOSAVE", "SAVE", "NOW", "FORCE"];
+        if !known.iter().any(|word| call.arg_is(index, word)) {
+            return Err(CommandError::Syntax);
+        }
+        if call.arg_is(index, "SAVE") {
+            return Err(CommandError::text(
+                "ERR 'shutdown save' is not supported by this node yet",
+            ));
+        }
+    }
+    call.server.shutdown_wished = true;
+    call.session().closing = Some(CloseWhen::Now);
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! From a request to its reply: looks the command up, checks whether it may run here and now, and
+//! runs it.
+
+use bytes::Bytes;
+use slotway_protocol::command::{Command, Flags, Refusal, resolve};
+use slotway_protocol::engine::Now;
+use slotway_protocol::resp::Request;
+
+use super::State;
+use super::session::Replies;
+use super::transaction::Queued;
+use crate::cluster::{self, Permissions};
+use crate::command::{Call, CommandError, Run};
+
+impl State {
+    /// Runs one request of a client and appends its reply to `out`.
+    #[inline]
+    pub(crate) fn execute(
+        &mut self,
+        client: usize,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+        now: Now,
+    ) {
+        let start = out.len();
+        if let Err(refused) = self.admit_and_run(client, request, out, now) {
+            out.truncate(start);
+            self.server.stats.errors += 1;
+            match refused {
+                Refused::AsNoCommand(refusal) => refusal.write(&request, out),
+                Refused::Error(error) => error.write(out),
+            }
+        }
+        self.keyspace.finish();
+        self.mark_disturbed();
+        let session = &mut self.sessions[client];
+        if session.replies != Replies::On {
+            out.truncate(start);
+            session.replies = match session.replies {
+                Replies::SkipNext => Replies::Skip,
+                Replies::Skip => Replies::On,
+                unchanged => unchanged,
+            };
+        }
+    }
+
+    /// Tells clients whose watched keys were changed.
+    #[inline]
+    pub(crate) fn mark_disturbed(&mut self) {
+        while let Some(client) = self.keyspace.poll_disturbed() {
+            if let Some(session) = self.sessions.by_id(client) {
+                session.transaction.disturbed = true;
+            }
+        }
+    }
+
+    #[inline]
+    fn admit_and_run(
+        &mut self,
+        client: usize,
+        request: Request<'_>,
+        out: &mut Vec<u8>,
+        now: Now,
+    ) -> Result<(), Refused> {
+        let asking = std::mem::take(&mut self.sessions[client].asking);
+        let (command, run) = match self.admit(client, &request, asking) {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                let transaction = &mut self.sessions[client].transaction;
+                transaction.broken |= transaction.is_open();
+                return Err(error);
+            }
+        };
+        let session = &mut self.sessions[client];
+        session.last_command = Some(command.id);
+        let protocol = session.protocol;
+        if let Some(queue) = &mut session.transaction.queue
+            && !self.dispatch.runs_in_transaction(command.id)
+        {
+            queue.push(Queued {
+                command,
+                frame: Bytes::copy_from_slice(request.frame()),
+            });
+            out.extend_from_slice(b"+QUEUED\r\n");
+            return Ok(());
+        }
+        self.server.stats.commands += 1;
+        run(&mut Call {
+            request,
+            keyspace: &mut self.keyspace,
+            out,
+            protocol,
+            random: &mut self.random,
+            client,
+            sessions: &mut self.sessions,
+            server: &mut self.server,
+            dispatch: &self.dispatch,
+            now,
+            asking,
+        })
+        .map_err(|error| Refused::Error(error.of(command)))
+    }
+
+    /// The command and its function, when the client may run it on this node now.
+    #[inline]
+    fn admit(
+        &mut self,
+        client: usize,
+        request: &Request<'_>,
+        asking: bool,
+    ) -> Result<(&'static Command, Run), Refused> {
+        let command = resolve(request).map_err(Refused::AsNoCommand)?;
+        let session = &self.sessions[client];
+        if !session.authenticated && !command.flags.contains(Flags::NO_AUTH) {
+            return Err(CommandError::text("NOAUTH Authentication required.").into());
+        }
+        if session.transaction.is_open() && command.flags.contains(Flags::NO_MULTI) {
+            return Err(CommandError::text("ERR Command not allowed inside a transaction").into());
+        }
+        if let Some(cluster) = &self.server.cluster {
+            if cluster::has_keys(command) {
+                let permissions = Permissions {
+                    asking,
+                    readonly: session.readonly,
+                };
+                let requests = [(command, *request)];
+                let slot = cluster::route(cluster, &mut self.keyspace, &requests, permissions)?;
+                if let Some(slot) = slot {
+                    self.keyspace.select(slot);
+                }
+            } else if command.flags.contains(Flags::WRITE) && !cluster.is_primary() {
+                return Err(CommandError::text(
+                    "READONLY You can't write against a read only replica.",
+                )
+                .into());
+            }
+        }
+        let run = self
+            .dispatch
+            .run(command.id)
+            .ok_or_else(|| unsupported(command))?;
+        Ok((command, run))
+    }
+}
+
+/// Why a request has an error as its reply.
+enum Refused {
+    /// Nothing in the command table fits it.
+    AsNoCommand(Refusal),
+    Error(CommandError),
+}
+
+impl From<CommandError> for Refused {
+    fn from(error: CommandError) -> Self {
+        Self::Error(error)
+    }
+}
+
+#[cold]
+fn unsupported(command: &Command) -> CommandError {
+    CommandError::text(format!(
+        "ERR '{}' is not supported by this node yet",
+        command.name
+    ))
+}

@@ -1,0 +1,116 @@
+//! From bytes to commands: finds the requests of a client and runs them, as long as it takes the
+//! replies.
+
+use bytes::{Buf, BytesMut};
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
+use slotway_protocol::resp::{RequestError, Scan, encode};
+
+use super::{Node, OUTPUT_PAUSE, limits};
+
+impl Node {
+    pub(super) fn take_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        let index = connection.index as usize;
+        match self.state.sessions.find(connection) {
+            Some(session) if session.closing.is_none() => session.active_at = now.instant,
+            _ => return input.clear(),
+        }
+        self.state.server.stats.input_bytes += input.len() as u64;
+        let channel = &mut self.channels[index];
+        if !channel.held.is_empty() || channel.paused {
+            channel.held.unsplit(input.split());
+            std::mem::swap(&mut channel.held, input);
+        }
+        if channel.paused {
+            std::mem::swap(&mut channel.held, input);
+            return;
+        }
+        self.run_requests(connection, input, now);
+        self.wake(connection);
+        self.close_killed();
+    }
+
+    /// Goes on where a client stopped taking replies.
+    pub(super) fn resume(&mut self, connection: ConnectionId, now: Now) {
+        let index = connection.index as usize;
+        let channel = &mut self.channels[index];
+        channel.paused = false;
+        let mut held = std::mem::take(&mut channel.held);
+        self.run_requests(connection, &mut held, now);
+        self.close_killed();
+        let channel = &mut self.channels[index];
+        if channel.paused {
+            return;
+        }
+        channel.held = held;
+        self.actions.push_back(Action::Resume(connection));
+        let session = self.state.sessions.find(connection);
+        if session.is_some_and(|session| session.ended) {
+            self.close(connection, CloseWhen::Flushed);
+        }
+    }
+
+    /// Runs the requests at the front of `input` and takes them off.
+    fn run_requests(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        let index = connection.index as usize;
+        self.state.keyspace.set_now(now.unix_ms);
+        let mut consumed = 0;
+        while consumed < input.len() {
+            let session = &mut self.state.sessions[index];
+            self.limits.unauthenticated = !session.authenticated;
+            let rest = &input[consumed..];
+            match session.scanner.scan(rest, &self.limits, &mut self.buffers) {
+                Ok(Scan::Incomplete) => break,
+                Ok(Scan::Empty { consumed: empty }) => consumed += empty,
+                Ok(Scan::Request { consumed: length }) => {
+                    let request = self.buffers.request(&rest[..length]);
+                    let output = &mut self.channels[index].output;
+                    self.state.execute(index, request, output.buffer(), now);
+                    consumed += length;
+                    if self.state.sessions[index].closing.is_some() {
+                        input.clear();
+                        return self.close_as_wished(connection);
+                    }
+                    if self.channels[index].output.len() > OUTPUT_PAUSE {
+                        input.advance(consumed);
+                        return self.pause(connection, input);
+                    }
+                }
+                Err(error) => {
+                    input.clear();
+                    return self.refuse_protocol(connection, &error);
+                }
+            }
+        }
+        input.advance(consumed);
+        if self.state.server.config_changed {
+            self.state.server.config_changed = false;
+            self.limits = limits(&self.state.server.config);
+        }
+    }
+
+    fn pause(&mut self, connection: ConnectionId, rest: &mut BytesMut) {
+        let channel = &mut self.channels[connection.index as usize];
+        channel.held = rest.split();
+        channel.paused = true;
+        self.actions.push_back(Action::Pause(connection));
+    }
+
+    fn close_as_wished(&mut self, connection: ConnectionId) {
+        let session = &self.state.sessions[connection.index as usize];
+        let when = session.closing.unwrap_or(CloseWhen::Flushed);
+        if self.state.server.shutdown_wished {
+            self.state.server.shutdown_wished = false;
+            self.actions
+                .push_back(Action::Notify(super::Notice::Shutdown));
+        }
+        self.close(connection, when);
+    }
+
+    fn refuse_protocol(&mut self, connection: ConnectionId, error: &RequestError) {
+        let channel = &mut self.channels[connection.index as usize];
+        let text = format!("ERR Protocol error: {error}");
+        encode::error(channel.output.buffer(), text.as_bytes());
+        self.state.server.stats.errors += 1;
+        self.close(connection, CloseWhen::Flushed);
+    }
+}

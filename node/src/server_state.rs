@@ -1,0 +1,89 @@
+//! What a node knows of itself: settings, its cluster, and what INFO counts.
+
+use slotway_protocol::engine::Now;
+
+use crate::cluster::Cluster;
+use crate::command::Random;
+use crate::config::Config;
+
+pub(crate) struct ServerState {
+    pub(crate) config: Config,
+    /// CONFIG SET was used, and those who keep copies of settings have to look again.
+    pub(crate) config_changed: bool,
+    /// `None` on a node that is not part of a cluster.
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) stats: Stats,
+    /// Forty hexadecimal digits, by chance; INFO shows them.
+    pub(crate) run_id: String,
+    pub(crate) replication_id: String,
+    pub(crate) started: Now,
+    pub(crate) draining: bool,
+    /// A client asked for SHUTDOWN.
+    pub(crate) shutdown_wished: bool,
+}
+
+/// Counts since the start, or since CONFIG RESETSTAT.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) connections: u64,
+    pub(crate) rejected: u64,
+    pub(crate) commands: u64,
+    pub(crate) errors: u64,
+    pub(crate) input_bytes: u64,
+    /// Commands in each second, and when that was last looked at.
+    pub(crate) commands_per_second: u64,
+    sampled_commands: u64,
+    sampled_at_micros: u64,
+}
+
+impl ServerState {
+    pub(crate) fn new(
+        config: Config,
+        cluster: Option<Cluster>,
+        random: &mut Random,
+        started: Now,
+    ) -> Self {
+        Self {
+            config,
+            config_changed: false,
+            cluster,
+            stats: Stats::default(),
+            run_id: hexadecimal_id(random),
+            replication_id: hexadecimal_id(random),
+            started,
+            draining: false,
+            shutdown_wished: false,
+        }
+    }
+
+    /// Notes what is reported per second; called about ten times a second.
+    pub(crate) fn sample(&mut self, now: Now) {
+        let stats = &mut self.stats;
+        let now_micros = now.instant.as_micros();
+        let elapsed = now_micros.saturating_sub(stats.sampled_at_micros);
+        if elapsed >= SAMPLE_MICROS {
+            let commands = stats.commands.saturating_sub(stats.sampled_commands);
+            stats.commands_per_second = commands.saturating_mul(1_000_000) / elapsed;
+            stats.sampled_commands = stats.commands;
+            stats.sampled_at_micros = now_micros;
+        }
+    }
+
+    pub(crate) fn is_primary(&self) -> bool {
+        self.cluster.as_ref().is_none_or(Cluster::is_primary)
+    }
+}
+
+/// Forty hexadecimal digits by chance.
+pub(crate) fn hexadecimal_id(random: &mut Random) -> String {
+    let mut id = String::new();
+    while id.len() < ID_LEN {
+        id.push_str(&format!("{:016x}", random.next()));
+    }
+    id.truncate(ID_LEN);
+    id
+}
+
+pub(crate) const ID_LEN: usize = 40;
+
+const SAMPLE_MICROS: u64 = 1_000_000;
