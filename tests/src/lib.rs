@@ -1,1 +1,3 @@
-//! See the crate's description in Cargo.toml.
+//! The simulator: whole clusters with proxies and clients in one thread, from one seed.
+
+pub mod sim;

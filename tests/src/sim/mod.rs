@@ -1,0 +1,21 @@
+//! The seeded simulator. Everything runs in one thread in virtual time; the same seed gives the
+//! same run.
+
+pub mod checker;
+pub mod client;
+mod clock;
+pub mod cluster;
+mod faults;
+pub mod host;
+pub mod machine;
+pub mod model;
+pub mod mutant;
+mod network;
+mod oracle;
+pub mod random;
+pub mod relay;
+pub mod resp;
+pub mod scenario;
+mod tap;
+mod workload;
+pub mod world;

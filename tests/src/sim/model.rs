@@ -1,0 +1,337 @@
+//! A small node: just enough of Redis Cluster to be moved about and to be told to misbehave.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Buf, BytesMut};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::engine::{
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
+};
+use slotway_protocol::output::Output;
+
+use super::cluster::View;
+use super::machine::{Keeper, Signal, Stimulus, Subject};
+use super::resp::{self, Read, Value};
+
+/// The node.
+#[derive(Default)]
+pub struct ModelNode {
+    view: View,
+    keys: BTreeMap<Vec<u8>, Stored>,
+    sessions: BTreeMap<ConnectionId, Session>,
+    mood: Option<&'static str>,
+    actions: VecDeque<Action<()>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stored {
+    Text(Vec<u8>),
+    List(Vec<Vec<u8>>),
+}
+
+#[derive(Default)]
+struct Session {
+    output: Output,
+    asking: bool,
+    resp3: bool,
+}
+
+impl ModelNode {
+    pub fn new(view: View) -> Self {
+        Self { view, ..Self::default() }
+    }
+
+    fn answer(&mut self, id: ConnectionId, args: &[Vec<u8>]) {
+        let session = self.sessions.get_mut(&id).expect("an open connection has a session");
+        let asking = std::mem::take(&mut session.asking);
+        let name = args[0].to_ascii_uppercase();
+        let reply = match (&name[..], &args[1..]) {
+            (b"ASKING", []) => {
+                session.asking = true;
+                ok()
+            }
+            (b"HELLO", [version]) => {
+                session.resp3 = version == b"3";
+                let fields = [bulk("server"), bulk("model"), bulk("proto"), int(version.len())];
+                if session.resp3 {
+                    Value::Map(fields.to_vec())
+                } else {
+                    Value::Array(fields.to_vec())
+                }
+            }
+            (b"CLUSTER", [what]) if what.eq_ignore_ascii_case(b"SLOTS") => self.cluster_slots(),
+            (b"CLUSTER" | b"CLIENT" | b"READONLY", _) => ok(),
+            (b"PING", []) => Value::Simple(b"PONG".to_vec()),
+            (b"PING" | b"ECHO", [text]) => Value::Bulk(text.clone()),
+            _ => self.serve(&name, args, asking),
+        };
+        let session = self.sessions.get_mut(&id).expect("the session is still there");
+        let mut bytes = Vec::new();
+        resp::write(&mut bytes, &in_protocol(reply, session.resp3));
+        session.output.push(&bytes);
+    }
+
+    /// Commands with keys: the slot first, then the command.
+    fn serve(&mut self, name: &[u8], args: &[Vec<u8>], asking: bool) -> Value {
+        let Some(keys) = keys(name, args) else {
+            let text = String::from_utf8_lossy(name).to_lowercase();
+            let known = matches!(name, b"GET" | b"SET" | b"RPUSH" | b"INCR");
+            return Value::Error(if known {
+                format!("ERR wrong number of arguments for '{text}' command").into_bytes()
+            } else {
+                format!("ERR unknown command '{text}'").into_bytes()
+            });
+        };
+        if let Some(mood) = self.mood {
+            return Value::Error(mood.as_bytes().to_vec());
+        }
+        match self.refusal(&keys, asking) {
+            Some(error) => Value::Error(error.into_bytes()),
+            None => self.run(name, args),
+        }
+    }
+
+    /// Why the keys are not served here (Redis Cluster specification, "Redirection").
+    fn refusal(&self, keys: &[&[u8]], asking: bool) -> Option<String> {
+        let slot = Slot::of(keys[0]);
+        if keys.iter().any(|key| Slot::of(key) != slot) {
+            return Some("CROSSSLOT Keys in request don't hash to the same slot".to_owned());
+        }
+        let missing = keys.iter().filter(|key| !self.keys.contains_key(**key)).count();
+        let view = &self.view;
+        if view.owner(slot) == Some(view.me) {
+            let to = view.migrating.get(&slot).filter(|_| missing > 0)?;
+            if keys.len() > 1 && missing < keys.len() {
+                return Some(TRYAGAIN.to_owned());
+            }
+            return Some(format!("ASK {slot} {}", view.address(*to)));
+        }
+        if asking && view.importing.contains_key(&slot) {
+            return (keys.len() > 1 && missing > 0).then(|| TRYAGAIN.to_owned());
+        }
+        match view.owner(slot) {
+            Some(owner) => Some(format!("MOVED {slot} {}", view.address(owner))),
+            None => Some("CLUSTERDOWN Hash slot not served".to_owned()),
+        }
+    }
+
+    fn run(&mut self, name: &[u8], args: &[Vec<u8>]) -> Value {
+        let key = &args[1];
+        match name {
+            b"GET" => self.get(key),
+            b"SET" => self.set(key, &args[2]),
+            b"MGET" => Value::Array(args[1..].iter().map(|key| self.get(key)).collect()),
+            b"MSET" => {
+                for pair in args[1..].chunks(2) {
+                    self.set(&pair[0], &pair[1]);
+                }
+                ok()
+            }
+            b"DEL" | b"UNLINK" => {
+                int(args[1..].iter().filter(|key| self.keys.remove(*key).is_some()).count())
+            }
+            b"EXISTS" | b"TOUCH" => {
+                int(args[1..].iter().filter(|key| self.keys.contains_key(*key)).count())
+            }
+            b"INCR" => self.increment(key),
+            b"RPUSH" => match self.keys.entry(key.clone()).or_insert(Stored::List(Vec::new())) {
+                Stored::Text(_) => wrong_type(),
+                Stored::List(items) => {
+                    items.extend_from_slice(&args[2..]);
+                    int(items.len())
+                }
+            },
+            _ => match self.keys.get(key) {
+                None => Value::Array(Vec::new()),
+                Some(Stored::Text(_)) => wrong_type(),
+                Some(Stored::List(items)) => {
+                    Value::Array(items.iter().cloned().map(Value::Bulk).collect())
+                }
+            },
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Value {
+        match self.keys.get(key) {
+            None => Value::Nil,
+            Some(Stored::Text(text)) => Value::Bulk(text.clone()),
+            Some(Stored::List(_)) => wrong_type(),
+        }
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Value {
+        self.keys.insert(key.to_vec(), Stored::Text(value.to_vec()));
+        ok()
+    }
+
+    fn increment(&mut self, key: &[u8]) -> Value {
+        match self.keys.entry(key.to_vec()).or_insert(Stored::Text(b"0".to_vec())) {
+            Stored::List(_) => wrong_type(),
+            Stored::Text(text) => {
+                let number = String::from_utf8_lossy(text).parse::<usize>().map_or(1, |n| n + 1);
+                *text = number.to_string().into_bytes();
+                int(number)
+            }
+        }
+    }
+
+    fn cluster_slots(&self) -> Value {
+        let range = |(first, last, node): (u16, u16, usize)| {
+            let address = self.view.address(node);
+            let port = int(usize::from(address.port));
+            let place = Value::Array(vec![bulk(&address.host), port, bulk(&format!("{node:040}"))]);
+            Value::Array(vec![int(usize::from(first)), int(usize::from(last)), place])
+        };
+        Value::Array(self.view.ranges().into_iter().map(range).collect())
+    }
+}
+
+impl Engine for ModelNode {
+    type Event = ();
+    type Notice = ();
+
+    fn handle_open(&mut self, connection: ConnectionId, _: Peer, _: Now) {
+        self.sessions.insert(connection, Session::default());
+    }
+
+    fn handle_connect_failed(&mut self, _: ConnectToken, _: ConnectError, _: Now) {}
+
+    fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, _: Now) {
+        loop {
+            match resp::read(input) {
+                Read::Incomplete => return,
+                Read::Broken => panic!("a node was sent no RESP: {input:?}"),
+                Read::Whole(value, len) => {
+                    input.advance(len);
+                    let args = resp::arguments(value).expect("a request is an array of strings");
+                    self.answer(connection, &args);
+                }
+            }
+        }
+    }
+
+    fn handle_end(&mut self, connection: ConnectionId, _: Now) {
+        let when = CloseWhen::Flushed;
+        self.actions.push_back(Action::Close { connection, when });
+    }
+
+    fn handle_close(&mut self, connection: ConnectionId, _: Now) {
+        self.sessions.remove(&connection);
+    }
+
+    fn handle_written(&mut self, _: ConnectionId, _: Now) {}
+
+    fn handle_timeout(&mut self, _: Now) {}
+
+    fn handle_event(&mut self, (): (), _: Now) {}
+
+    fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        &mut self.sessions.get_mut(&connection).expect("only open ones are written").output
+    }
+
+    fn poll_action(&mut self) -> Option<Action<()>> {
+        self.actions.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Subject for ModelNode {
+    fn event(_: Stimulus) -> Option<()> {
+        None
+    }
+
+    fn signals((): ()) -> Vec<Signal> {
+        Vec::new()
+    }
+
+    fn check(&self) {}
+
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(self)
+    }
+}
+
+impl Keeper for ModelNode {
+    fn set_view(&mut self, view: &View, _: Now) {
+        self.view = view.clone();
+    }
+
+    fn keys(&mut self, slot: Slot, max: usize) -> Vec<Vec<u8>> {
+        self.keys.keys().filter(|key| Slot::of(key) == slot).take(max).cloned().collect()
+    }
+
+    fn export(&mut self, key: &[u8], _: Now) -> Option<Vec<u8>> {
+        let value = match self.keys.remove(key)? {
+            Stored::Text(text) => Value::Bulk(text),
+            Stored::List(items) => Value::Array(items.into_iter().map(Value::Bulk).collect()),
+        };
+        let mut payload = Vec::new();
+        resp::write(&mut payload, &value);
+        Some(payload)
+    }
+
+    fn import(&mut self, key: &[u8], payload: &[u8], _: Now) {
+        let Read::Whole(value, _) = resp::read(payload) else { panic!("a payload is whole") };
+        let stored = match value {
+            Value::Bulk(text) => Stored::Text(text),
+            other => Stored::List(resp::arguments(other).expect("a list holds strings")),
+        };
+        let before = self.keys.insert(key.to_vec(), stored);
+        assert_eq!(before, None, "a key lives on one node");
+    }
+
+    fn set_mood(&mut self, error: Option<&'static str>) -> bool {
+        self.mood = error;
+        true
+    }
+}
+
+/// The keys of a command with keys; `None` when it is unknown or has too few arguments.
+fn keys<'a>(name: &[u8], args: &'a [Vec<u8>]) -> Option<Vec<&'a [u8]>> {
+    let (first, step, least) = match name {
+        b"GET" | b"INCR" => (1, 0, 2),
+        b"SET" | b"RPUSH" => (1, 0, 3),
+        b"LRANGE" => (1, 0, 4),
+        b"MGET" | b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" => (1, 1, 2),
+        b"MSET" => (1, 2, 3),
+        _ => return None,
+    };
+    if args.len() < least {
+        return None;
+    }
+    let end = if step == 0 { first + 1 } else { args.len() };
+    Some(args[first..end].iter().step_by(step.max(1)).map(|key| &key[..]).collect())
+}
+
+/// Nothing is written differently in the two protocols.
+fn in_protocol(value: Value, resp3: bool) -> Value {
+    match value {
+        Value::Nil if resp3 => Value::Null,
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| in_protocol(item, resp3)).collect())
+        }
+        other => other,
+    }
+}
+
+fn ok() -> Value {
+    Value::Simple(b"OK".to_vec())
+}
+
+fn bulk(text: &str) -> Value {
+    Value::Bulk(text.as_bytes().to_vec())
+}
+
+fn int(number: usize) -> Value {
+    Value::Integer(number as i64)
+}
+
+fn wrong_type() -> Value {
+    let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    Value::Error(text.as_bytes().to_vec())
+}
+
+const TRYAGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";

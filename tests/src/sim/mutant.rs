@@ -1,0 +1,239 @@
+//! Faults of a proxy, made between it and its peers: what the simulation has to notice.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use slotway_protocol::cluster::Slot;
+
+use super::network::End;
+use super::random::Random;
+use super::resp::{self, Read};
+use super::workload;
+
+/// What a broken proxy does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    DropReply,
+    DoubleReply,
+    /// Two clients get each other's reply.
+    CrossReplies,
+    /// A client gets two replies in the wrong order.
+    SwapReplies,
+    LoseRequest,
+    /// A request that was redirected is sent twice.
+    RetryTwice,
+    /// Two requests of a client to one slot change places when they are sent again.
+    SwapRetries,
+}
+
+impl Mutant {
+    pub const ALL: [Self; 7] = [
+        Self::DropReply,
+        Self::DoubleReply,
+        Self::CrossReplies,
+        Self::SwapReplies,
+        Self::LoseRequest,
+        Self::RetryTwice,
+        Self::SwapRetries,
+    ];
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    ClientToProxy,
+    ProxyToClient,
+    ProxyToNode,
+    NodeToProxy,
+    Other,
+}
+
+/// The man in the middle.
+#[derive(Debug)]
+pub struct Tamper {
+    mutant: Mutant,
+    random: Random,
+    /// Bytes of frames that are not whole yet, by writer.
+    partial: BTreeMap<End, Vec<u8>>,
+    /// A reply that waits for another to change places with.
+    held: Option<(End, Vec<u8>)>,
+    /// What the replies of each node connection are to become, by the node's end.
+    expected: BTreeMap<End, Replies>,
+    /// Values that were sent to a node before.
+    seen: BTreeSet<Identity>,
+    /// How often it did its mischief.
+    pub strikes: u64,
+}
+
+type Identity = (u64, u64, u64, Slot);
+
+#[derive(Debug, Default)]
+struct Replies {
+    plan: VecDeque<Fate>,
+    /// From the first of a swapped pair on.
+    held: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    Swallow,
+    SwapFirst,
+    SwapSecond,
+}
+
+/// A request on its way to a node.
+struct Sent {
+    frame: Vec<u8>,
+    fate: Fate,
+    identity: Option<Identity>,
+    is_retry: bool,
+}
+
+impl Tamper {
+    pub fn new(mutant: Mutant, random: Random) -> Self {
+        Self {
+            mutant,
+            random,
+            partial: BTreeMap::new(),
+            held: None,
+            expected: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            strikes: 0,
+        }
+    }
+
+    /// What becomes of bytes that `from` writes: bytes and who seems to write them.
+    pub fn pass(&mut self, from: End, way: Way, bytes: Vec<u8>) -> Vec<(End, Vec<u8>)> {
+        let concerned = match self.mutant {
+            Mutant::LoseRequest => way == Way::ClientToProxy,
+            Mutant::RetryTwice | Mutant::SwapRetries => {
+                matches!(way, Way::ProxyToNode | Way::NodeToProxy)
+            }
+            _ => way == Way::ProxyToClient,
+        };
+        if !concerned {
+            return vec![(from, bytes)];
+        }
+        let frames = self.frames(from, &bytes);
+        match way {
+            Way::ProxyToNode => vec![(from, self.send_to_node(from, frames))],
+            Way::NodeToProxy => vec![(from, self.answer_proxy(from, frames))],
+            _ => frames.into_iter().flat_map(|frame| self.strike(from, frame)).collect(),
+        }
+    }
+
+    fn frames(&mut self, from: End, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let partial = self.partial.entry(from).or_default();
+        partial.extend_from_slice(bytes);
+        let mut frames = Vec::new();
+        while let Some(len) = resp::frame_len(partial) {
+            frames.push(partial.drain(..len).collect());
+        }
+        frames
+    }
+
+    /// One frame between a client and the proxy.
+    fn strike(&mut self, from: End, frame: Vec<u8>) -> Vec<(End, Vec<u8>)> {
+        if let Some((end, held)) = self.held.take() {
+            let crossing = self.mutant == Mutant::CrossReplies;
+            if crossing && end != from {
+                self.strikes += 1;
+                return vec![(end, frame), (from, held)];
+            }
+            if !crossing && end == from {
+                self.strikes += 1;
+                return vec![(from, frame), (from, held)];
+            }
+            if end == from {
+                return vec![(from, held), (from, frame)];
+            }
+            self.held = Some((end, held));
+        }
+        if !self.random.chance(30) {
+            return vec![(from, frame)];
+        }
+        match self.mutant {
+            Mutant::DoubleReply => {
+                self.strikes += 1;
+                vec![(from, frame.clone()), (from, frame)]
+            }
+            Mutant::CrossReplies | Mutant::SwapReplies if self.held.is_none() => {
+                self.held = Some((from, frame));
+                Vec::new()
+            }
+            Mutant::DropReply | Mutant::LoseRequest => {
+                self.strikes += 1;
+                Vec::new()
+            }
+            _ => vec![(from, frame)],
+        }
+    }
+
+    fn send_to_node(&mut self, from: End, frames: Vec<Vec<u8>>) -> Vec<u8> {
+        let mut sent: Vec<Sent> = Vec::new();
+        for frame in frames {
+            let identity = identity(&frame);
+            let is_retry = identity.is_some_and(|identity| !self.seen.insert(identity));
+            let twice = is_retry && self.mutant == Mutant::RetryTwice && self.random.chance(300);
+            let before = sent.last().map(|sent| sent.frame.clone());
+            sent.push(Sent { frame: frame.clone(), fate: Fate::Pass, identity, is_retry });
+            if twice {
+                self.strikes += 1;
+                let asking = before.filter(|frame| frame.ends_with(b"ASKING\r\n"));
+                sent.extend(asking.into_iter().chain([frame]).map(|frame| Sent {
+                    frame,
+                    fate: Fate::Swallow,
+                    identity: None,
+                    is_retry: false,
+                }));
+            }
+        }
+        if self.mutant == Mutant::SwapRetries {
+            self.swap_one_pair(&mut sent);
+        }
+        let plan = &mut self.expected.entry(from.peer()).or_default().plan;
+        plan.extend(sent.iter().map(|sent| sent.fate));
+        sent.into_iter().flat_map(|sent| sent.frame).collect()
+    }
+
+    /// Swaps the first retried request with the next of its session and slot.
+    fn swap_one_pair(&mut self, sent: &mut [Sent]) {
+        let place = |identity: Option<Identity>| identity.map(|(session, _, _, slot)| (session, slot));
+        let Some(first) = sent.iter().position(|sent| sent.is_retry) else { return };
+        let wanted = place(sent[first].identity);
+        let later = sent[first + 1..].iter().position(|sent| place(sent.identity) == wanted);
+        let Some(second) = later.map(|offset| first + 1 + offset) else { return };
+        let (left, right) = sent.split_at_mut(second);
+        std::mem::swap(&mut left[first].frame, &mut right[0].frame);
+        left[first].fate = Fate::SwapFirst;
+        right[0].fate = Fate::SwapSecond;
+        self.strikes += 1;
+    }
+
+    fn answer_proxy(&mut self, from: End, frames: Vec<Vec<u8>>) -> Vec<u8> {
+        let replies = self.expected.entry(from).or_default();
+        let mut out = Vec::new();
+        for frame in frames {
+            match replies.plan.pop_front().unwrap_or(Fate::Pass) {
+                Fate::Swallow => {}
+                Fate::SwapSecond => {
+                    replies.held.push(frame);
+                    let last = replies.held.len() - 1;
+                    replies.held.swap(0, last);
+                    out.extend(replies.held.drain(..).flatten());
+                }
+                Fate::Pass if replies.held.is_empty() => out.extend(frame),
+                Fate::Pass | Fate::SwapFirst => replies.held.push(frame),
+            }
+        }
+        out
+    }
+}
+
+/// Whose write a request is, if it is one.
+fn identity(frame: &[u8]) -> Option<Identity> {
+    let Read::Whole(value, _) = resp::read(frame) else { return None };
+    let args = resp::arguments(value)?;
+    let (key, session, number, part) = args[1..].iter().find_map(|arg| workload::identify(arg))?;
+    Some((session, number, part, Slot::of(key.as_bytes())))
+}

@@ -1,0 +1,361 @@
+//! A proxy so simple that it is right by looking at it: one request of a client at a time, one
+//! key at a time, no connection shared. It shows that the simulation finds nothing in a right
+//! proxy and something in a broken one.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use slotway_protocol::cluster::{Redirect, Slot, Topology};
+use slotway_protocol::engine::{
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
+    Origin, Peer,
+};
+use slotway_protocol::output::Output;
+
+use super::machine::{Signal, Stimulus, Subject};
+use super::resp::{self, Read, Value};
+
+/// The proxy.
+pub struct Relay {
+    topology: Arc<Topology>,
+    clients: BTreeMap<ConnectionId, Client>,
+    backends: BTreeMap<Route, Backend>,
+    routes: BTreeMap<ConnectionId, Route>,
+    tokens: Vec<Route>,
+    /// Clients whose request is to be sent again, and when.
+    retries: BTreeSet<(Instant, ConnectionId)>,
+    actions: VecDeque<Action<()>>,
+}
+
+/// A client's own connection to a node, in one of the two protocols.
+type Route = (ConnectionId, bool, Address);
+
+#[derive(Default)]
+struct Client {
+    output: Output,
+    queue: VecDeque<Vec<Vec<u8>>>,
+    job: Option<Job>,
+    resp3: bool,
+    ended: bool,
+    paused: bool,
+}
+
+/// A request under way, key by key.
+struct Job {
+    name: Vec<u8>,
+    parts: VecDeque<Vec<Vec<u8>>>,
+    replies: Vec<Value>,
+}
+
+#[derive(Default)]
+struct Backend {
+    connection: Option<ConnectionId>,
+    output: Output,
+    /// Replies to what the relay itself has asked, which come first.
+    skip: usize,
+    /// A part is on its way.
+    busy: bool,
+}
+
+impl Relay {
+    pub fn new(topology: Arc<Topology>) -> Self {
+        Self {
+            topology,
+            clients: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            tokens: Vec::new(),
+            retries: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Answers or begins a client's requests until one has to wait.
+    fn go_on(&mut self, id: ConnectionId) {
+        while let Some(client) = self.clients.get_mut(&id)
+            && client.job.is_none()
+            && let Some(args) = client.queue.pop_front()
+        {
+            match answer(client, &args) {
+                Some(reply) => self.reply(id, &reply),
+                None => {
+                    client.job = Some(Job::new(args));
+                    self.send_part(id, None);
+                }
+            }
+        }
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let is_idle = client.job.is_none() && client.queue.is_empty();
+        if client.paused && client.queue.len() < QUEUE_MAX / 2 {
+            client.paused = false;
+            self.actions.push_back(Action::Resume(id));
+        } else if client.ended && is_idle {
+            let when = CloseWhen::Flushed;
+            self.actions.push_back(Action::Close { connection: id, when });
+        }
+    }
+
+    fn reply(&mut self, id: ConnectionId, reply: &Value) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let mut bytes = Vec::new();
+        resp::write(&mut bytes, reply);
+        client.output.push(&bytes);
+        self.actions.push_back(Action::Wake(id));
+    }
+
+    /// Sends the part in turn to the slot's owner, or elsewhere behind an ASKING if told so.
+    fn send_part(&mut self, id: ConnectionId, redirect: Option<Redirect>) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let Some(args) = client.job.as_ref().and_then(|job| job.parts.front()) else { return };
+        let owner = self.topology.owner(Slot::of(&args[1])).expect("all slots have an owner");
+        let (address, asking) = match redirect {
+            None => (self.topology.shards()[owner].primary.clone(), false),
+            Some(Redirect::Moved { address, .. }) => (address, false),
+            Some(Redirect::Ask { address, .. }) => (address, true),
+        };
+        let mut bytes = Vec::new();
+        if asking {
+            resp::write_request(&mut bytes, &["ASKING"]);
+        }
+        resp::write_request(&mut bytes, args);
+        let route = (id, client.resp3, address);
+        if !self.backends.contains_key(&route) {
+            self.connect(&route);
+        }
+        let backend = self.backends.get_mut(&route).expect("it was just added");
+        backend.skip += usize::from(asking);
+        backend.busy = true;
+        backend.output.push(&bytes);
+        self.actions.extend(backend.connection.map(Action::Wake));
+    }
+
+    fn connect(&mut self, route: &Route) {
+        let mut backend = Backend::default();
+        if route.1 {
+            let mut hello = Vec::new();
+            resp::write_request(&mut hello, &["HELLO", "3"]);
+            backend.output.push(&hello);
+            backend.skip = 1;
+        }
+        self.backends.insert(route.clone(), backend);
+        let token = ConnectToken(self.tokens.len() as u32);
+        self.tokens.push(route.clone());
+        self.actions.push_back(Action::Connect { token, address: route.2.clone() });
+    }
+
+    fn take_reply(&mut self, route: &Route, reply: Value, now: Now) {
+        let Some(backend) = self.backends.get_mut(route) else { return };
+        if backend.skip > 0 {
+            backend.skip -= 1;
+            return;
+        }
+        backend.busy = false;
+        let Value::Error(text) = &reply else { return self.finish_part(route.0, reply) };
+        if let Some(redirect) = Redirect::parse(text, &route.2) {
+            self.actions.push_back(Action::Notify(()));
+            return self.send_part(route.0, Some(redirect));
+        }
+        let word = text.split(|byte| *byte == b' ').next();
+        if matches!(word, Some(b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING")) {
+            return self.retry(route.0, now);
+        }
+        self.finish_part(route.0, reply);
+    }
+
+    fn retry(&mut self, id: ConnectionId, now: Now) {
+        self.actions.push_back(Action::Notify(()));
+        self.retries.insert((now.instant + Duration::from_millis(5), id));
+    }
+
+    fn finish_part(&mut self, id: ConnectionId, reply: Value) {
+        let Some(client) = self.clients.get_mut(&id) else { return };
+        let job = client.job.as_mut().expect("a reply belongs to a request");
+        job.replies.push(reply);
+        job.parts.pop_front();
+        if !job.parts.is_empty() {
+            return self.send_part(id, None);
+        }
+        let reply = client.job.take().map(Job::merge).expect("there was one");
+        self.reply(id, &reply);
+        self.go_on(id);
+    }
+
+    fn lose(&mut self, route: &Route) {
+        if self.backends.remove(route).is_some_and(|backend| backend.busy) {
+            let text = b"ERR connection lost after sending, result unknown";
+            self.finish_part(route.0, Value::Error(text.to_vec()));
+        }
+    }
+}
+
+impl Job {
+    fn new(args: Vec<Vec<u8>>) -> Self {
+        let name = args[0].to_ascii_uppercase();
+        let step = match &name[..] {
+            b"MGET" | b"DEL" | b"EXISTS" => 1,
+            b"MSET" => 2,
+            _ => args.len(),
+        };
+        let part = |rest: &[Vec<u8>]| [&args[..1], rest].concat();
+        let parts = args[1..].chunks(step).map(part).collect();
+        Self { name, parts, replies: Vec::new() }
+    }
+
+    fn merge(self) -> Value {
+        if let Some(error) = self.replies.iter().find(|reply| matches!(reply, Value::Error(_))) {
+            return error.clone();
+        }
+        let mut replies = self.replies.into_iter();
+        match &self.name[..] {
+            b"MGET" => Value::Array(
+                replies
+                    .flat_map(|reply| match reply {
+                        Value::Array(items) => items,
+                        other => vec![other],
+                    })
+                    .collect(),
+            ),
+            b"DEL" | b"EXISTS" => Value::Integer(
+                replies.map(|reply| if let Value::Integer(count) = reply { count } else { 0 }).sum(),
+            ),
+            _ => replies.next().expect("a request has a part"),
+        }
+    }
+}
+
+/// The reply to what needs no node.
+fn answer(client: &mut Client, args: &[Vec<u8>]) -> Option<Value> {
+    let text = |text: String| Some(Value::Error(text.into_bytes()));
+    match (&args[0].to_ascii_uppercase()[..], args.len()) {
+        (b"PING", 1) => Some(Value::Simple(b"PONG".to_vec())),
+        (b"ECHO", 2) => Some(Value::Bulk(args[1].clone())),
+        (b"HELLO", 2) => {
+            client.resp3 = args[1] == b"3";
+            Some(if client.resp3 { Value::Map(Vec::new()) } else { Value::Array(Vec::new()) })
+        }
+        (b"GET", 1) => text("ERR wrong number of arguments for 'get' command".to_owned()),
+        (_, 1) => text(format!("ERR unknown command '{}'", String::from_utf8_lossy(&args[0]))),
+        _ => None,
+    }
+}
+
+impl Engine for Relay {
+    type Event = Arc<Topology>;
+    type Notice = ();
+
+    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, _: Now) {
+        let Origin::Connected(token) = peer.origin else {
+            self.clients.insert(connection, Client::default());
+            return;
+        };
+        let route = self.tokens[token.0 as usize].clone();
+        match self.backends.get_mut(&route) {
+            Some(backend) => {
+                backend.connection = Some(connection);
+                self.actions.push_back(Action::Wake(connection));
+            }
+            None => self.actions.push_back(Action::Close { connection, when: CloseWhen::Now }),
+        }
+        self.routes.insert(connection, route);
+    }
+
+    fn handle_connect_failed(&mut self, token: ConnectToken, _: ConnectError, now: Now) {
+        let route = self.tokens[token.0 as usize].clone();
+        self.backends.remove(&route);
+        self.retry(route.0, now);
+    }
+
+    fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        let route = self.routes.get(&connection).cloned();
+        loop {
+            let paused = self.clients.get(&connection).is_some_and(|client| client.paused);
+            let Read::Whole(value, len) = resp::read(input) else { return };
+            if paused {
+                return;
+            }
+            input.advance(len);
+            if let Some(route) = &route {
+                self.take_reply(route, value, now);
+            } else if let Some(client) = self.clients.get_mut(&connection) {
+                client.queue.push_back(resp::arguments(value).expect("clients send requests"));
+                if client.queue.len() >= QUEUE_MAX {
+                    client.paused = true;
+                    self.actions.push_back(Action::Pause(connection));
+                }
+                self.go_on(connection);
+            }
+        }
+    }
+
+    fn handle_end(&mut self, connection: ConnectionId, _: Now) {
+        if let Some(client) = self.clients.get_mut(&connection) {
+            client.ended = true;
+            return self.go_on(connection);
+        }
+        self.actions.push_back(Action::Close { connection, when: CloseWhen::Now });
+    }
+
+    fn handle_close(&mut self, connection: ConnectionId, _: Now) {
+        if let Some(route) = self.routes.remove(&connection) {
+            return self.lose(&route);
+        }
+        self.clients.remove(&connection);
+        let routes: Vec<Route> =
+            self.backends.keys().filter(|route| route.0 == connection).cloned().collect();
+        for backend in routes.iter().filter_map(|route| self.backends.remove(route)) {
+            let close = |connection| Action::Close { connection, when: CloseWhen::Now };
+            self.actions.extend(backend.connection.map(close));
+        }
+    }
+
+    fn handle_written(&mut self, _: ConnectionId, _: Now) {}
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, id)) = self.retries.first().copied()
+            && at <= now.instant
+        {
+            self.retries.remove(&(at, id));
+            self.send_part(id, None);
+        }
+    }
+
+    fn handle_event(&mut self, topology: Arc<Topology>, _: Now) {
+        self.topology = topology;
+    }
+
+    fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        if let Some(client) = self.clients.get_mut(&connection) {
+            return &mut client.output;
+        }
+        let backend = self.routes.get(&connection).and_then(|route| self.backends.get_mut(route));
+        &mut backend.expect("only open connections are written").output
+    }
+
+    fn poll_action(&mut self) -> Option<Action<()>> {
+        self.actions.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+}
+
+impl Subject for Relay {
+    fn event(stimulus: Stimulus) -> Option<Arc<Topology>> {
+        match stimulus {
+            Stimulus::Topology(topology) => Some(topology),
+            Stimulus::Refresh => None,
+        }
+    }
+
+    fn signals((): ()) -> Vec<Signal> {
+        vec![Signal::TopologyStale]
+    }
+
+    fn check(&self) {}
+}
+
+/// Requests that are taken from a client before it has to wait.
+const QUEUE_MAX: usize = 16;

@@ -1,0 +1,100 @@
+//! Listens at the nodes: which request was executed when. Each part of a request is executed at
+//! most once, and those of one session on one slot in the order sent.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use slotway_protocol::cluster::Slot;
+
+use super::network::End;
+use super::resp::{self, Read};
+use super::workload;
+
+/// What the nodes have executed.
+#[derive(Debug, Default)]
+pub struct Tap {
+    lines: BTreeMap<End, Line>,
+    executed: BTreeSet<(u64, u64, u64, Slot)>,
+    /// For each session and slot the number of the last request.
+    last: BTreeMap<(u64, Slot), u64>,
+    pub violation: Option<String>,
+}
+
+/// One connection to a node, by the node's end.
+#[derive(Debug, Default)]
+struct Line {
+    requests: Vec<u8>,
+    replies: Vec<u8>,
+    waiting: VecDeque<Vec<Write>>,
+}
+
+/// One value in a request.
+#[derive(Debug)]
+struct Write {
+    session: u64,
+    number: u64,
+    part: u64,
+    slot: Slot,
+}
+
+impl Tap {
+    /// Bytes that a node reads.
+    pub fn request(&mut self, node: End, bytes: &[u8]) {
+        let line = self.lines.entry(node).or_default();
+        line.requests.extend_from_slice(bytes);
+        while let Read::Whole(value, len) = resp::read(&line.requests) {
+            line.requests.drain(..len);
+            let args = resp::arguments(value).unwrap_or_default();
+            line.waiting.push_back(writes(&args));
+        }
+    }
+
+    /// Bytes that a node writes. What is executed on a connection that the proxy has given up is
+    /// not in order any more.
+    pub fn reply(&mut self, node: End, bytes: &[u8], abandoned: bool) {
+        let line = self.lines.entry(node).or_default();
+        line.replies.extend_from_slice(bytes);
+        let mut executed = Vec::new();
+        while let Some(len) = resp::frame_len(&line.replies) {
+            let failed = line.replies[0] == b'-';
+            line.replies.drain(..len);
+            let writes = line.waiting.pop_front().unwrap_or_default();
+            if !failed {
+                executed.extend(writes);
+            }
+        }
+        for write in executed {
+            self.execute(&write, abandoned);
+        }
+    }
+
+    fn execute(&mut self, write: &Write, abandoned: bool) {
+        let Write { session, number, part, slot } = *write;
+        if !self.executed.insert((session, number, part, slot)) {
+            self.violate(format!("{write:?} was executed twice"));
+        }
+        if abandoned {
+            return;
+        }
+        let last = self.last.insert((session, slot), number).unwrap_or(0);
+        if last > number {
+            self.violate(format!("{write:?} was executed after number {last}"));
+        }
+    }
+
+    fn violate(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+}
+
+fn writes(args: &[Vec<u8>]) -> Vec<Write> {
+    let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    if !matches!(&name[..], b"RPUSH" | b"SET" | b"MSET") {
+        return Vec::new();
+    }
+    let values = args[1..].iter().filter_map(|value| workload::identify(value));
+    values
+        .map(|(key, session, number, part)| {
+            Write { session, number, part, slot: Slot::of(key.as_bytes()) }
+        })
+        .collect()
+}

@@ -1,0 +1,162 @@
+//! What a client asks for: a random mix of commands on the keys of a few slots.
+
+use super::checker::Operation;
+use super::random::Random;
+use super::resp;
+
+/// Makes one session's requests.
+#[derive(Debug)]
+pub struct Workload {
+    session: u64,
+    /// The number of the next request.
+    number: u64,
+    tags: usize,
+    large_values: bool,
+    random: Random,
+}
+
+impl Workload {
+    pub fn new(session: u64, tags: usize, large_values: bool, random: Random) -> Self {
+        Self { session, number: 0, tags, large_values, random }
+    }
+
+    /// The next request, with its number in the session.
+    pub fn next_operation(&mut self) -> (u64, Operation) {
+        self.number += 1;
+        (self.number, self.operation())
+    }
+
+    fn operation(&mut self) -> Operation {
+        match self.random.below(100) {
+            0..25 => {
+                let key = self.key("l");
+                let items = (0..self.random.between(1, 3)).map(|i| self.value(&key, i)).collect();
+                Operation::Push { key, items }
+            }
+            25..40 => Operation::Increment { key: self.key("n") },
+            40..50 => {
+                let key = if self.random.chance(500) { self.private() } else { self.key("s") };
+                Operation::Set { value: self.value(&key, 0), key }
+            }
+            50..62 => {
+                Operation::Get { key: if self.random.chance(600) { self.private() } else { self.key("s") } }
+            }
+            62..72 => Operation::MultiSet { pairs: self.pairs() },
+            72..82 => Operation::MultiGet { keys: self.many_keys() },
+            82..86 => Operation::Delete { keys: self.private_keys() },
+            86..89 => Operation::Exists { keys: self.private_keys() },
+            89..91 => Operation::Range { key: self.key("l") },
+            91..94 => Operation::Ping,
+            94..97 => Operation::Echo { text: self.value("echo", 0) },
+            97 => Operation::TooFew,
+            98 => Operation::Unknown { name: format!("nosuch{}x{}", self.session, self.number) },
+            _ => Operation::Get { key: self.key("n") },
+        }
+    }
+
+    /// A key that all sessions use.
+    fn key(&mut self, family: &str) -> String {
+        format!("{family}:{}", self.tag())
+    }
+
+    /// A key that only this session uses.
+    fn private(&mut self) -> String {
+        let which = self.random.below(2);
+        let tag = self.tag();
+        format!("p{}.{which}:{tag}", self.session)
+    }
+
+    fn tag(&mut self) -> String {
+        tag(self.random.index(self.tags))
+    }
+
+    fn private_keys(&mut self) -> Vec<String> {
+        let count = self.random.between(1, 6);
+        distinct((0..count).map(|_| self.private()))
+    }
+
+    fn many_keys(&mut self) -> Vec<String> {
+        let count = self.random.between(1, 8);
+        (0..count)
+            .map(|_| if self.random.chance(600) { self.private() } else { self.key("s") })
+            .collect()
+    }
+
+    fn pairs(&mut self) -> Vec<(String, String)> {
+        let keys = distinct(self.many_keys().into_iter());
+        (0..).zip(keys).map(|(i, key)| (key.clone(), self.value(&key, i))).collect()
+    }
+
+    /// A value that tells where it belongs: `key|session.number.part|padding`.
+    fn value(&mut self, key: &str, part: u64) -> String {
+        let padding = match self.random.below(100) {
+            0..80 => 0,
+            80..99 => self.random.below(200),
+            _ if self.large_values => 40_000 + self.random.below(1000),
+            _ => 2_000,
+        };
+        let filler = "~".repeat(padding as usize);
+        format!("{key}|{}.{}.{part}|{filler}", self.session, self.number)
+    }
+}
+
+/// The hash tag of that number.
+pub fn tag(number: usize) -> String {
+    format!("{{t{number}}}")
+}
+
+/// A value's key, session, number and part, if it is one of ours.
+pub fn identify(value: &[u8]) -> Option<(&str, u64, u64, u64)> {
+    let text = core::str::from_utf8(value).ok()?;
+    let mut fields = text.split('|');
+    let (key, identity) = (fields.next()?, fields.next()?);
+    let mut numbers = identity.split('.').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    Some((key, next()?, next()?, next()?))
+}
+
+/// Writes an operation as a request.
+pub fn write(out: &mut Vec<u8>, operation: &Operation) {
+    match operation {
+        Operation::Push { key, items } => {
+            let head = ["RPUSH", key];
+            let args: Vec<&str> = head.into_iter().chain(items.iter().map(String::as_str)).collect();
+            resp::write_request(out, &args);
+        }
+        Operation::Range { key } => resp::write_request(out, &["LRANGE", key, "0", "-1"]),
+        Operation::Increment { key } => resp::write_request(out, &["INCR", key]),
+        Operation::Set { key, value } => resp::write_request(out, &["SET", key, value]),
+        Operation::Get { key } => resp::write_request(out, &["GET", key]),
+        Operation::MultiSet { pairs } => {
+            let flat = pairs.iter().flat_map(|(key, value)| [key.as_str(), value]);
+            let args: Vec<&str> = std::iter::once("MSET").chain(flat).collect();
+            resp::write_request(out, &args);
+        }
+        Operation::MultiGet { keys } => write_keys(out, "MGET", keys),
+        Operation::Delete { keys } => write_keys(out, "DEL", keys),
+        Operation::Exists { keys } => write_keys(out, "EXISTS", keys),
+        Operation::Ping => resp::write_request(out, &["PING"]),
+        Operation::Echo { text } => resp::write_request(out, &["ECHO", text]),
+        Operation::TooFew => resp::write_request(out, &["GET"]),
+        Operation::Unknown { name } => resp::write_request(out, &[name]),
+        Operation::Hello { version } => {
+            resp::write_request(out, &["HELLO", &version.to_string()]);
+        }
+    }
+}
+
+fn write_keys(out: &mut Vec<u8>, name: &str, keys: &[String]) {
+    let args: Vec<&str> = std::iter::once(name).chain(keys.iter().map(String::as_str)).collect();
+    resp::write_request(out, &args);
+}
+
+/// The keys without those that came before.
+fn distinct(keys: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for key in keys {
+        if !kept.contains(&key) {
+            kept.push(key);
+        }
+    }
+    kept
+}

@@ -1,0 +1,581 @@
+//! One run: puts machines, network, cluster and faults together and lets time pass until all
+//! clients are served, or something is wrong.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::engine::{
+    Address, ConnectError, ConnectToken, ConnectionId, Instant, Origin, Peer,
+};
+
+use super::checker::{Checker, SharedChecker};
+use super::client::{Client, Habits, Shared};
+use super::clock::Clock;
+use super::cluster::Cluster;
+use super::faults::Fault;
+use super::host::{Host, socket_address};
+use super::machine::{Effect, Limits, Machine, Signal, Stimulus};
+use super::mutant::{Mutant, Tamper, Way};
+use super::network::{Arrived, End, Network};
+use super::random::{Random, Trace};
+use super::scenario::Scenario;
+use super::tap::Tap;
+use super::workload;
+
+/// Which programs take part.
+pub struct Cast<'a> {
+    pub node: &'a dyn Fn(&Scenario, super::cluster::View, Random) -> Box<dyn Machine>,
+    pub proxy: &'a dyn Fn(&Scenario, Arc<slotway_protocol::cluster::Topology>, Random) -> Box<dyn Machine>,
+    /// `None` lets the world bring topologies to the proxies itself.
+    pub discovery: Option<&'a dyn Fn(&Scenario, Vec<Address>, Random) -> Box<dyn Machine>>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub violation: Option<String>,
+    pub trace: u64,
+    pub answered: u64,
+    pub failed: u64,
+    /// How often a mutant did something.
+    pub strikes: u64,
+    pub virtual_micros: u64,
+    pub events: u64,
+}
+
+/// What happens at a time.
+#[derive(Debug)]
+pub(super) enum Event {
+    Arrive(End),
+    Reset(End),
+    Flush(End),
+    Timer(usize),
+    Connect { machine: usize, token: ConnectToken, address: Address },
+    Stimulate(usize, Stimulus),
+    Move,
+    Failover,
+    Job(usize),
+    Fault(Fault),
+    /// No more faults from now on.
+    Calm,
+}
+
+/// The state of a run.
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    pub(super) clock: Clock<Event>,
+    pub(super) network: Network,
+    pub(super) machines: Vec<Box<dyn Machine>>,
+    pub(super) random: Random,
+    pub(super) roles: Vec<Role>,
+    cluster: Cluster,
+    addresses: BTreeMap<Address, usize>,
+    places: Vec<Address>,
+    ends: BTreeMap<(usize, ConnectionId), End>,
+    /// Ends whose flush is on the queue.
+    flushing: BTreeSet<End>,
+    timers: Vec<Option<u64>>,
+    /// Machines that take no connections before that time.
+    pub(super) away_until: Vec<u64>,
+    shared: Shared,
+    checker: SharedChecker,
+    tap: Tap,
+    tamper: Option<Tamper>,
+    trace: Trace,
+    is_traced: bool,
+    events: u64,
+}
+
+/// What a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Node,
+    Proxy,
+    Discovery,
+    Client,
+}
+
+/// Runs a scenario to its end.
+pub fn run(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Report {
+    let mut world = World::new(scenario, cast, mutant);
+    world.run();
+    let checker = world.checker.borrow();
+    Report {
+        violation: checker.violation.clone(),
+        trace: world.trace.digest(),
+        answered: checker.answered,
+        failed: checker.failed,
+        strikes: world.tamper.as_ref().map_or(0, |tamper| tamper.strikes),
+        virtual_micros: world.clock.micros(),
+        events: world.events,
+    }
+}
+
+impl World {
+    fn new(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Self {
+        let mut random = Random::new(scenario.seed ^ 0x51_07_3a);
+        let count = scenario.nodes + scenario.spare_nodes;
+        let address = |n: usize| Address::new(format!("10.0.0.{}", n + 1), 7000);
+        let nodes: Vec<Address> = (0..count).map(address).collect();
+        let cluster = Cluster::new(&nodes, scenario.spare_nodes, 0, random.fork());
+        let checker = Rc::new(RefCell::new(Checker::new(scenario.may_fail())));
+        let shared = Shared {
+            checker: checker.clone(),
+            sessions: Rc::new(Cell::new(0)),
+            done: Rc::new(Cell::new(0)),
+            may_break: scenario.faults.client_resets > 0,
+        };
+        let mut world = Self {
+            network: Network::new(scenario.window_bytes, scenario.latency_micros),
+            clock: Clock::new(),
+            machines: Vec::new(),
+            roles: Vec::new(),
+            addresses: BTreeMap::new(),
+            places: Vec::new(),
+            ends: BTreeMap::new(),
+            flushing: BTreeSet::new(),
+            timers: Vec::new(),
+            away_until: Vec::new(),
+            tap: Tap::default(),
+            tamper: mutant.map(|mutant| Tamper::new(mutant, random.fork())),
+            trace: Trace::new(),
+            is_traced: std::env::var_os("SLOTWAY_SIM_TRACE").is_some(),
+            events: 0,
+            cluster,
+            shared,
+            checker,
+            random,
+            scenario,
+        };
+        world.populate(cast, &nodes);
+        world.plan();
+        world
+    }
+
+    /// Puts up nodes first, then proxies, each with its discovery, then clients.
+    fn populate(&mut self, cast: &Cast<'_>, nodes: &[Address]) {
+        let scenario = self.scenario.clone();
+        for (number, address) in nodes.iter().enumerate() {
+            let view = self.cluster.views[number].clone();
+            let machine = (cast.node)(&scenario, view, self.random.fork());
+            self.add(machine, Role::Node, address.clone());
+        }
+        let mut proxies = Vec::new();
+        for number in 0..scenario.proxies {
+            let topology = Arc::new(self.cluster.views[0].topology());
+            let machine = (cast.proxy)(&scenario, topology, self.random.fork());
+            let address = Address::new(format!("10.0.1.{number}"), 6379);
+            self.add(machine, Role::Proxy, address.clone());
+            proxies.push(address);
+            if let Some(discovery) = cast.discovery {
+                let machine = discovery(&scenario, nodes.to_vec(), self.random.fork());
+                let address = Address::new(format!("10.0.2.{number}"), 6379);
+                self.add(machine, Role::Discovery, address);
+            }
+        }
+        for number in 0..scenario.clients {
+            let habits = self.habits(proxies.clone());
+            let client = Client::new(self.shared.clone(), habits, self.random.fork());
+            self.add_client(client, number);
+        }
+    }
+
+    fn habits(&mut self, proxies: Vec<Address>) -> Habits {
+        let scenario = &self.scenario;
+        Habits {
+            proxies,
+            operations: scenario.operations_per_client,
+            pipeline: scenario.pipeline,
+            tags: scenario.tags,
+            large_values: scenario.large_values,
+            departures: scenario.faults.departures,
+            naps: scenario.faults.naps,
+            pace: *self.random.pick(&[500, 5_000, 20_000]),
+            calm_at: scenario.calm_at,
+        }
+    }
+
+    fn add_client(&mut self, client: Client, number: usize) {
+        let host = Host::new(client, Limits::NONE, self.random.fork());
+        self.add(Box::new(host), Role::Client, Address::new(format!("10.0.3.{number}"), 1));
+    }
+
+    fn add(&mut self, machine: Box<dyn Machine>, role: Role, address: Address) {
+        let index = self.machines.len();
+        self.machines.push(machine);
+        self.roles.push(role);
+        self.timers.push(None);
+        self.away_until.push(0);
+        self.addresses.insert(address.clone(), index);
+        self.places.push(address);
+        self.after(index);
+    }
+
+    fn plan(&mut self) {
+        let calm_at = self.scenario.calm_at;
+        self.clock.at(calm_at + 1, Event::Calm);
+        for _ in 0..self.scenario.moves {
+            let at = self.random.below(calm_at);
+            self.clock.at(at, Event::Move);
+        }
+        for _ in 0..self.scenario.failovers {
+            let at = self.random.below(calm_at);
+            self.clock.at(at, Event::Failover);
+        }
+        for (at, fault) in Fault::plan(&self.scenario, &mut self.random) {
+            self.clock.at(at, Event::Fault(fault));
+        }
+    }
+
+    fn run(&mut self) {
+        let clients = self.scenario.clients;
+        let bound = self.scenario.calm_at + ANSWER_MICROS_MAX;
+        self.run_until(bound, |world| world.shared.done.get() == clients && world.is_calm());
+        if self.is_wrong() {
+            return;
+        }
+        self.checker.borrow_mut().is_final = true;
+        let script = self.checker.borrow().last_look();
+        let proxies = self.of_role(Role::Proxy).map(|index| self.places[index].clone()).collect();
+        let mut habits = self.habits(proxies);
+        (habits.departures, habits.naps) = (0, 0);
+        let shared = Shared { may_break: false, ..self.shared.clone() };
+        let client = Client::scripted(shared, habits, script);
+        self.add_client(client, clients);
+        let bound = self.clock.micros() + ANSWER_MICROS_MAX;
+        self.run_until(bound, |world| world.shared.done.get() == clients + 1);
+        if !self.is_wrong() {
+            self.checker.borrow_mut().finish();
+        }
+    }
+
+    fn run_until(&mut self, bound: u64, done: impl Fn(&Self) -> bool) {
+        while !done(self) && !self.is_wrong() {
+            let Some(event) = self.clock.advance() else {
+                return self.violate("nothing happens any more and clients still wait");
+            };
+            self.events += 1;
+            if self.clock.micros() > bound || self.events > EVENTS_MAX {
+                return self.violate("clients still wait long after all faults have ended");
+            }
+            self.happen(event);
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        self.clock.micros() > self.scenario.calm_at && self.cluster.is_quiet()
+    }
+
+    fn is_wrong(&mut self) -> bool {
+        if let Some(what) = self.tap.violation.take() {
+            self.violate(&what);
+        }
+        self.checker.borrow().violation.is_some()
+    }
+
+    pub(super) fn violate(&self, what: &str) {
+        let at = self.clock.micros();
+        self.checker.borrow_mut().violate(format!("at {at}us: {what}"));
+    }
+
+    pub(super) fn of_role(&self, role: Role) -> impl Iterator<Item = usize> + '_ {
+        (0..self.roles.len()).filter(move |index| self.roles[*index] == role)
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.trace.mix(self.clock.micros());
+        if self.is_traced {
+            eprintln!("{:>9} {event:?}", self.clock.micros());
+        }
+        match event {
+            Event::Arrive(end) => self.arrive(end),
+            Event::Reset(end) => self.reset(end),
+            Event::Flush(end) => self.flush(end),
+            Event::Timer(machine) => self.timer(machine),
+            Event::Connect { machine, token, address } => self.connect(machine, token, &address),
+            Event::Stimulate(machine, stimulus) => {
+                self.machines[machine].stimulate(stimulus, self.clock.now());
+                self.after(machine);
+            }
+            Event::Move => {
+                let tag = workload::tag(self.random.index(self.scenario.tags));
+                let job = self.cluster.begin_move(Slot::of(tag.as_bytes()));
+                job.into_iter().for_each(|job| self.clock.after(0, Event::Job(job)));
+            }
+            Event::Failover => {
+                let job = self.cluster.begin_failover();
+                job.into_iter().for_each(|job| self.clock.after(0, Event::Job(job)));
+            }
+            Event::Job(job) => self.job(job),
+            Event::Fault(fault) => self.suffer(fault),
+            Event::Calm => {}
+        }
+    }
+
+    fn job(&mut self, job: usize) {
+        let outcome = self.cluster.step(job, &mut self.machines, self.clock.now());
+        for node in 0..self.cluster.views.len() {
+            self.after(node);
+        }
+        if let Some((node, micros)) = outcome.crash {
+            self.crash(node, micros);
+        }
+        if let Some(delay) = outcome.next {
+            self.clock.after(delay, Event::Job(job));
+        }
+    }
+
+    /// Sees to what a machine wants after it was called.
+    pub(super) fn after(&mut self, machine: usize) {
+        for effect in self.machines[machine].effects() {
+            self.effect(machine, effect);
+        }
+        let Some(timeout) = self.machines[machine].next_timeout().map(Instant::as_micros) else {
+            return;
+        };
+        if self.timers[machine].is_none_or(|armed| timeout < armed) {
+            // Timers are never early, and a little late.
+            self.timers[machine] = Some(timeout);
+            let late = 1 + self.random.below(1_000);
+            self.clock.at(timeout.max(self.clock.micros()) + late, Event::Timer(machine));
+        }
+    }
+
+    fn effect(&mut self, machine: usize, effect: Effect) {
+        let end = |world: &Self, id| world.ends.get(&(machine, id)).copied();
+        match effect {
+            // The link is not known yet; whoever opens it flushes both ends.
+            Effect::Opened(_) => {}
+            Effect::Connect { token, address } => {
+                let delay = 2 * self.network.latency(&mut self.random);
+                self.clock.after(delay, Event::Connect { machine, token, address });
+            }
+            Effect::Signal(signal) => self.signal(machine, signal),
+            Effect::Dirty(id) => {
+                if let Some(end) = end(self, id) {
+                    self.flush_soon(end);
+                }
+            }
+            Effect::Resumed(id) => {
+                if let Some(end) = end(self, id) {
+                    self.clock.after(0, Event::Arrive(end));
+                }
+            }
+            Effect::Shutdown(id) => {
+                if let Some(end) = end(self, id) {
+                    self.send_end(end);
+                }
+            }
+            Effect::Closed(id) => {
+                if let Some(end) = self.ends.remove(&(machine, id)) {
+                    self.close(end);
+                }
+            }
+            Effect::Fault(what) => {
+                self.violate(&format!("{:?} {machine}: {what}", self.roles[machine]));
+            }
+        }
+    }
+
+    /// Carries news between a proxy and its discovery, or does the discovery's work.
+    fn signal(&mut self, machine: usize, signal: Signal) {
+        let delay = self.random.below(self.scenario.topology_delay_micros) + 1;
+        match (self.roles[machine], signal) {
+            (Role::Proxy, Signal::TopologyStale) => {
+                if self.roles.get(machine + 1) == Some(&Role::Discovery) {
+                    self.clock.after(100, Event::Stimulate(machine + 1, Stimulus::Refresh));
+                } else {
+                    let view = self.random.index(self.cluster.views.len());
+                    let topology = Arc::new(self.cluster.views[view].topology());
+                    let stimulus = Stimulus::Topology(topology);
+                    self.clock.after(delay, Event::Stimulate(machine, stimulus));
+                }
+            }
+            (Role::Discovery, Signal::Topology(topology)) => {
+                let stimulus = Stimulus::Topology(topology);
+                self.clock.after(delay, Event::Stimulate(machine - 1, stimulus));
+            }
+            _ => {}
+        }
+    }
+
+    fn timer(&mut self, machine: usize) {
+        let Some(armed) = self.timers[machine].take() else { return };
+        let timeout = self.machines[machine].next_timeout().map(Instant::as_micros);
+        if armed <= self.clock.micros() && timeout.is_some_and(|at| at <= self.clock.micros()) {
+            self.machines[machine].timeout(self.clock.now());
+        }
+        self.after(machine);
+    }
+
+    fn connect(&mut self, machine: usize, token: ConnectToken, address: &Address) {
+        let now = self.clock.now();
+        let target = self.addresses.get(address).copied();
+        let is_fault_time = now.instant.as_micros() < self.scenario.calm_at;
+        let target = target.filter(|target| {
+            let refused = is_fault_time
+                && self.roles[*target] == Role::Node
+                && self.random.chance(self.scenario.faults.refusals);
+            self.away_until[*target] <= now.instant.as_micros() && !refused
+        });
+        let Some(target) = target else {
+            self.machines[machine].connect_failed(token, ConnectError::Refused, now);
+            return self.after(machine);
+        };
+        let remote = socket_address(&self.places[target]);
+        let local = socket_address(&self.places[machine]);
+        let accepted = Peer { remote: local, local: remote, origin: Origin::Accepted(0) };
+        let connected = Peer { remote, local, origin: Origin::Connected(token) };
+        let theirs = self.machines[target].open(accepted, now);
+        let ours = self.machines[machine].open(connected, now);
+        let link = self.network.link([(machine, ours), (target, theirs)]);
+        let (end, peer) = (End { link, side: 0 }, End { link, side: 1 });
+        self.ends.insert((machine, ours), end);
+        self.ends.insert((target, theirs), peer);
+        self.flush_soon(end);
+        self.flush_soon(peer);
+        self.after(target);
+        self.after(machine);
+    }
+
+    fn flush_soon(&mut self, end: End) {
+        if self.flushing.insert(end) {
+            let delay = self.random.below(30);
+            self.clock.after(delay, Event::Flush(end));
+        }
+    }
+
+    /// Writes some of an end's output to the network.
+    fn flush(&mut self, end: End) {
+        self.flushing.remove(&end);
+        let (machine, id) = (self.network.machine(end), self.network.connection(end));
+        if !self.network.is_open(end) {
+            return;
+        }
+        let mut space = self.network.space(end);
+        if space == 0 {
+            return;
+        }
+        if self.scenario.faults.cuts && self.random.chance(200) {
+            space = space.min(1 + self.random.index(40));
+        }
+        let bytes = self.machines[machine].write(id, space, self.clock.now());
+        if !bytes.is_empty() {
+            self.trace.mix_bytes(&bytes);
+            self.transmit(end, bytes);
+            if self.machines[machine].has_output(id) {
+                self.flush_soon(end);
+            }
+        }
+        self.after(machine);
+    }
+
+    fn transmit(&mut self, end: End, bytes: Vec<u8>) {
+        let way = self.way(end);
+        if way == Way::NodeToProxy {
+            let abandoned = !self.network.is_open(end.peer());
+            self.tap.reply(end, &bytes, abandoned);
+        }
+        let parts = match &mut self.tamper {
+            Some(tamper) => tamper.pass(end, way, bytes),
+            None => vec![(end, bytes)],
+        };
+        for (end, bytes) in parts {
+            if !bytes.is_empty() && !self.network.has_ended(end) {
+                let delay = self.network.latency(&mut self.random);
+                let at = self.network.send(end, Some(bytes), self.clock.micros(), delay);
+                self.clock.at(at, Event::Arrive(end.peer()));
+            }
+        }
+    }
+
+    fn way(&self, from: End) -> Way {
+        let role = |end| self.roles[self.network.machine(end)];
+        match (role(from), role(from.peer())) {
+            (Role::Client, _) => Way::ClientToProxy,
+            (Role::Proxy, Role::Client) => Way::ProxyToClient,
+            (Role::Proxy, _) => Way::ProxyToNode,
+            (Role::Node, Role::Proxy) => Way::NodeToProxy,
+            _ => Way::Other,
+        }
+    }
+
+    fn arrive(&mut self, end: End) {
+        let (machine, id) = (self.network.machine(end), self.network.connection(end));
+        let (micros, now) = (self.clock.micros(), self.clock.now());
+        if !self.network.is_open(end) {
+            if self.network.has_arrived(end, micros) {
+                self.break_link(end.link);
+            }
+            return;
+        }
+        if !self.machines[machine].is_reading(id) {
+            return;
+        }
+        let cut = self.scenario.faults.cuts && self.random.chance(200);
+        let max = if cut { 1 + self.random.index(60) } else { 64 * 1024 };
+        match self.network.take(end, micros, max) {
+            Arrived::Nothing => return,
+            Arrived::End => self.machines[machine].end(id, now),
+            Arrived::Bytes(bytes) => {
+                self.trace.mix_bytes(&bytes);
+                if self.way(end.peer()) == Way::ProxyToNode {
+                    self.tap.request(end, &bytes);
+                }
+                self.machines[machine].receive(id, &bytes, now);
+            }
+        }
+        if self.network.has_arrived(end, micros) {
+            self.clock.after(1, Event::Arrive(end));
+        }
+        if self.network.take_writer_waits(end.peer()) {
+            self.flush_soon(end.peer());
+        }
+        self.after(machine);
+    }
+
+    fn send_end(&mut self, end: End) {
+        if !self.network.has_ended(end) {
+            let delay = self.network.latency(&mut self.random);
+            let at = self.network.send(end, None, self.clock.micros(), delay);
+            self.clock.at(at, Event::Arrive(end.peer()));
+        }
+    }
+
+    fn close(&mut self, end: End) {
+        let unread = self.network.close(end);
+        self.send_end(end);
+        if unread {
+            self.break_link(end.link);
+        }
+    }
+
+    /// Resets a link: what is under way is lost, and both ends learn of it.
+    pub(super) fn break_link(&mut self, link: usize) {
+        self.network.drop_all(link);
+        for side in 0..2 {
+            let delay = self.network.latency(&mut self.random);
+            self.clock.after(delay, Event::Reset(End { link, side }));
+        }
+    }
+
+    fn reset(&mut self, end: End) {
+        if !self.network.is_open(end) {
+            return;
+        }
+        self.network.close(end);
+        let (machine, id) = (self.network.machine(end), self.network.connection(end));
+        self.ends.remove(&(machine, id));
+        self.machines[machine].reset(id, self.clock.now());
+        self.after(machine);
+    }
+}
+
+/// How long clients may wait after the last fault: a timeout, a hold and a few attempts.
+const ANSWER_MICROS_MAX: u64 = 20_000_000;
+
+/// A run that takes more steps is going in circles.
+const EVENTS_MAX: u64 = 3_000_000;

@@ -1,0 +1,88 @@
+//! Runs the simulator: many seeds of the proxy against nodes, each seed twice, and broken proxies
+//! that must be found out.
+
+use slotway_tests::sim::host::Host;
+use slotway_tests::sim::machine::Limits;
+use slotway_tests::sim::model::ModelNode;
+use slotway_tests::sim::mutant::Mutant;
+use slotway_tests::sim::relay::Relay;
+use slotway_tests::sim::scenario::Scenario;
+use slotway_tests::sim::world::{self, Cast, Report};
+
+/// Seeds to run: one that the environment names, or the first so many.
+fn seeds(default: u64) -> Vec<u64> {
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match variable("SLOTWAY_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..variable("SLOTWAY_SIM_SEEDS").unwrap_or(default)).collect(),
+    }
+}
+
+fn run_relay(seed: u64, mutant: Option<Mutant>) -> Report {
+    let cast = Cast {
+        node: &|_, view, random| Box::new(Host::new(ModelNode::new(view), Limits::NONE, random)),
+        proxy: &|_, topology, random| Box::new(Host::new(Relay::new(topology), Limits::NONE, random)),
+        discovery: None,
+    };
+    world::run(Scenario::of(seed), &cast, mutant)
+}
+
+/// Runs all seeds and fails with the line that repeats the first that went wrong.
+fn check_all(test: &str, seeds: &[u64], run: impl Fn(u64) -> Report) {
+    let mut answered = 0;
+    for seed in seeds {
+        let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(*seed)));
+        let again = format!(
+            "SLOTWAY_SIM_SEED={seed} SLOTWAY_SIM_TRACE=1 \
+             cargo test -p slotway-tests --test simulation {test} -- --nocapture"
+        );
+        let Ok(report) = report else { panic!("seed {seed} panicked; again with: {again}") };
+        if let Some(violation) = report.violation {
+            let scenario = Scenario::of(*seed);
+            panic!("seed {seed}: {violation}\nagain with: {again}\n{scenario:?}");
+        }
+        answered += report.answered;
+    }
+    assert!(answered > 20 * seeds.len() as u64, "hardly anything was asked: {answered}");
+}
+
+#[test]
+fn a_right_proxy_passes() {
+    check_all("a_right_proxy_passes", &seeds(64), |seed| run_relay(seed, None));
+}
+
+/// Runs seeds until the mutant is found out; says how many that took.
+fn seeds_until_caught(mutant: Mutant, run: impl Fn(u64, Option<Mutant>) -> Report) -> u64 {
+    let mut strikes = 0;
+    for seed in 0..MUTANT_SEEDS {
+        let report = run(seed, Some(mutant));
+        strikes += report.strikes;
+        if let Some(violation) = report.violation {
+            assert!(report.strikes > 0, "{mutant:?} did nothing in seed {seed}: {violation}");
+            eprintln!("{mutant:?} found out in seed {seed}: {violation}");
+            return seed;
+        }
+    }
+    panic!("{mutant:?} was not found out in {MUTANT_SEEDS} seeds although it struck {strikes} times");
+}
+
+#[test]
+fn mutants_of_a_right_proxy_are_found_out() {
+    // The relay never has two requests of one client under way, so none can change places.
+    for mutant in Mutant::ALL.into_iter().filter(|mutant| *mutant != Mutant::SwapRetries) {
+        seeds_until_caught(mutant, run_relay);
+    }
+}
+
+#[test]
+fn a_seed_is_the_whole_story() {
+    for seed in 0..16 {
+        let (first, second) = (run_relay(seed, None), run_relay(seed, None));
+        assert_eq!(first.trace, second.trace, "seed {seed} had two stories");
+        assert_eq!(first.answered, second.answered);
+    }
+    assert_ne!(run_relay(0, None).trace, run_relay(1, None).trace);
+}
+
+/// Within so many seeds a mutant has to be found out.
+const MUTANT_SEEDS: u64 = 32;
