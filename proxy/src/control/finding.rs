@@ -1,0 +1,291 @@
+//! The discovery on the control thread, and what its notices come to: topologies, log lines, the
+//! verdict that no seed is part of a cluster.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slotway::discovery::{self, Discovery};
+use slotway_protocol::cluster::Topology;
+use slotway_protocol::engine::Address;
+use slotway_runtime::{Driver, DriverHandle};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::spawn_local;
+
+use super::driver_options;
+use super::metrics::ControlMetrics;
+use crate::admin::View;
+use crate::config::Config;
+
+/// What the discovery needs to start.
+pub(super) struct Discovering {
+    pub(super) seeds: Vec<Address>,
+    /// Rung by whoever doubts the topology.
+    pub(super) stale: Arc<Notify>,
+    pub(super) view: Rc<View>,
+    pub(super) metrics: Arc<ControlMetrics>,
+}
+
+/// What comes out of the discovery.
+pub(super) struct Found {
+    pub(super) topologies: watch::Receiver<Arc<Topology>>,
+    /// Told the seeds when none of them is part of a cluster.
+    pub(super) no_cluster: oneshot::Receiver<String>,
+}
+
+impl Discovering {
+    /// Starts the discovery on this thread.
+    pub(super) fn start(self, config: &Config) -> Found {
+        let options = discovery::Options {
+            seeds: self.seeds.clone(),
+            credentials: config.credentials(),
+            refresh_interval: config.cluster.refresh_interval,
+            answer_timeout: config.cluster.connect_timeout,
+            random_seed: random_seed(),
+        };
+        let stale = Arc::clone(&self.stale);
+        let (mut findings, found) = self.findings();
+        let discovery = Driver::start(
+            Discovery::new(options),
+            driver_options(config),
+            move |notice| findings.handle(notice),
+        );
+        spawn_local(forward_stale(stale, discovery));
+        found
+    }
+
+    fn findings(self) -> (Findings, Found) {
+        let (topologies, receiver) = watch::channel(Arc::new(Topology::empty()));
+        let (no_cluster, when_no_cluster) = oneshot::channel();
+        let findings = Findings {
+            view: self.view,
+            metrics: self.metrics,
+            topologies,
+            seeds: self.seeds,
+            not_a_cluster: BTreeSet::new(),
+            no_cluster: Some(no_cluster),
+            logged: None,
+            problem: None,
+        };
+        let found = Found {
+            topologies: receiver,
+            no_cluster: when_no_cluster,
+        };
+        (findings, found)
+    }
+}
+
+/// What the notices of the discovery come to.
+struct Findings {
+    view: Rc<View>,
+    metrics: Arc<ControlMetrics>,
+    topologies: watch::Sender<Arc<Topology>>,
+    seeds: Vec<Address>,
+    /// Seeds that said, when last asked, that they are no cluster.
+    not_a_cluster: BTreeSet<Address>,
+    /// Where to say that no seed is one. Gone once some node has told a topology.
+    no_cluster: Option<oneshot::Sender<String>>,
+    /// When a problem was last logged.
+    logged: Option<Instant>,
+    /// Why a node could not be asked, the latest of such reasons.
+    problem: Option<String>,
+}
+
+impl Findings {
+    fn handle(&mut self, notice: discovery::Notice) {
+        match notice {
+            discovery::Notice::Topology(topology) => self.take_topology(topology),
+            discovery::Notice::Refreshed { answered: true } => {
+                self.view.confirmed.set(Some(Instant::now()));
+                self.logged = None;
+            }
+            discovery::Notice::Refreshed { answered: false } => {
+                self.metrics.refreshes_failed.inc();
+                self.log_problem();
+            }
+            discovery::Notice::Unreachable { address, reason } => {
+                tracing::debug!(node = %address, %reason, "can't ask for the topology");
+                self.not_a_cluster.remove(&address);
+                self.problem = Some(format!("{address}: {reason}"));
+            }
+            discovery::Notice::NotACluster { address } => {
+                self.problem = Some(format!("{address}: cluster support disabled"));
+                self.not_a_cluster.insert(address);
+                self.judge_seeds();
+            }
+        }
+    }
+
+    fn take_topology(&mut self, topology: Arc<Topology>) {
+        let shards = topology.shards().len();
+        let slots = topology.covered();
+        tracing::info!(shards, slots, "new topology");
+        self.metrics.count_topology(&topology);
+        self.no_cluster = None;
+        self.logged = None;
+        *self.view.topology.borrow_mut() = Some((Arc::clone(&topology), Instant::now()));
+        self.topologies.send_replace(topology);
+    }
+
+    /// Says that nobody answers: at once, and then now and again.
+    fn log_problem(&mut self) {
+        let is_due = self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY);
+        if is_due && let Some(problem) = self.problem.take() {
+            self.logged = Some(Instant::now());
+            let has_topology = self.view.topology.borrow().is_some();
+            let then = if has_topology {
+                "keeping the last topology"
+            } else {
+                "waiting"
+            };
+            tracing::warn!(%problem, "no node tells the topology; {then} and asking again");
+        }
+    }
+
+    /// Waiting is of no use when every seed is up and is something else.
+    fn judge_seeds(&mut self) {
+        let all = self
+            .seeds
+            .iter()
+            .all(|seed| self.not_a_cluster.contains(seed));
+        if all && let Some(no_cluster) = self.no_cluster.take() {
+            let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
+            // The receiver is gone when a signal has come first.
+            let _ = no_cluster.send(seeds.join(", "));
+        }
+    }
+}
+
+/// However many workers say that the topology is stale, the discovery hears it once.
+async fn forward_stale(stale: Arc<Notify>, discovery: DriverHandle<Discovery>) {
+    loop {
+        stale.notified().await;
+        discovery.send(discovery::Event::Stale);
+    }
+}
+
+/// Two proxies that start together should not ask the same node at the same moment for ever.
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(std::process::id())
+}
+
+/// A problem that lasts is logged this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use discovery::Notice;
+    use slotway_protocol::cluster::{SLOTS, Shard, Slot};
+
+    use super::*;
+
+    fn node(port: u16) -> Address {
+        Address::new("127.0.0.1", port)
+    }
+
+    fn not_a_cluster(port: u16) -> Notice {
+        Notice::NotACluster {
+            address: node(port),
+        }
+    }
+
+    fn unreachable(port: u16) -> Notice {
+        let reason = "connection refused".to_owned();
+        Notice::Unreachable {
+            address: node(port),
+            reason,
+        }
+    }
+
+    fn topology() -> Arc<Topology> {
+        let mut topology = Topology::empty();
+        let (first, last) = (Slot::new(0).unwrap(), Slot::new(SLOTS as u64 - 1).unwrap());
+        let shard = Shard {
+            primary: node(1),
+            replicas: Vec::new(),
+        };
+        topology.assign(first, last, shard);
+        Arc::new(topology)
+    }
+
+    fn start() -> (Findings, Found) {
+        let discovering = Discovering {
+            seeds: vec![node(1), node(2)],
+            stale: Arc::default(),
+            view: Rc::default(),
+            metrics: Arc::default(),
+        };
+        discovering.findings()
+    }
+
+    #[test]
+    fn only_when_every_seed_says_so_there_is_no_cluster() {
+        let (mut findings, mut found) = start();
+        findings.handle(not_a_cluster(1));
+        findings.handle(not_a_cluster(1));
+        assert!(found.no_cluster.try_recv().is_err());
+        findings.handle(not_a_cluster(2));
+        assert_eq!(
+            found.no_cluster.try_recv().unwrap(),
+            "127.0.0.1:1, 127.0.0.1:2"
+        );
+        // It is said once, to somebody who may be gone.
+        findings.handle(not_a_cluster(2));
+    }
+
+    #[test]
+    fn a_seed_that_went_away_may_come_back_as_a_cluster() {
+        let (mut findings, mut found) = start();
+        findings.handle(not_a_cluster(1));
+        findings.handle(unreachable(1));
+        findings.handle(not_a_cluster(2));
+        assert!(found.no_cluster.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_cluster_that_was_there_once_is_not_given_up() {
+        let (mut findings, mut found) = start();
+        findings.handle(Notice::Topology(topology()));
+        findings.handle(not_a_cluster(1));
+        findings.handle(not_a_cluster(2));
+        assert!(found.no_cluster.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_topology_reaches_the_workers_and_the_view() {
+        let (mut findings, mut found) = start();
+        assert!(!found.topologies.has_changed().unwrap());
+        findings.handle(Notice::Topology(topology()));
+        assert!(found.topologies.has_changed().unwrap());
+        assert_eq!(*found.topologies.borrow_and_update(), topology());
+        let shown = findings
+            .view
+            .topology
+            .borrow()
+            .as_ref()
+            .map(|(topology, _)| topology.clone());
+        assert_eq!(shown, Some(topology()));
+        assert_eq!(findings.metrics.topologies.value(), 1);
+    }
+
+    #[test]
+    fn a_lasting_problem_is_logged_seldom_and_again_after_a_success() {
+        let (mut findings, _found) = start();
+        let failed = Notice::Refreshed { answered: false };
+        findings.handle(unreachable(1));
+        assert!(findings.logged.is_none());
+        findings.handle(failed.clone());
+        let first = findings.logged.unwrap();
+        findings.handle(unreachable(2));
+        findings.handle(failed.clone());
+        assert_eq!(findings.logged, Some(first));
+        assert_eq!(findings.metrics.refreshes_failed.value(), 2);
+
+        findings.handle(Notice::Refreshed { answered: true });
+        findings.handle(unreachable(2));
+        findings.handle(failed);
+        assert!(findings.logged.unwrap() > first);
+    }
+}

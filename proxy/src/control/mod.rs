@@ -1,0 +1,218 @@
+//! The control thread: starts the workers and the discovery, accepts clients, carries topologies
+//! from the discovery to the workers, serves the admin routes, and drains on a signal.
+
+mod finding;
+mod metrics;
+mod workers;
+
+use std::io::{self, Write};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use slotway_protocol::engine::Address;
+use slotway_runtime::DriverOptions;
+use slotway_runtime::admin::{AdminOptions, serve_admin};
+use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, accept_loop, bind};
+use slotway_runtime::process::{open_files_max, process_collector};
+use slotway_runtime::signals::Signals;
+use slotway_runtime::worker::local_runtime;
+use tokio::task::spawn_local;
+use tokio_util::sync::CancellationToken;
+
+use self::metrics::ControlMetrics;
+use self::workers::Workers;
+use crate::admin::{Routes, View};
+use crate::config::Config;
+use crate::embedded::{self, EmbeddedCluster};
+
+/// Why the proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Embedded(#[from] embedded::StartError),
+    #[error("can't start {what}: {source}")]
+    System {
+        what: &'static str,
+        source: io::Error,
+    },
+    #[error("can't register metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error(
+        "{0}: cluster support disabled; start that server with 'cluster-enabled yes' and make a \
+         cluster of it with redis-cli --cluster create, or name another node with --seed"
+    )]
+    NotACluster(String),
+}
+
+/// Runs until a signal says to stop.
+pub(crate) fn run(config: &Config, node_port: Option<u16>) -> Result<(), StartError> {
+    let runtime = local_runtime().map_err(system("the control thread"))?;
+    runtime.block_on(control(config, node_port))
+}
+
+async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartError> {
+    let mut signals = Signals::install().map_err(system("the signal handlers"))?;
+    // First of all what may already be somebody else's.
+    let listener = bind(config.proxy.listen, BACKLOG, "--listen")?;
+    let admin = config
+        .admin
+        .listen
+        .map(|address| bind(address, ADMIN_BACKLOG, "--admin"));
+    let admin = admin.transpose()?;
+    let embedded = match config.cluster.seeds.as_slice() {
+        [] => Some(EmbeddedCluster::start(
+            node_port.unwrap_or(embedded::FIRST_PORT),
+        )?),
+        _ => None,
+    };
+    let seeds = embedded.as_ref().map_or_else(
+        || config.cluster.seeds.clone(),
+        |embedded| embedded.addresses().to_vec(),
+    );
+
+    let mut workers = Workers::start(config)?;
+    let view = Rc::new(View::default());
+    let metrics = Arc::new(ControlMetrics::default());
+    let discovering = finding::Discovering {
+        seeds: seeds.clone(),
+        stale: Arc::clone(&workers.stale),
+        view: Rc::clone(&view),
+        metrics: Arc::clone(&metrics),
+    };
+    let found = discovering.start(config);
+    workers.follow(&found.topologies);
+    let accepting = CancellationToken::new();
+    let serving = CancellationToken::new();
+    accept(config, listener, &workers, &metrics, &accepting);
+    if let Some(admin) = admin {
+        let routes = Routes {
+            view: Rc::clone(&view),
+            registry: registry(&metrics)?,
+        };
+        spawn_local(serve_admin(
+            admin,
+            routes,
+            AdminOptions::default(),
+            serving.clone(),
+        ));
+    }
+    announce(config, &seeds, embedded.is_some());
+
+    let outcome = tokio::select! {
+        _ = signals.stop() => Ok(()),
+        Ok(seeds) = found.no_cluster => Err(StartError::NotACluster(seeds)),
+    };
+    if outcome.is_ok() {
+        view.draining.set(true);
+        accepting.cancel();
+        workers
+            .drain(&mut signals, config.proxy.drain_timeout)
+            .await;
+    }
+    serving.cancel();
+    workers.stop();
+    outcome
+}
+
+fn accept(
+    config: &Config,
+    listener: TcpListener,
+    workers: &Workers,
+    metrics: &ControlMetrics,
+    stop: &CancellationToken,
+) {
+    let options = AcceptOptions {
+        connections_max: affordable_clients(config),
+        ..AcceptOptions::default()
+    };
+    let accepting = accept_loop(
+        listener,
+        workers.handles.clone(),
+        options,
+        Arc::clone(&metrics.accept),
+        stop.clone(),
+    );
+    spawn_local(async {
+        if let Err(error) = accepting.await {
+            tracing::error!(%error, "no further clients are accepted");
+        }
+    });
+}
+
+/// Every client takes an open file, and the connections to the nodes must not go short of them.
+fn affordable_clients(config: &Config) -> usize {
+    let wanted = config.proxy.max_clients;
+    let Ok(Some(files)) = open_files_max() else {
+        return wanted;
+    };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let reserved = FILES_RESERVED + config.proxy.workers * FILES_PER_WORKER;
+    let affordable = files.saturating_sub(reserved).max(1);
+    if affordable < wanted {
+        tracing::warn!(
+            max_clients = affordable,
+            "only {files} files may be open; raise the limit (ulimit -n {}) for {wanted} clients",
+            wanted + reserved
+        );
+    }
+    wanted.min(affordable)
+}
+
+fn registry(metrics: &Arc<ControlMetrics>) -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(process_collector()?)?;
+    metrics.register(&registry)?;
+    Ok(registry)
+}
+
+/// Tells whoever started this at a terminal where everything is.
+fn announce(config: &Config, seeds: &[Address], embedded: bool) {
+    let listen = config.proxy.listen;
+    let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
+    let mut lines = vec![format!(
+        "slotway {} listens on {listen}",
+        env!("CARGO_PKG_VERSION")
+    )];
+    if embedded {
+        lines.push(format!(
+            "nodes    six in this process, for trying out: {}",
+            seeds.join(" ")
+        ));
+    } else {
+        lines.push(format!("cluster  found through {}", seeds.join(" ")));
+    }
+    if let Some(admin) = config.admin.listen {
+        lines.push(format!("metrics  http://{admin}/metrics"));
+        lines.push(format!("health   http://{admin}/ready"));
+    }
+    lines.push(format!(
+        "try      redis-cli -p {} set greeting hello",
+        listen.port()
+    ));
+    lines.push("stop     Ctrl-C".to_owned());
+    // Nobody need be there to read it.
+    let _ = writeln!(io::stdout().lock(), "{}", lines.join("\n"));
+}
+
+fn driver_options(config: &Config) -> DriverOptions {
+    DriverOptions {
+        connect_timeout: config.cluster.connect_timeout,
+        ..DriverOptions::default()
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}
+
+const ADMIN_BACKLOG: u32 = 128;
+
+/// Open files that are no clients': listeners, event queues, admin connections, logs.
+const FILES_RESERVED: usize = 128;
+
+/// Open files for a worker's connections to nodes.
+const FILES_PER_WORKER: usize = 32;
