@@ -198,7 +198,10 @@ proptest! {
 fn arguments_in_reads(input: &[u8], read_bytes: usize) -> usize {
     let mut scanner = RequestScanner::default();
     let mut buffers = RequestBuffers::default();
-    let limits = RequestLimits::default();
+    let limits = RequestLimits {
+        inline_bytes_max: 16 * 1024 * 1024,
+        ..RequestLimits::default()
+    };
     let mut end = 0;
     while end < input.len() {
         end = (end + read_bytes).min(input.len());
@@ -228,11 +231,9 @@ fn time_grows_with_the_bytes_only() {
     encode::request(&mut many, &vec![b"argument"; 1_000_000]);
     assert_eq!(arguments_in_reads(&many, 100), 1_000_000);
 
-    let mut long_line = vec![b'a'; 64 * 1024];
+    let mut long_line = vec![b'a'; 16 * 1024 * 1024];
     long_line.push(b'\n');
-    for _ in 0..20 {
-        assert_eq!(arguments_in_reads(&long_line, 1), 1);
-    }
+    assert_eq!(arguments_in_reads(&long_line, 100), 1);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(10), "it took {took:?}");
 }
