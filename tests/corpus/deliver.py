@@ -87,7 +87,9 @@ class Exchange:
                 pass
 
 
-async def deliver(address: tuple[str, int], case: Case, pieces: list[Piece], quiet: float) -> Outcome:
+async def deliver(
+    address: tuple[str, int], case: Case, pieces: list[Piece], quiet: float
+) -> Outcome:
     """Send the pieces, wait until the peer closes or is quiet, and report."""
     loop = asyncio.get_running_loop()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

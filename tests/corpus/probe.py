@@ -49,7 +49,9 @@ class Prober:
         async with self.slots:
             return await deliver(address, case, pieces, quiet)
 
-    async def pair(self, case: Case, pieces: list[Piece], quiet: float) -> tuple[Outcome, Outcome | None]:
+    async def pair(
+        self, case: Case, pieces: list[Piece], quiet: float
+    ) -> tuple[Outcome, Outcome | None]:
         """Outcome of the first server and of whatever it is compared with."""
         first = self.run(self.options.first, case, pieces, quiet)
         if self.options.second:
@@ -58,7 +60,9 @@ class Prober:
         reference = self.expected.get(case.name) if self.expected is not None else None
         return await first, reference
 
-    async def confirm(self, finding: Finding, case: Case, pieces: list[Piece], reference: Outcome | None):
+    async def confirm(
+        self, finding: Finding, case: Case, pieces: list[Piece], reference: Outcome | None
+    ) -> tuple[Outcome, Outcome | None]:
         """Compare one delivery; a difference counts only if it survives slow retries."""
         mine, other = await self.pair(case, pieces, self.options.quiet)
         other = other or reference
@@ -86,8 +90,9 @@ class Prober:
             mine, other = await self.confirm(finding, case, ways[0][1], None)
         finding.outcome = mine
         self.note(finding, ways[0][0], mine, other)
+        reference = mine if other is None else None
         results = await asyncio.gather(
-            *(self.confirm(finding, case, pieces, mine if other is None else None) for _, pieces in ways[1:])
+            *(self.confirm(finding, case, pieces, reference) for _, pieces in ways[1:])
         )
         for (label, _), (one, two) in zip(ways[1:], results):
             self.note(finding, label, one, two)
@@ -95,7 +100,8 @@ class Prober:
 
     def note(self, finding: Finding, label: str, mine: Outcome, other: Outcome | None) -> None:
         if other is not None and mine != other:
-            finding.differences.append(f"{label}:\n    got      {mine.show()}\n    expected {other.show()}")
+            text = f"{label}:\n    got      {mine.show()}\n    expected {other.show()}"
+            finding.differences.append(text)
 
 
 async def probe_all(options, cases: list[Case], expected) -> list[Finding]:
@@ -122,18 +128,20 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def parse_options(argv: list[str]):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("first", type=parse_address, metavar="HOST:PORT")
     parser.add_argument("second", type=parse_address, nargs="?", metavar="HOST:PORT2")
     parser.add_argument("--expect", type=pathlib.Path, help="file written by --record")
     parser.add_argument("--record", type=pathlib.Path, help="write outcomes to this file")
     parser.add_argument("--only", default="", help="regular expression on case names")
     parser.add_argument("--tag", action="append", default=[], help="only cases with this tag")
-    parser.add_argument("--skip-tag", action="append", default=[], help="no cases with this tag")
+    parser.add_argument("--skip-tag", action="append", default=[], help="none with this tag")
     parser.add_argument("--modes", default="one,byte,split", help="default: one,byte,split")
-    parser.add_argument("--jobs", type=int, default=96, help="connections at a time")
-    parser.add_argument("--quiet", type=float, default=0.15, help="seconds without bytes that end a case")
-    parser.add_argument("--verbose", action="store_true", help="print every reply when comparing, too")
+    parser.add_argument("--jobs", type=int, default=96, help="connections at once")
+    parser.add_argument("--quiet", type=float, default=0.15, help="silence that ends a case")
+    parser.add_argument("--verbose", action="store_true", help="always print the replies")
     options = parser.parse_args(argv)
     options.modes = set(options.modes.split(","))
     if options.second and options.expect:
