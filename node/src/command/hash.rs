@@ -1,16 +1,15 @@
 //! The commands on hashes.
 
-mod glob;
-pub(crate) mod long_double;
 pub(super) mod pick;
 pub(super) mod scan;
 
 use slotway_protocol::resp::{Protocol, encode};
 
+use super::scan::parse_cursor;
 use super::{Call, CommandError, Run};
+use crate::number::long_double::{LongDouble, add};
 use crate::number::{IntegerText, parse_i64};
 use crate::value::hash::Hash;
-use long_double::LongDouble;
 use pick::Count;
 use scan::ScanOptions;
 
@@ -184,7 +183,7 @@ fn hincrby(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn hincrbyfloat(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (key, field) = (call.arg(1), call.arg(2));
     let increment = LongDouble::parse(call.arg(3)).ok_or(CommandError::NotAFloat)?;
-    if !increment.is_finite() {
+    if add(&LongDouble::default(), &increment).is_none() {
         return Err(error("ERR value is NaN or Infinity"));
     }
     let value = match call
@@ -195,16 +194,15 @@ fn hincrbyfloat(call: &mut Call<'_>) -> Result<(), CommandError> {
         Some(value) => {
             LongDouble::parse(value).ok_or_else(|| error("ERR hash value is not a float"))?
         }
-        None => LongDouble::ZERO,
+        None => LongDouble::default(),
     };
-    let value = value.add(increment);
-    if !value.is_finite() {
-        return Err(error("ERR increment would produce NaN or Infinity"));
-    }
+    let value = add(&value, &increment)
+        .ok_or_else(|| error("ERR increment would produce NaN or Infinity"))?;
     let text = value.to_text();
-    call.keyspace.hash_or_create(key)?.set(field, &text);
+    let hash = call.keyspace.hash_or_create(key)?;
+    hash.set(field, text.as_bytes());
     call.keyspace.note_change(key);
-    call.reply_bulk(&text);
+    call.reply_bulk(text.as_bytes());
     Ok(())
 }
 
@@ -257,7 +255,7 @@ fn random_field(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 fn hscan(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let cursor = scan::parse_cursor(call.arg(2))?;
+    let cursor = parse_cursor(call.arg(2))?;
     let Some(hash) = call.keyspace.hash_value(call.request.arg(1))? else {
         scan::reply_empty(call.out);
         return Ok(());

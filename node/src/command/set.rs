@@ -6,6 +6,7 @@ use slotway_protocol::resp::encode;
 
 use super::hash::pick::Count;
 use super::hash::scan::{self, ScanOptions};
+use super::scan::parse_cursor;
 use super::{Call, CommandError, Run};
 use crate::number::parse_i64;
 use crate::value::set::Set;
@@ -190,7 +191,7 @@ fn smove(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 fn sscan(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let cursor = scan::parse_cursor(call.arg(2))?;
+    let cursor = parse_cursor(call.arg(2))?;
     let Some(set) = call.keyspace.set_value(call.request.arg(1))? else {
         scan::reply_empty(call.out);
         return Ok(());

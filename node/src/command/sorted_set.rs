@@ -9,6 +9,7 @@ use slotway_protocol::resp::{Protocol, encode};
 
 use super::hash::pick::{self, Count};
 use super::hash::scan::{self, ScanOptions};
+use super::scan::parse_cursor;
 use super::{Call, CommandError, Run};
 use crate::number::{IntegerText, parse_i64};
 use crate::value::list::End;
@@ -253,7 +254,7 @@ fn reply_members<'a>(
 }
 
 fn zscan(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let cursor = scan::parse_cursor(call.arg(2))?;
+    let cursor = parse_cursor(call.arg(2))?;
     let Some(set) = call.keyspace.sorted_set_value(call.request.arg(1))? else {
         scan::reply_empty(call.out);
         return Ok(());
@@ -277,7 +278,7 @@ fn zscan(call: &mut Call<'_>) -> Result<(), CommandError> {
 /// integers, which then show no exponent.
 fn reply_scanned_score(out: &mut Vec<u8>, score: f64, is_small: bool) {
     let integer = score as i64;
-    if is_small && score != 0.0 && score.abs() <= INTEGER_MAX && integer as f64 == score {
+    if is_small && score.abs() <= INTEGER_MAX && integer as f64 == score {
         encode::bulk(out, IntegerText::default().write(integer));
     } else {
         encode::double(out, Protocol::Resp2, score);

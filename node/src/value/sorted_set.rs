@@ -47,6 +47,21 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
+    /// An empty set that is not small. The server combines sets in such ones, which shows in the
+    /// sign of zeros; [`SortedSet::compact`] makes a small one of it where it can.
+    pub(crate) fn large() -> Self {
+        Self(Repr::Large(Large::default()))
+    }
+
+    /// An empty set that is to get so many members.
+    pub(crate) fn with_len(len: usize) -> Self {
+        if len > SMALL_LEN_MAX {
+            Self::large()
+        } else {
+            Self::default()
+        }
+    }
+
     #[inline]
     pub(crate) fn len(&self) -> usize {
         match &self.0 {
@@ -124,6 +139,8 @@ impl SortedSet {
             }
             None => (CompactBytes::from(member), None),
         };
+        // A listpack has just one zero, so the server forgets the sign of this one.
+        let score = score + 0.0;
         let rank = entries.partition_point(|(m, s)| compare(*s, m, score, &entry).is_lt());
         entries.insert(rank, (entry, score));
         old
@@ -218,6 +235,22 @@ impl SortedSet {
             Repr::Large(large) => large.members.entries(),
         };
         (&entries[position].0, entries[position].1)
+    }
+
+    /// Makes a set small if it may be.
+    pub(crate) fn compact(&mut self) {
+        let Repr::Large(large) = &self.0 else {
+            return;
+        };
+        let is_short = |(member, _): &(CompactBytes, f64)| member.len() <= SMALL_BYTES_MAX;
+        if large.members.len() > SMALL_LEN_MAX || !large.members.entries().iter().all(is_short) {
+            return;
+        }
+        let mut small = Self::default();
+        for (member, score) in self.range(0..self.len()) {
+            small.insert(member, score);
+        }
+        *self = small;
     }
 
     fn enlarge(&mut self) -> &mut Large {
@@ -428,6 +461,36 @@ mod tests {
         assert_eq!(set.encoding(), "listpack");
         set.insert(&[b'x'; 65], 1.0);
         assert_eq!(set.encoding(), "skiplist");
+    }
+
+    #[test]
+    fn becomes_small_only_where_it_can() {
+        for (len, extra, small) in [
+            (128, 0, true),
+            (129, 0, false),
+            (2, 64, true),
+            (2, 65, false),
+        ] {
+            let mut set = SortedSet::large();
+            for i in 0..len {
+                set.insert(format!("{i}").as_bytes(), -f64::from(i));
+            }
+            if extra > 0 {
+                set.insert(&vec![b'x'; extra], 0.5);
+            }
+            let before: Vec<_> = set
+                .range(0..set.len())
+                .map(|(m, s)| (m.to_vec(), s))
+                .collect();
+            assert_eq!(set.encoding(), "skiplist");
+            set.compact();
+            assert_eq!(set.is_small(), small, "{len} {extra}");
+            let after: Vec<_> = set
+                .range(0..set.len())
+                .map(|(m, s)| (m.to_vec(), s))
+                .collect();
+            assert_eq!(before, after);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use slotway_protocol::resp::encode;
 
-use super::glob::glob_matches;
+use crate::command::pattern::matches;
 use crate::command::{Call, CommandError};
 use crate::number::IntegerText;
 
@@ -41,26 +41,7 @@ impl<'a> ScanOptions<'a> {
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
         self.pattern
-            .is_none_or(|pattern| pattern == b"*" || glob_matches(pattern, text))
-    }
-}
-
-/// A cursor as C's `strtoul` reads it: a sign is allowed and wraps around, nothing is 0.
-pub(crate) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
-    let (is_negative, digits) = match text {
-        [] => return Ok(0),
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let number = core::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse::<u64>().ok());
-    match number {
-        Some(number) if is_number && is_negative => Ok(number.wrapping_neg()),
-        Some(number) if is_number => Ok(number),
-        _ => Err(CommandError::text("ERR invalid cursor")),
+            .is_none_or(|pattern| pattern == b"*" || matches(pattern, text))
     }
 }
 

@@ -81,7 +81,8 @@ fn reply(call: &mut Call<'_>, operation: Operation, name: &str) -> Result<(), Co
 
 fn reply_stored(call: &mut Call<'_>, operation: Operation, name: &str) -> Result<(), CommandError> {
     let (sources, options) = sources(call, call.keyspace, 2, name)?;
-    let result = Query::parse(call, operation, sources, options, true)?.run();
+    let mut result = Query::parse(call, operation, sources, options, true)?.run();
+    result.compact();
     store(call, result);
     Ok(())
 }
@@ -209,7 +210,7 @@ impl<'k> Query<'k> {
 }
 
 fn union(sources: &[Weighted<'_>], aggregate: Aggregate) -> SortedSet {
-    let mut result = SortedSet::default();
+    let mut result = SortedSet::large();
     for weighted in sources {
         weighted.source.visit(|member, score| {
             let score = weighted.scaled(score);
@@ -224,7 +225,7 @@ fn union(sources: &[Weighted<'_>], aggregate: Aggregate) -> SortedSet {
 }
 
 fn intersection(sources: &[Weighted<'_>], aggregate: Aggregate) -> SortedSet {
-    let mut result = SortedSet::default();
+    let mut result = SortedSet::large();
     let Some((smallest, others)) = sources.split_first() else {
         return result;
     };
@@ -243,7 +244,7 @@ fn intersection(sources: &[Weighted<'_>], aggregate: Aggregate) -> SortedSet {
 }
 
 fn difference(sources: &[Weighted<'_>]) -> SortedSet {
-    let mut result = SortedSet::default();
+    let mut result = SortedSet::large();
     if let Some((first, others)) = sources.split_first() {
         first.source.visit(|member, score| {
             if others

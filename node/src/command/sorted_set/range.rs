@@ -6,7 +6,7 @@ use super::bounds::{Bounds, By};
 use super::{note_removal, reply_members};
 use crate::command::{Call, CommandError};
 use crate::value::Value;
-use crate::value::sorted_set::SortedSet;
+use crate::value::sorted_set::{Members, SortedSet};
 
 /// What a command's name leaves open: nothing, but for ZRANGE and ZRANGESTORE.
 #[derive(Debug, Clone, Copy)]
@@ -83,12 +83,7 @@ fn reply(call: &mut Call<'_>, form: Form) -> Result<(), CommandError> {
         call.reply_array(0);
         return Ok(());
     };
-    let ranks = query.ranks(set);
-    let members = if query.is_reversed {
-        set.range_reversed(ranks)
-    } else {
-        set.range(ranks)
-    };
+    let members = query.members(set);
     reply_members(call.out, call.protocol, members, query.with_scores);
     Ok(())
 }
@@ -105,7 +100,13 @@ pub(super) fn zrangestore(call: &mut Call<'_>) -> Result<(), CommandError> {
         .keyspace
         .sorted_set_value(call.request.arg(form.source))?
     {
-        for (member, score) in set.range(query.ranks(set)) {
+        let members = query.members(set);
+        // Only of a range by rank does the server know the length beforehand. It shows in the sign
+        // of zeros, and so does the order.
+        if matches!(query.bounds, Bounds::Rank(..)) {
+            result = SortedSet::with_len(members.len());
+        }
+        for (member, score) in members {
             result.insert(member, score);
         }
     }
@@ -167,6 +168,16 @@ impl<'a> Query<'a> {
             with_scores,
             limit,
         })
+    }
+
+    /// The members that are asked for, in the order that is asked for.
+    fn members<'s>(&self, set: &'s SortedSet) -> Members<'s> {
+        let ranks = self.ranks(set);
+        if self.is_reversed {
+            set.range_reversed(ranks)
+        } else {
+            set.range(ranks)
+        }
     }
 
     /// The ranks that are asked for, counted from the lowest score.

@@ -1,0 +1,93 @@
+//! A reply as a tree, to be compared without regard to order.
+
+use slotway_protocol::resp::value::{Token, TokenReader};
+
+/// A reply. Maps and sets are flat lists of their elements.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reply {
+    Null,
+    Text(Vec<u8>),
+    Many(Vec<Reply>),
+}
+
+impl Reply {
+    /// The one reply in `bytes`.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let mut reader = TokenReader::new(bytes);
+        let reply = Self::read(&mut reader);
+        assert_eq!(reader.next_token(), Ok(None), "there is just one reply");
+        reply
+    }
+
+    fn read(reader: &mut TokenReader<'_>) -> Self {
+        let token = reader.next_token().unwrap().expect("the reply is whole");
+        let len = match token {
+            Token::Null => return Self::Null,
+            Token::Integer(number) => return Self::Text(number.to_string().into_bytes()),
+            Token::Simple(text) | Token::Bulk(text) | Token::Double(text) | Token::Error(text) => {
+                return Self::Text(text.to_vec());
+            }
+            Token::Array(len) | Token::Set(len) => len,
+            Token::Map(pairs) => pairs * 2,
+            other => panic!("no command on collections replies with {other:?}"),
+        };
+        Self::Many((0..len).map(|_| Self::read(reader)).collect())
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::Text(_) => 1,
+            Self::Many(elements) => elements.len(),
+        }
+    }
+
+    /// Whether no element is a list.
+    pub fn is_flat(&self) -> bool {
+        match self {
+            Self::Many(elements) => !elements.iter().any(|e| matches!(e, Self::Many(_))),
+            _ => true,
+        }
+    }
+
+    /// The same with groups of so many elements in order, at every level.
+    pub fn sorted(&self, group: usize) -> Self {
+        let Self::Many(elements) = self else {
+            return self.clone();
+        };
+        let elements: Vec<Self> = elements.iter().map(|e| e.sorted(group)).collect();
+        // The cursor of a scan stays in front.
+        if let [Self::Text(_), Self::Many(_)] = &elements[..] {
+            return Self::Many(elements);
+        }
+        let mut groups: Vec<&[Self]> = elements.chunks(group).collect();
+        groups.sort();
+        Self::Many(groups.concat())
+    }
+
+    /// Lengths only.
+    pub fn shape(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Text(_) => "text".to_owned(),
+            Self::Many(elements) => {
+                let shapes: Vec<String> = elements.iter().map(Self::shape).collect();
+                format!("[{}]", shapes.join(" "))
+            }
+        }
+    }
+
+    /// The texts of every `step`-th element, or the first text in it.
+    pub fn first_strings(&self, step: usize) -> Vec<Vec<u8>> {
+        match self {
+            Self::Null => Vec::new(),
+            Self::Text(text) => vec![text.clone()],
+            Self::Many(elements) => {
+                let elements = elements.iter().step_by(step);
+                elements
+                    .flat_map(|e| e.first_strings(1).into_iter().take(1))
+                    .collect()
+            }
+        }
+    }
+}
