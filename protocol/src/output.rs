@@ -44,6 +44,9 @@ impl Output {
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
+        if self.retaining && bytes.len() >= SEPARATE_BYTES {
+            return self.append_shared(Bytes::copy_from_slice(bytes));
+        }
         self.tail.extend_from_slice(bytes);
     }
 
@@ -52,6 +55,10 @@ impl Output {
         if bytes.len() < LARGE_BYTES {
             return self.push(&bytes);
         }
+        self.append_shared(bytes);
+    }
+
+    fn append_shared(&mut self, bytes: Bytes) {
         if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             self.shared_len += tail.len();
@@ -208,6 +215,10 @@ impl Output {
 
 /// From here on a reference is cheaper than a copy.
 pub const LARGE_BYTES: usize = 32 * 1024;
+
+/// From here on a retaining output keeps bytes in a piece of their own: in the contiguous buffer
+/// they would be moved once more whenever the released front is cut off.
+const SEPARATE_BYTES: usize = 4 * 1024;
 
 /// Released bytes at the front are cut off once they are this many and half of the buffer.
 const COMPACT_BYTES: usize = 16 * 1024;

@@ -1,78 +1,10 @@
-//! Counters, gauges and histograms that one thread writes in a few nanoseconds, and what turns the
-//! sum of several threads' instances into what Prometheus scrapes.
-
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+//! Turns what several threads count, summed up, into what Prometheus scrapes.
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
-
-/// Counts up. **One thread writes**, any may read: a load and a store instead of a locked addition.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub fn inc(&self) {
-        self.add(1);
-    }
-
-    #[inline]
-    pub fn add(&self, count: u64) {
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(count);
-        self.0.store(sum, Ordering::Relaxed);
-    }
-
-    pub fn value(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Goes up and down. **One thread writes**, any may read.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
-
-impl Gauge {
-    #[inline]
-    pub fn set(&self, value: i64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub fn add(&self, change: i64) {
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(change);
-        self.0.store(sum, Ordering::Relaxed);
-    }
-
-    pub fn value(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Times from 50 µs to 5 s in a 1-2-5 series of buckets. **One thread writes**, any may read.
-///
-/// Aligned to a cache line, so that two workers' histograms share none.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-pub struct Histogram {
-    /// One for each bound, and one for what is beyond the last.
-    buckets: [Counter; BOUNDS_MICROS.len() + 1],
-    sum_micros: Counter,
-}
-
-impl Histogram {
-    #[inline]
-    pub fn observe(&self, micros: u64) {
-        // Without a branch, for all bounds at once: faster than a search among so few.
-        let clamped = u32::try_from(micros).unwrap_or(u32::MAX);
-        let bucket: u32 = BOUNDS_MICROS
-            .iter()
-            .map(|&bound| u32::from(clamped > bound))
-            .sum();
-        self.buckets[bucket as usize].inc();
-        self.sum_micros.add(micros);
-    }
-}
+use slotway_protocol::metrics::BOUNDS_MICROS;
+pub use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 
 /// A histogram's numbers at one moment, or the sum of several histograms'.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,10 +24,11 @@ impl Distribution {
     }
 
     pub fn add(&mut self, histogram: &Histogram) {
-        for (bucket, counter) in self.buckets.iter_mut().zip(&histogram.buckets) {
-            *bucket += counter.value();
+        let (buckets, sum_micros) = histogram.snapshot();
+        for (bucket, count) in self.buckets.iter_mut().zip(buckets) {
+            *bucket += count;
         }
-        self.sum_micros += histogram.sum_micros.value();
+        self.sum_micros += sum_micros;
     }
 
     pub fn count(&self) -> u64 {
@@ -112,7 +45,7 @@ impl Distribution {
         let buckets = bounds.map(|(&bound, &observed)| {
             count += observed;
             let mut bucket = proto::Bucket::default();
-            bucket.set_upper_bound(f64::from(bound) / 1e6);
+            bucket.set_upper_bound(bound as f64 / 1e6);
             bucket.set_cumulative_count(count);
             bucket
         });
@@ -241,12 +174,6 @@ pub fn encode(registry: &Registry) -> prometheus::Result<Vec<u8>> {
 
 /// The content type of what [`encode`] returns.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
-
-/// The upper bounds of a histogram's buckets, each inclusive, in microseconds.
-pub const BOUNDS_MICROS: [u32; 16] = [
-    50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
-    1_000_000, 2_000_000, 5_000_000,
-];
 
 fn label_pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     let pairs = labels.iter().map(|(name, value)| {

@@ -150,7 +150,7 @@ impl Proxy {
         pipeline.failures = 0;
         pipeline.log_in(&login, now);
         self.stats.backends.add(1);
-        self.stats.backend_connects.increment();
+        self.stats.backend_connects.inc();
         if !self.pipelines[index].output.is_empty() {
             self.actions.push_back(Action::Wake(connection));
         }
@@ -190,13 +190,13 @@ impl Proxy {
         pipeline.failures += 1;
         let until = now + reconnect_delay(pipeline.failures);
         pipeline.link = Link::Down { until };
-        self.stats.backend_connects_failed.increment();
+        self.stats.backend_connects_failed.inc();
         self.give_back(token.0 as usize, until, now);
     }
 
     pub(super) fn backend_lost(&mut self, index: usize, now: Instant) {
         self.pipelines[index].link = Link::Idle;
-        self.stats.backends.subtract(1);
+        self.stats.backends.add(-1);
         self.give_back(index, now, now);
     }
 
@@ -222,7 +222,7 @@ impl Proxy {
                 continue;
             }
             if sent && !is_repeatable(&entry) {
-                self.stats.results_unknown.increment();
+                self.stats.results_unknown.inc();
                 self.deliver_error(entry.ticket, answer::RESULT_UNKNOWN, now);
             } else {
                 let error = error.clone();
@@ -257,7 +257,7 @@ impl Proxy {
                 .front()
                 .is_some_and(|front| now.since(front.sent) >= self.options.command_timeout);
             if late {
-                self.stats.backend_timeouts.increment();
+                self.stats.backend_timeouts.inc();
                 self.close(connection, CloseWhen::Now);
             }
         }

@@ -178,7 +178,7 @@ impl Proxy {
         let session = Session::new(connection, client_id, now);
         self.connections[connection.index as usize] = Connection::Client(session);
         self.stats.clients.add(1);
-        self.stats.clients_accepted.increment();
+        self.stats.clients_accepted.inc();
         if self.draining {
             self.close(connection, CloseWhen::Now);
         }
@@ -188,7 +188,7 @@ impl Proxy {
         for merge in session.merges() {
             self.merges.give_up(merge);
         }
-        self.stats.clients.subtract(1);
+        self.stats.clients.add(-1);
         if self.draining && self.stats.clients.value() == 0 {
             self.actions.push_back(Action::Notify(Notice::Drained));
         }
@@ -239,9 +239,9 @@ impl Proxy {
 
     fn show_gauges(&self) {
         let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
-        self.stats.in_flight.set(in_flight as u64);
-        self.stats.holds.set(self.holds.len() as u64);
-        self.stats.hold_bytes.set(self.holds.bytes() as u64);
+        self.stats.in_flight.set(in_flight as i64);
+        self.stats.holds.set(self.holds.len() as i64);
+        self.stats.hold_bytes.set(self.holds.bytes() as i64);
     }
 }
 

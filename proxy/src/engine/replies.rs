@@ -103,7 +103,7 @@ impl Proxy {
         let mut not_before = now;
         match verdict {
             Verdict::Moved(address) => {
-                self.stats.redirects_moved.increment();
+                self.stats.redirects_moved.inc();
                 entry.redirects += 1;
                 self.owners[slot.index()] = self.backend(&address) as u32;
                 self.actions
@@ -113,12 +113,12 @@ impl Proxy {
                 }
             }
             Verdict::Ask(address) => {
-                self.stats.redirects_ask.increment();
+                self.stats.redirects_ask.inc();
                 entry.redirects += 1;
                 target = Target::Ask(address);
             }
             Verdict::Later(reason) => {
-                self.stats.redirects_later.increment();
+                self.stats.redirects_later.inc();
                 if reason != Later::TryAgain {
                     self.actions
                         .push_back(Action::Notify(Notice::TopologyStale));
@@ -132,7 +132,7 @@ impl Proxy {
         if entry.redirects > self.options.redirects_max {
             self.deliver_error(entry.ticket, answer::REDIRECTS, now);
         } else if late {
-            self.stats.holds_expired.increment();
+            self.stats.holds_expired.inc();
             self.deliver(entry.ticket, Reply::Copied(reply), now);
         } else {
             let error = reply.to_vec();

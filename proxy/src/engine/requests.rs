@@ -102,7 +102,7 @@ impl Proxy {
         {
             if !session.paused {
                 session.paused = true;
-                self.stats.clients_paused.increment();
+                self.stats.clients_paused.inc();
                 self.actions.push_back(Action::Pause(connection));
             }
             return None;
@@ -120,7 +120,7 @@ impl Proxy {
                 return self.run_local(&incoming, client, Local::ClientSetInfo);
             }
             Err(unknown) => {
-                self.stats.requests_invalid.increment();
+                self.stats.requests_invalid.inc();
                 let write = |out: &mut Vec<u8>| unknown.write(request, out);
                 return self.answer(&incoming, CommandId(0), write);
             }
@@ -177,9 +177,10 @@ impl Proxy {
             return self.hold_new(entry, lane, frame);
         }
         if pipeline.output.memory() > self.options.backend_queue_bytes_max {
-            self.stats.queue_full.increment();
+            self.stats.queue_full.inc();
             return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
         }
+        self.stats.backend_bytes_out.add(frame.len() as u64);
         let was_empty = match shared {
             Some(shared) => pipeline.push_shared(shared.clone(), entry),
             None => pipeline.push(frame, entry),
@@ -213,7 +214,7 @@ impl Proxy {
         if self.hold_is_full(&held) {
             return;
         }
-        self.stats.held.increment();
+        self.stats.held.inc();
         self.holds.append(held);
         self.wake_at(now);
     }
@@ -318,7 +319,7 @@ impl Proxy {
             uptime_s: self
                 .started
                 .map_or(0, |started| incoming.now.since(started).as_secs()),
-            clients: self.stats.clients.value(),
+            clients: self.stats.clients.value().unsigned_abs(),
             requests: self.stats.requests_total(),
         };
         let mut reply = std::mem::take(&mut self.scratch.reply);
@@ -361,7 +362,7 @@ impl Proxy {
 
     /// The client broke the protocol: tell it, after all replies it is owed, and close.
     fn refuse_client(&mut self, connection: ConnectionId, error: &RequestError, now: Instant) {
-        self.stats.requests_invalid.increment();
+        self.stats.requests_invalid.inc();
         let Some(session) = self.session(connection) else {
             return;
         };

@@ -79,7 +79,7 @@ impl Stats {
 
     #[inline]
     pub(crate) fn count_request(&self, command: CommandId, failed: bool) {
-        self.requests[usize::from(command.0)][usize::from(failed)].increment();
+        self.requests[usize::from(command.0)][usize::from(failed)].inc();
     }
 
     /// How many requests were answered.

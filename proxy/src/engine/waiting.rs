@@ -16,7 +16,7 @@ impl Proxy {
         if self.hold_is_full(&held) {
             return;
         }
-        self.stats.held.increment();
+        self.stats.held.inc();
         self.holds.put_back(held, not_before);
         self.wake_at(not_before.max(now));
     }
@@ -25,7 +25,7 @@ impl Proxy {
     pub(super) fn hold_is_full(&mut self, held: &Held) -> bool {
         let full = self.holds.bytes() + held.frame.len() > self.options.hold_bytes_max;
         if full {
-            self.stats.holds_refused.increment();
+            self.stats.holds_refused.inc();
             self.deliver_error(held.entry.ticket, answer::HOLD_FULL, held.entry.arrived);
         }
         full
@@ -93,7 +93,7 @@ impl Proxy {
             let Some(held) = self.holds.take_head(slot) else {
                 return;
             };
-            self.stats.holds_expired.increment();
+            self.stats.holds_expired.inc();
             self.deliver(held.entry.ticket, Reply::Copied(&held.error), now);
         }
     }
@@ -133,6 +133,7 @@ impl Proxy {
                 Kind::Asked
             }
         };
+        self.stats.backend_bytes_out.add(held.frame.len() as u64);
         let entry = InFlight {
             kind,
             sent: now,

@@ -1,0 +1,229 @@
+//! The workers' counters as Prometheus metrics: summed over the workers, in base units, with
+//! labels from closed sets only.
+
+use std::sync::Arc;
+
+use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::metrics::{Counter, Gauge, Histogram};
+use slotway_runtime::metrics::{Distribution, Family};
+
+use crate::engine::Stats;
+
+/// All families of the workers, in a fixed order.
+pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
+    let mut families = vec![requests(workers), redirects(workers)];
+    families.extend(COUNTERS.iter().map(|(name, help, counter)| {
+        let mut family = Family::counter(name, help);
+        family.sample(&[], sum(workers, counter));
+        family
+    }));
+    families.extend(GAUGES.iter().map(|(name, help, gauge)| {
+        let total: i64 = workers.iter().map(|stats| gauge(stats).value()).sum();
+        let mut family = Family::gauge(name, help);
+        family.sample(&[], total as f64);
+        family
+    }));
+    families.extend(HISTOGRAMS.iter().map(|(name, help, histogram)| {
+        let mut family = Family::histogram(name, help);
+        family.distribution(
+            &[],
+            &Distribution::of(workers.iter().map(|stats| histogram(stats))),
+        );
+        family
+    }));
+    families
+}
+
+/// By command and outcome. A command appears with its first request.
+fn requests(workers: &[Arc<Stats>]) -> Family {
+    let help = "Requests answered, by command and outcome.";
+    let mut family = Family::counter("slotway_requests_total", help);
+    for id in (0..Command::count()).map(|id| CommandId(id as u16)) {
+        let command = Command::by_id(id);
+        let counts = workers.iter().map(|stats| stats.requests(id));
+        let (ok, failed) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        if ok + failed == 0 {
+            continue;
+        }
+        let name = command.name.replace('|', " ");
+        family.sample(&[("command", &name), ("outcome", "ok")], ok as f64);
+        family.sample(&[("command", &name), ("outcome", "error")], failed as f64);
+    }
+    family
+}
+
+fn redirects(workers: &[Arc<Stats>]) -> Family {
+    let help = "Replies of nodes that sent a request elsewhere or asked to try again later.";
+    let mut family = Family::counter("slotway_redirects_total", help);
+    let kinds: [(&str, CounterOf); 3] = [
+        ("moved", |stats| &stats.redirects_moved),
+        ("ask", |stats| &stats.redirects_ask),
+        ("later", |stats| &stats.redirects_later),
+    ];
+    for (kind, counter) in kinds {
+        family.sample(&[("kind", kind)], sum(workers, &counter));
+    }
+    family
+}
+
+fn sum(workers: &[Arc<Stats>], counter: &CounterOf) -> f64 {
+    workers
+        .iter()
+        .map(|stats| counter(stats).value())
+        .sum::<u64>() as f64
+}
+
+type CounterOf = fn(&Stats) -> &Counter;
+type GaugeOf = fn(&Stats) -> &Gauge;
+type HistogramOf = fn(&Stats) -> &Histogram;
+
+const COUNTERS: [(&str, &str, CounterOf); 15] = [
+    (
+        "slotway_requests_invalid_total",
+        "Requests that are no command or break the protocol.",
+        |stats| &stats.requests_invalid,
+    ),
+    (
+        "slotway_clients_accepted_total",
+        "Clients that have connected.",
+        |stats| &stats.clients_accepted,
+    ),
+    (
+        "slotway_clients_paused_total",
+        "Times a client was not read from: owed too many replies, or not taking them.",
+        |stats| &stats.clients_paused,
+    ),
+    (
+        "slotway_client_received_bytes_total",
+        "Request bytes read from clients.",
+        |stats| &stats.client_bytes_in,
+    ),
+    (
+        "slotway_client_sent_bytes_total",
+        "Reply bytes given to clients.",
+        |stats| &stats.client_bytes_out,
+    ),
+    (
+        "slotway_backend_received_bytes_total",
+        "Reply bytes read from nodes.",
+        |stats| &stats.backend_bytes_in,
+    ),
+    (
+        "slotway_backend_sent_bytes_total",
+        "Request bytes given to nodes.",
+        |stats| &stats.backend_bytes_out,
+    ),
+    (
+        "slotway_backend_connects_total",
+        "Connections opened to nodes.",
+        |stats| &stats.backend_connects,
+    ),
+    (
+        "slotway_backend_connects_failed_total",
+        "Connections to nodes that could not be opened.",
+        |stats| &stats.backend_connects_failed,
+    ),
+    (
+        "slotway_backend_timeouts_total",
+        "Connections cut because a node did not answer within command_timeout_ms.",
+        |stats| &stats.backend_timeouts,
+    ),
+    (
+        "slotway_held_requests_total",
+        "Times a request had to wait for its slot to be served.",
+        |stats| &stats.held,
+    ),
+    (
+        "slotway_held_requests_expired_total",
+        "Requests answered with an error after waiting hold_timeout_ms.",
+        |stats| &stats.holds_expired,
+    ),
+    (
+        "slotway_held_requests_refused_total",
+        "Requests answered with an error because hold_bytes_max were waiting.",
+        |stats| &stats.holds_refused,
+    ),
+    (
+        "slotway_results_unknown_total",
+        "Writes whose reply was lost with a connection: the node may have executed them.",
+        |stats| &stats.results_unknown,
+    ),
+    (
+        "slotway_backend_queue_full_total",
+        "Requests answered with an error because backend_queue_bytes_max were waiting.",
+        |stats| &stats.queue_full,
+    ),
+];
+
+const GAUGES: [(&str, &str, GaugeOf); 5] = [
+    ("slotway_clients", "Connected clients.", |stats| {
+        &stats.clients
+    }),
+    (
+        "slotway_backend_connections",
+        "Open connections to nodes.",
+        |stats| &stats.backends,
+    ),
+    (
+        "slotway_in_flight_requests",
+        "Requests that nodes have not answered.",
+        |stats| &stats.in_flight,
+    ),
+    ("slotway_holds", "Slots whose requests wait.", |stats| {
+        &stats.holds
+    }),
+    (
+        "slotway_hold_bytes",
+        "Bytes of the requests that wait for their slot.",
+        |stats| &stats.hold_bytes,
+    ),
+];
+
+const HISTOGRAMS: [(&str, &str, HistogramOf); 2] = [
+    (
+        "slotway_client_request_duration_seconds",
+        "Time from a request's arrival to its reply's place in the client's output.",
+        |stats| &stats.client_latency,
+    ),
+    (
+        "slotway_backend_request_duration_seconds",
+        "The part of it from handing a request to a node to reading the reply.",
+        |stats| &stats.backend_latency,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::command::lookup;
+
+    use super::*;
+
+    #[test]
+    fn workers_are_summed_up() {
+        let workers = [Arc::new(Stats::new()), Arc::new(Stats::new())];
+        let get = lookup(b"get").unwrap().id;
+        for stats in &workers {
+            stats.count_request(get, false);
+            stats.redirects_ask.inc();
+            stats.clients.add(2);
+        }
+        let text = text(&workers);
+        for line in [
+            "slotway_requests_total{command=\"get\",outcome=\"ok\"} 2",
+            "slotway_redirects_total{kind=\"ask\"} 2",
+            "slotway_clients 4",
+            "slotway_client_request_duration_seconds_bucket{le=\"0.00005\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    fn text(workers: &[Arc<Stats>]) -> String {
+        let registry = prometheus::Registry::new();
+        let workers = workers.to_vec();
+        let collect = move || families(&workers);
+        let collector = slotway_runtime::metrics::collector("workers", collect).unwrap();
+        registry.register(collector).unwrap();
+        String::from_utf8(slotway_runtime::metrics::encode(&registry).unwrap()).unwrap()
+    }
+}
