@@ -156,6 +156,13 @@ impl Checker {
         lists.chain(texts.map(|key| Operation::Get { key: key.clone() })).collect()
     }
 
+    /// All keys that may have been written.
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        let keys = self.lists.keys().chain(self.counters.keys());
+        let keys = keys.chain(self.shared.keys()).chain(self.private.keys());
+        keys.map(|key| key.clone().into_bytes()).collect()
+    }
+
     fn read_floor(&mut self, key: &str) -> u64 {
         match key.as_bytes()[0] {
             b's' => self.shared.entry(key.to_owned()).or_default().floor(),

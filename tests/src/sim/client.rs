@@ -301,5 +301,5 @@ impl Subject for Client {
         vec![signal]
     }
 
-    fn check(&self) {}
+    fn check(&self, _: u64) {}
 }

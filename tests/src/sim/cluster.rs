@@ -16,6 +16,8 @@ pub struct View {
     pub me: usize,
     pub addresses: Vec<Address>,
     owners: Vec<u8>,
+    /// The config epoch of each node, as far as this one knows.
+    pub epochs: Vec<u64>,
     pub migrating: BTreeMap<Slot, usize>,
     pub importing: BTreeMap<Slot, usize>,
 }
@@ -42,6 +44,24 @@ impl View {
         ranges
     }
 
+    /// The reply to CLUSTER NODES.
+    pub fn nodes_text(&self) -> String {
+        let mut text = String::new();
+        for (node, address) in self.addresses.iter().enumerate() {
+            let flags = if node == self.me { "myself,master" } else { "master" };
+            let epoch = self.epochs[node];
+            text += &format!(
+                "{node:040x} {address}@{} {flags} - 0 0 {epoch} connected",
+                address.port + 10_000,
+            );
+            for (first, last, _) in self.ranges().into_iter().filter(|range| range.2 == node) {
+                text += &format!(" {first}-{last}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
     pub fn topology(&self) -> Topology {
         let mut topology = Topology::empty();
         for (first, last, node) in self.ranges() {
@@ -56,6 +76,8 @@ impl View {
 /// All views, and the changes under way.
 pub struct Cluster {
     pub views: Vec<View>,
+    /// All keys that may exist somewhere.
+    pub keys: Vec<Vec<u8>>,
     /// The number of machines before the first node.
     first_machine: usize,
     jobs: Vec<Option<Job>>,
@@ -98,10 +120,11 @@ impl Cluster {
             me,
             addresses: addresses.to_vec(),
             owners: owners.clone(),
+            epochs: (1..=addresses.len() as u64).collect(),
             ..View::default()
         };
         let views = (0..addresses.len()).map(view).collect();
-        Self { views, first_machine, jobs: Vec::new(), random }
+        Self { views, keys: Vec::new(), first_machine, jobs: Vec::new(), random }
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -191,12 +214,14 @@ impl Cluster {
             Stage::OwnerAtTarget => {
                 self.views[to].importing.remove(&slot);
                 self.views[to].owners[slot.index()] = to as u8;
+                self.raise_epoch(to);
                 self.publish(to, machines, now);
                 Stage::OwnerAtSource
             }
             Stage::OwnerAtSource => {
                 self.views[from].migrating.remove(&slot);
                 self.views[from].owners[slot.index()] = to as u8;
+                self.tell_epoch(from, to);
                 self.publish(from, machines, now);
                 let others = (0..self.views.len()).filter(|node| *node != from && *node != to);
                 Stage::OwnerElsewhere(others.collect())
@@ -204,6 +229,7 @@ impl Cluster {
             Stage::OwnerElsewhere(mut others) => {
                 let node = others.pop()?;
                 self.views[node].owners[slot.index()] = to as u8;
+                self.tell_epoch(node, to);
                 self.publish(node, machines, now);
                 Stage::OwnerElsewhere(others)
             }
@@ -225,6 +251,7 @@ impl Cluster {
             for slot in slots {
                 self.move_keys(slot, (from, to), usize::MAX, machines, now);
             }
+            self.raise_epoch(to);
             self.take_over(to, (from, to), machines, now);
             self.take_over(from, (from, to), machines, now);
             if self.random.chance(500) {
@@ -249,7 +276,19 @@ impl Cluster {
         for owner in self.views[node].owners.iter_mut().filter(|owner| **owner == from as u8) {
             *owner = to as u8;
         }
+        self.tell_epoch(node, to);
         self.publish(node, machines, now);
+    }
+
+    /// A node that takes slots over gets an epoch above all others.
+    fn raise_epoch(&mut self, node: usize) {
+        let highest = self.views.iter().flat_map(|view| view.epochs.iter().copied()).max();
+        self.views[node].epochs[node] = highest.unwrap_or(0) + 1;
+    }
+
+    /// `node` learns the epoch of `about`.
+    fn tell_epoch(&mut self, node: usize, about: usize) {
+        self.views[node].epochs[about] = self.views[about].epochs[about];
     }
 
     fn move_keys(
@@ -260,14 +299,16 @@ impl Cluster {
         machines: &mut [Box<dyn Machine>],
         now: Now,
     ) -> usize {
-        let source = machines[self.first_machine + from].keeper().expect("a node keeps keys");
-        let keys = source.keys(slot, max);
-        let moved = keys.len();
-        for key in keys {
+        let mut moved = 0;
+        for key in self.keys.iter().filter(|key| Slot::of(key) == slot) {
             let source = machines[self.first_machine + from].keeper().expect("a node keeps keys");
-            let payload = source.export(&key, now).expect("a key that is there can be taken");
+            let Some(payload) = source.export(key) else { continue };
             let target = machines[self.first_machine + to].keeper().expect("a node keeps keys");
-            target.import(&key, &payload, now);
+            target.import(key, payload);
+            moved += 1;
+            if moved == max {
+                break;
+            }
         }
         machines[self.first_machine + from].settle(now);
         machines[self.first_machine + to].settle(now);

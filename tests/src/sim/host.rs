@@ -24,6 +24,7 @@ pub struct Host<E> {
     effects: Vec<Effect>,
     limits: Limits,
     random: Random,
+    steps: u64,
 }
 
 #[derive(Default)]
@@ -55,6 +56,7 @@ impl<E: Subject> Host<E> {
             effects: Vec::new(),
             limits,
             random,
+            steps: 0,
         }
     }
 
@@ -84,7 +86,8 @@ impl<E: Subject> Host<E> {
                 break;
             }
         }
-        self.engine.check();
+        self.steps += 1;
+        self.engine.check(self.steps);
         self.check_limits();
     }
 

@@ -1,8 +1,9 @@
 //! What the world sees of a program under test, whichever engine is inside.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use slotway_protocol::cluster::{Slot, Topology};
+use slotway_protocol::cluster::Topology;
 use slotway_protocol::engine::{
     Address, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
 };
@@ -36,8 +37,8 @@ pub trait Subject: Engine {
     fn event(stimulus: Stimulus) -> Option<Self::Event>;
     /// What a notice means to the world.
     fn signals(notice: Self::Notice) -> Vec<Signal>;
-    /// Panics when an invariant is broken.
-    fn check(&self);
+    /// Panics when an invariant is broken. Slow checks need not be made at every step.
+    fn check(&self, step: u64);
     /// The engine's data, if it is a node.
     fn keeper(&mut self) -> Option<&mut dyn Keeper> {
         None
@@ -47,15 +48,17 @@ pub trait Subject: Engine {
 /// A node's data and view of the cluster, as a cluster manager handles them.
 pub trait Keeper {
     fn set_view(&mut self, view: &View, now: Now);
-    /// At most `max` keys of the slot.
-    fn keys(&mut self, slot: Slot, max: usize) -> Vec<Vec<u8>>;
-    /// Takes a key out.
-    fn export(&mut self, key: &[u8], now: Now) -> Option<Vec<u8>>;
-    fn import(&mut self, key: &[u8], payload: &[u8], now: Now);
+    /// Takes a key out, if it is there.
+    fn export(&mut self, key: &[u8]) -> Option<Payload>;
+    /// Puts in what another node of the same kind gave.
+    fn import(&mut self, key: &[u8], payload: Payload);
     /// The node answers everything with this error from now on; `None` ends that. Says whether it
     /// can.
     fn set_mood(&mut self, error: Option<&'static str>) -> bool;
 }
+
+/// A value on its way from one node to another.
+pub type Payload = Box<dyn Any>;
 
 /// What the world does to a program.
 #[derive(Debug, Clone)]

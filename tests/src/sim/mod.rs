@@ -13,6 +13,7 @@ pub mod mutant;
 mod network;
 mod oracle;
 pub mod random;
+pub mod real;
 pub mod relay;
 pub mod resp;
 pub mod scenario;

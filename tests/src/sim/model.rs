@@ -10,7 +10,7 @@ use slotway_protocol::engine::{
 use slotway_protocol::output::Output;
 
 use super::cluster::View;
-use super::machine::{Keeper, Signal, Stimulus, Subject};
+use super::machine::{Keeper, Payload, Signal, Stimulus, Subject};
 use super::resp::{self, Read, Value};
 
 /// The node.
@@ -59,7 +59,9 @@ impl ModelNode {
                     Value::Array(fields.to_vec())
                 }
             }
-            (b"CLUSTER", [what]) if what.eq_ignore_ascii_case(b"SLOTS") => self.cluster_slots(),
+            (b"CLUSTER", [what]) if what.eq_ignore_ascii_case(b"NODES") => {
+                Value::Bulk(self.view.nodes_text().into_bytes())
+            }
             (b"CLUSTER" | b"CLIENT" | b"READONLY", _) => ok(),
             (b"PING", []) => Value::Simple(b"PONG".to_vec()),
             (b"PING" | b"ECHO", [text]) => Value::Bulk(text.clone()),
@@ -174,16 +176,6 @@ impl ModelNode {
             }
         }
     }
-
-    fn cluster_slots(&self) -> Value {
-        let range = |(first, last, node): (u16, u16, usize)| {
-            let address = self.view.address(node);
-            let port = int(usize::from(address.port));
-            let place = Value::Array(vec![bulk(&address.host), port, bulk(&format!("{node:040}"))]);
-            Value::Array(vec![int(usize::from(first)), int(usize::from(last)), place])
-        };
-        Value::Array(self.view.ranges().into_iter().map(range).collect())
-    }
 }
 
 impl Engine for ModelNode {
@@ -247,7 +239,7 @@ impl Subject for ModelNode {
         Vec::new()
     }
 
-    fn check(&self) {}
+    fn check(&self, _: u64) {}
 
     fn keeper(&mut self) -> Option<&mut dyn Keeper> {
         Some(self)
@@ -259,27 +251,13 @@ impl Keeper for ModelNode {
         self.view = view.clone();
     }
 
-    fn keys(&mut self, slot: Slot, max: usize) -> Vec<Vec<u8>> {
-        self.keys.keys().filter(|key| Slot::of(key) == slot).take(max).cloned().collect()
+    fn export(&mut self, key: &[u8]) -> Option<Payload> {
+        Some(Box::new(self.keys.remove(key)?))
     }
 
-    fn export(&mut self, key: &[u8], _: Now) -> Option<Vec<u8>> {
-        let value = match self.keys.remove(key)? {
-            Stored::Text(text) => Value::Bulk(text),
-            Stored::List(items) => Value::Array(items.into_iter().map(Value::Bulk).collect()),
-        };
-        let mut payload = Vec::new();
-        resp::write(&mut payload, &value);
-        Some(payload)
-    }
-
-    fn import(&mut self, key: &[u8], payload: &[u8], _: Now) {
-        let Read::Whole(value, _) = resp::read(payload) else { panic!("a payload is whole") };
-        let stored = match value {
-            Value::Bulk(text) => Stored::Text(text),
-            other => Stored::List(resp::arguments(other).expect("a list holds strings")),
-        };
-        let before = self.keys.insert(key.to_vec(), stored);
+    fn import(&mut self, key: &[u8], payload: Payload) {
+        let stored = payload.downcast::<Stored>().expect("all nodes are of one kind");
+        let before = self.keys.insert(key.to_vec(), *stored);
         assert_eq!(before, None, "a key lives on one node");
     }
 

@@ -159,6 +159,7 @@ impl Tamper {
             }
             Mutant::CrossReplies | Mutant::SwapReplies if self.held.is_none() => {
                 self.held = Some((from, frame));
+                self.strikes += 1;
                 Vec::new()
             }
             Mutant::DropReply | Mutant::LoseRequest => {

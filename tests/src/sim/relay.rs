@@ -26,6 +26,8 @@ pub struct Relay {
     tokens: Vec<Route>,
     /// Clients whose request is to be sent again, and when.
     retries: BTreeSet<(Instant, ConnectionId)>,
+    /// Clients that wait for the first topology.
+    unrouted: Vec<ConnectionId>,
     actions: VecDeque<Action<()>>,
 }
 
@@ -59,15 +61,22 @@ struct Backend {
     busy: bool,
 }
 
+impl Default for Relay {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Relay {
-    pub fn new(topology: Arc<Topology>) -> Self {
+    pub fn new() -> Self {
         Self {
-            topology,
+            topology: Arc::new(Topology::empty()),
             clients: BTreeMap::new(),
             backends: BTreeMap::new(),
             routes: BTreeMap::new(),
             tokens: Vec::new(),
             retries: BTreeSet::new(),
+            unrouted: Vec::new(),
             actions: VecDeque::new(),
         }
     }
@@ -109,7 +118,9 @@ impl Relay {
     fn send_part(&mut self, id: ConnectionId, redirect: Option<Redirect>) {
         let Some(client) = self.clients.get(&id) else { return };
         let Some(args) = client.job.as_ref().and_then(|job| job.parts.front()) else { return };
-        let owner = self.topology.owner(Slot::of(&args[1])).expect("all slots have an owner");
+        let Some(owner) = self.topology.owner(Slot::of(&args[1])) else {
+            return self.unrouted.push(id);
+        };
         let (address, asking) = match redirect {
             None => (self.topology.shards()[owner].primary.clone(), false),
             Some(Redirect::Moved { address, .. }) => (address, false),
@@ -321,8 +332,11 @@ impl Engine for Relay {
         }
     }
 
-    fn handle_event(&mut self, topology: Arc<Topology>, _: Now) {
+    fn handle_event(&mut self, topology: Arc<Topology>, now: Now) {
         self.topology = topology;
+        for id in std::mem::take(&mut self.unrouted) {
+            self.retry(id, now);
+        }
     }
 
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
@@ -354,7 +368,7 @@ impl Subject for Relay {
         vec![Signal::TopologyStale]
     }
 
-    fn check(&self) {}
+    fn check(&self, _: u64) {}
 }
 
 /// Requests that are taken from a client before it has to wait.

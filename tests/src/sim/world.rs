@@ -14,7 +14,7 @@ use slotway_protocol::engine::{
 use super::checker::{Checker, SharedChecker};
 use super::client::{Client, Habits, Shared};
 use super::clock::Clock;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, View};
 use super::faults::Fault;
 use super::host::{Host, socket_address};
 use super::machine::{Effect, Limits, Machine, Signal, Stimulus};
@@ -27,11 +27,15 @@ use super::workload;
 
 /// Which programs take part.
 pub struct Cast<'a> {
-    pub node: &'a dyn Fn(&Scenario, super::cluster::View, Random) -> Box<dyn Machine>,
-    pub proxy: &'a dyn Fn(&Scenario, Arc<slotway_protocol::cluster::Topology>, Random) -> Box<dyn Machine>,
+    pub node: &'a MakeNode,
+    pub proxy: &'a MakeProxy,
     /// `None` lets the world bring topologies to the proxies itself.
-    pub discovery: Option<&'a dyn Fn(&Scenario, Vec<Address>, Random) -> Box<dyn Machine>>,
+    pub discovery: Option<&'a MakeDiscovery>,
 }
+
+pub type MakeNode = dyn Fn(&Scenario, View, Random) -> Box<dyn Machine>;
+pub type MakeProxy = dyn Fn(&Scenario, Random) -> Box<dyn Machine>;
+pub type MakeDiscovery = dyn Fn(&Scenario, Vec<Address>, Random) -> Box<dyn Machine>;
 
 /// What came of a run.
 #[derive(Debug, Clone)]
@@ -165,15 +169,19 @@ impl World {
         }
         let mut proxies = Vec::new();
         for number in 0..scenario.proxies {
-            let topology = Arc::new(self.cluster.views[0].topology());
-            let machine = (cast.proxy)(&scenario, topology, self.random.fork());
+            let machine = (cast.proxy)(&scenario, self.random.fork());
             let address = Address::new(format!("10.0.1.{number}"), 6379);
             self.add(machine, Role::Proxy, address.clone());
             proxies.push(address);
+            let proxy = self.machines.len() - 1;
             if let Some(discovery) = cast.discovery {
                 let machine = discovery(&scenario, nodes.to_vec(), self.random.fork());
                 let address = Address::new(format!("10.0.2.{number}"), 6379);
                 self.add(machine, Role::Discovery, address);
+                self.clock.after(0, Event::Stimulate(proxy + 1, Stimulus::Refresh));
+            } else {
+                let stimulus = Stimulus::Topology(Arc::new(self.cluster.views[0].topology()));
+                self.clock.after(0, Event::Stimulate(proxy, stimulus));
             }
         }
         for number in 0..scenario.clients {
@@ -316,6 +324,7 @@ impl World {
     }
 
     fn job(&mut self, job: usize) {
+        self.cluster.keys = self.checker.borrow().keys();
         let outcome = self.cluster.step(job, &mut self.machines, self.clock.now());
         for node in 0..self.cluster.views.len() {
             self.after(node);

@@ -1,0 +1,165 @@
+//! The programs under test, as the simulator sees them.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use slotway::discovery::{self, Discovery};
+use slotway::engine::{self as proxy, Proxy, Stats};
+use slotway_node::{
+    ClusterConfig, ClusterView, Config, Event as NodeEvent, Exported, Node, NodeConfig, NodeInfo,
+    Notice as NodeNotice,
+};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::engine::{Address, Engine, Instant, Now};
+
+use super::cluster::View;
+use super::host::Host;
+use super::machine::{Keeper, Limits, Machine, Payload, Signal, Stimulus, Subject};
+use super::random::Random;
+use super::scenario::Scenario;
+
+/// A proxy with the scenario's limits.
+pub fn proxy(scenario: &Scenario, random: Random) -> Box<dyn Machine> {
+    let options = proxy::Options {
+        command_timeout: Duration::from_secs(1),
+        hold_timeout: Duration::from_secs(4),
+        client_in_flight_max: scenario.in_flight_max,
+        client_output_bytes_max: scenario.output_bytes_max,
+        ..proxy::Options::default()
+    };
+    let engine = Proxy::new(options, Arc::new(Stats::new()));
+    Box::new(Host::new(engine, limits(scenario), random))
+}
+
+/// A discovery that knows all nodes.
+pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<dyn Machine> {
+    let options = discovery::Options {
+        seeds,
+        credentials: None,
+        refresh_interval: Duration::from_secs(1),
+        answer_timeout: Duration::from_millis(500),
+        random_seed: random.next(),
+    };
+    Box::new(Host::new(Discovery::new(options), Limits::NONE, random))
+}
+
+/// A node without keys.
+pub fn node(_: &Scenario, view: View, mut random: Random) -> Box<dyn Machine> {
+    let config = NodeConfig {
+        config: Config { cluster_enabled: true, ..Config::default() },
+        cluster: Some(ClusterConfig { me: node_id(view.me), view: cluster_view(&view) }),
+        seed: random.next(),
+    };
+    let started = Now { instant: Instant::default(), unix_ms: 0 };
+    Box::new(Host::new(Node::new(config, started), Limits::NONE, random))
+}
+
+/// What may wait in the proxy: the limit it was told, and the replies that were under way when
+/// it was reached.
+fn limits(scenario: &Scenario) -> Limits {
+    let reply_bytes = if scenario.large_values { 400_000 } else { 40_000 };
+    let in_flight = scenario.in_flight_max.min(scenario.pipeline) + 1;
+    Limits {
+        accepted_output_bytes: scenario.output_bytes_max + in_flight * reply_bytes,
+        connected_output_bytes: scenario.clients * in_flight * reply_bytes,
+    }
+}
+
+impl Subject for Proxy {
+    fn event(stimulus: Stimulus) -> Option<proxy::Event> {
+        match stimulus {
+            Stimulus::Topology(topology) => Some(proxy::Event::Topology(topology)),
+            Stimulus::Refresh => None,
+        }
+    }
+
+    fn signals(notice: proxy::Notice) -> Vec<Signal> {
+        match notice {
+            proxy::Notice::TopologyStale => vec![Signal::TopologyStale],
+            _ => Vec::new(),
+        }
+    }
+
+    fn check(&self, _: u64) {
+        self.check_invariants();
+    }
+}
+
+impl Subject for Discovery {
+    fn event(stimulus: Stimulus) -> Option<discovery::Event> {
+        matches!(stimulus, Stimulus::Refresh).then_some(discovery::Event::Stale)
+    }
+
+    fn signals(notice: discovery::Notice) -> Vec<Signal> {
+        match notice {
+            discovery::Notice::Topology(topology) => vec![Signal::Topology(topology)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn check(&self, _: u64) {}
+}
+
+impl Subject for Node {
+    fn event(_: Stimulus) -> Option<NodeEvent> {
+        None
+    }
+
+    fn signals(_: NodeNotice) -> Vec<Signal> {
+        Vec::new()
+    }
+
+    fn check(&self, step: u64) {
+        if step.is_multiple_of(SLOW_CHECK_STEPS) {
+            self.check_invariants();
+        }
+    }
+
+    fn keeper(&mut self) -> Option<&mut dyn Keeper> {
+        Some(self)
+    }
+}
+
+impl Keeper for Node {
+    fn set_view(&mut self, view: &View, now: Now) {
+        self.handle_event(NodeEvent::SetView(Box::new(cluster_view(view))), now);
+    }
+
+    fn export(&mut self, key: &[u8]) -> Option<Payload> {
+        Some(Box::new(self.export_key(key)?))
+    }
+
+    fn import(&mut self, _: &[u8], payload: Payload) {
+        self.import_key(*payload.downcast::<Exported>().expect("all nodes are of one kind"));
+    }
+
+    fn set_mood(&mut self, _: Option<&'static str>) -> bool {
+        false
+    }
+}
+
+fn cluster_view(view: &View) -> ClusterView {
+    let info = |(node, address): (usize, &Address)| NodeInfo {
+        epoch: view.epochs[node],
+        ..NodeInfo::primary(node_id(node), &address.host, address.port)
+    };
+    let mut cluster = ClusterView::new(view.addresses.iter().enumerate().map(info).collect());
+    let slot = |number: u16| Slot::new(u64::from(number)).expect("a view has only slots");
+    for (first, last, node) in view.ranges() {
+        cluster.assign(slot(first), slot(last), Some(&node_id(node)));
+    }
+    for (slot, to) in &view.migrating {
+        cluster.set_migrating(*slot, Some(node_id(*to)));
+    }
+    for (slot, from) in &view.importing {
+        cluster.set_importing(*slot, Some(node_id(*from)));
+    }
+    cluster
+}
+
+fn node_id(node: usize) -> String {
+    format!("{node:040x}")
+}
+
+/// A look at all of a node's slots takes long.
+const SLOW_CHECK_STEPS: u64 = 512;
