@@ -160,10 +160,6 @@ fn without_a_cluster_it_brings_its_own_and_stops_cleanly() {
     let topology = slotway.admin("/topology").1;
     assert!(topology.contains("\"slots_covered\":16384"), "{topology}");
     assert_eq!(slotway.admin("/live").0, 200);
-    let (status, metrics) = slotway.admin("/metrics");
-    assert_eq!(status, 200);
-    assert!(metrics.contains("# TYPE slotway_"), "{metrics}");
-
     // Keys of all three shards, in one request.
     let keys = ["foo", "bar", "hello"];
     let set = format!("mset {} 1 {} 2 {} 3\r\n", keys[0], keys[1], keys[2]);
@@ -171,8 +167,26 @@ fn without_a_cluster_it_brings_its_own_and_stops_cleanly() {
     let all = "*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n";
     assert_eq!(slotway.request("mget foo bar hello\r\n", all.len()), all);
 
+    let (status, metrics) = slotway.admin("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "slotway_requests_total{command=\"mget\",outcome=\"ok\"} 1\n",
+        "slotway_topology_slots_covered 16384\n",
+        "slotway_clients_refused_total 0\n",
+        "# TYPE process_cpu_seconds_total counter\n",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+
+    // A client that expects nothing does not keep it from ending.
+    let mut idle = connect(slotway.listen).unwrap();
+    idle.write_all(b"PING\r\n").unwrap();
+    let mut pong = [0; 7];
+    idle.read_exact(&mut pong).unwrap();
     let status = slotway.stop();
     assert_eq!(status.code(), Some(0), "{}", slotway.log());
+    assert!(slotway.log().contains("msg=drained"), "{}", slotway.log());
+    assert_eq!(idle.read(&mut pong).unwrap(), 0);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, first)).is_err());
 }
 

@@ -11,10 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use prometheus::Registry;
+use slotway::metrics::families;
 use slotway_protocol::engine::Address;
 use slotway_runtime::DriverOptions;
 use slotway_runtime::admin::{AdminOptions, serve_admin};
 use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, accept_loop, bind};
+use slotway_runtime::metrics::collector;
 use slotway_runtime::process::{open_files_max, process_collector};
 use slotway_runtime::signals::Signals;
 use slotway_runtime::worker::local_runtime;
@@ -91,7 +93,7 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     if let Some(admin) = admin {
         let routes = Routes {
             view: Rc::clone(&view),
-            registry: registry(&metrics)?,
+            registry: registry(&workers, &metrics)?,
         };
         spawn_local(serve_admin(
             admin,
@@ -162,8 +164,10 @@ fn affordable_clients(config: &Config) -> usize {
     wanted.min(affordable)
 }
 
-fn registry(metrics: &Arc<ControlMetrics>) -> prometheus::Result<Registry> {
+fn registry(workers: &Workers, metrics: &Arc<ControlMetrics>) -> prometheus::Result<Registry> {
     let registry = Registry::new();
+    let stats = workers.stats.clone();
+    registry.register(collector("workers", move || families(&stats))?)?;
     registry.register(process_collector()?)?;
     metrics.register(&registry)?;
     Ok(registry)
