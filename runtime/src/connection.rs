@@ -133,6 +133,9 @@ impl<E: Engine + 'static> Turn<'_, E> {
 
     /// Reads until there is no more or this poll has read enough.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.driver.take_resumed(self.connection.id) && !self.connection.partial.is_empty() {
+            self.hand_in_partial();
+        }
         let mut budget = READS_PER_POLL;
         while !self.connection.ended && !self.driver.is_paused(self.connection.id) {
             if budget == 0 {
@@ -192,13 +195,19 @@ impl<E: Engine + 'static> Turn<'_, E> {
             return Ok(Poll::Pending);
         };
         if count > 0 {
-            self.driver
-                .call(|engine, now| engine.handle_input(self.connection.id, partial, now));
-            if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
-                self.connection.partial = unconsumed(&self.connection.partial);
-            }
+            self.hand_in_partial();
         }
         Ok(Poll::Ready(count))
+    }
+
+    /// Gives the engine the partial frame with all that is behind it.
+    fn hand_in_partial(&mut self) {
+        let partial = &mut self.connection.partial;
+        self.driver
+            .call(|engine, now| engine.handle_input(self.connection.id, partial, now));
+        if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
+            self.connection.partial = unconsumed(&self.connection.partial);
+        }
     }
 
     fn end(&mut self) {

@@ -184,6 +184,15 @@ impl<E: Engine + 'static> Driver<E> {
             .is_none_or(|slot| slot.paused || slot.close.is_some())
     }
 
+    /// Whether the connection was resumed since this was last asked.
+    #[inline]
+    pub(crate) fn take_resumed(&self, id: ConnectionId) -> bool {
+        let mut connections = self.connections.borrow_mut();
+        connections
+            .find(id)
+            .is_some_and(|slot| std::mem::take(&mut slot.resumed))
+    }
+
     #[inline]
     pub(crate) fn close_wish(&self, id: ConnectionId) -> Option<CloseWhen> {
         self.connections.borrow_mut().find(id)?.close
@@ -264,6 +273,7 @@ impl<E: Engine + 'static> Driver<E> {
             Action::Resume(id) => {
                 if let Some(slot) = self.connections.borrow_mut().find(id) {
                     slot.paused = false;
+                    slot.resumed = true;
                     self.ready.push(id.index);
                 }
             }

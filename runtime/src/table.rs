@@ -18,6 +18,8 @@ pub(crate) struct Slot {
     generation: u32,
     open: bool,
     pub(crate) paused: bool,
+    /// It is to be handed what it left of its input, though nothing new may come.
+    pub(crate) resumed: bool,
     pub(crate) close: Option<CloseWhen>,
     /// Not here while it is being polled. Boxed, because the table grows by moving.
     pub(crate) connection: Option<Box<Polled>>,
