@@ -1,6 +1,6 @@
 //! Any bytes of a node, cut anywhere: the scanner finds what the simple model finds, and the
-//! token reader agrees. `cargo +nightly fuzz run reply fuzz/corpus/reply fuzz/seeds/reply`, from
-//! the top of the repository.
+//! token reader agrees. From the top of the repository: `mkdir -p fuzz/corpus/reply && cargo
+//! +nightly fuzz run --sanitizer none reply fuzz/corpus/reply fuzz/seeds/reply`.
 
 #![no_main]
 
