@@ -40,7 +40,7 @@ impl ReplyScanner {
         result
     }
 
-    /// Whether a part of a reply has arrived and the rest has not.
+    /// Whether no part of a reply waits for the rest of it.
     pub fn is_idle(&self) -> bool {
         self.remaining == 0
     }

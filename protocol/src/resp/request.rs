@@ -104,7 +104,7 @@ impl RequestScanner {
         buffers.finish(step, cursor.is_canonical, input)
     }
 
-    /// Whether a part of a request has arrived and the rest has not.
+    /// Whether no part of a request waits for the rest of it.
     pub fn is_idle(&self) -> bool {
         self.arriving.is_none()
     }
