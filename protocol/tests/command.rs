@@ -148,6 +148,7 @@ fn keys_for_routing() {
             Err(KeysError::InvalidArguments),
         ),
         ("xread count 1 a b", Err(KeysError::InvalidArguments)),
+        ("xread count 1 streams a", Err(KeysError::InvalidArguments)),
         ("mset a 1 b 2", Ok(&[1, 3])),
         ("blpop a b 0", Ok(&[1, 2])),
         ("bitop and destination a b", Ok(&[2, 3, 4])),

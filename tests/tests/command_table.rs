@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use slotway_protocol::resp::{
 
 #[test]
 fn info_is_that_of_the_server() {
-    let Some(mut server) = Server::start(24110) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
@@ -34,7 +34,7 @@ fn info_is_that_of_the_server() {
 
 #[test]
 fn info_of_one_command_is_the_same_bytes() {
-    let Some(mut server) = Server::start(24111) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
@@ -60,7 +60,7 @@ fn info_of_one_command_is_the_same_bytes() {
 
 #[test]
 fn docs_tell_group_and_version() {
-    let Some(mut server) = Server::start(24112) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
@@ -80,7 +80,7 @@ fn docs_tell_group_and_version() {
 
 #[test]
 fn count_and_list_are_those_of_the_server() {
-    let Some(mut server) = Server::start(24113) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     let mut requests: Vec<Vec<&str>> = LISTS.iter().map(|line| line.split(' ').collect()).collect();
@@ -101,7 +101,7 @@ fn count_and_list_are_those_of_the_server() {
 
 #[test]
 fn keys_are_those_of_the_server() {
-    let Some(mut server) = Server::start(24114) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
@@ -121,7 +121,7 @@ fn keys_are_those_of_the_server() {
 /// Random arguments, from words that mean something to some command.
 #[test]
 fn keys_of_random_requests_are_those_of_the_server() {
-    let Some(mut server) = Server::start(24115) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     server.hello(Protocol::Resp3);
@@ -148,7 +148,7 @@ fn keys_of_random_requests_are_those_of_the_server() {
 
 #[test]
 fn routing_sees_the_keys_that_getkeys_sees() {
-    let Some(mut server) = Server::start(24116) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for line in key_requests() {
@@ -172,7 +172,7 @@ fn routing_sees_the_keys_that_getkeys_sees() {
 
 #[test]
 fn refusals_are_those_of_the_server() {
-    let Some(mut server) = Server::start(24117) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     let mut refused = 0;
@@ -215,7 +215,7 @@ fn refusals_are_those_of_the_server() {
 
 #[test]
 fn wrong_requests_for_command_are_refused_alike() {
-    let Some(mut server) = Server::start(24118) else {
+    let Some(mut server) = Server::start() else {
         return;
     };
     for line in [
@@ -511,51 +511,46 @@ impl Value {
 /// A redis-server of its own for one test, ended with it.
 struct Server {
     process: Child,
-    stream: TcpStream,
+    stream: UnixStream,
     _directory: tempfile::TempDir,
 }
 
 impl Server {
-    /// `None` where no redis-server is installed.
-    fn start(port: u16) -> Option<Self> {
+    /// `None` where no redis-server is installed. It listens on a socket file of its own, so that
+    /// tests at the same time can't meet each other's server.
+    fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
         let process = Process::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--bind",
-                "127.0.0.1",
-            ])
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
             .arg("--dir")
             .arg(directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let Ok(process) = process else {
+        let Ok(mut process) = process else {
             eprintln!("skipped: redis-server does not start");
             return None;
         };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
-                stream
-                    .set_read_timeout(Some(Duration::from_secs(10)))
-                    .unwrap();
-                stream.set_nodelay(true).unwrap();
-                return Some(Self {
-                    process,
-                    stream,
-                    _directory: directory,
-                });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let stream = loop {
+            if let Ok(stream) = UnixStream::connect(&socket) {
+                break stream;
             }
-            assert!(
-                Instant::now() < deadline,
-                "redis-server on port {port} does not answer"
-            );
+            if Instant::now() > deadline {
+                let _ = process.kill();
+                panic!("redis-server does not answer");
+            }
             std::thread::sleep(Duration::from_millis(20));
-        }
+        };
+        let timeout = Some(Duration::from_secs(20));
+        stream.set_read_timeout(timeout).unwrap();
+        Some(Self {
+            process,
+            stream,
+            _directory: directory,
+        })
     }
 
     fn hello(&mut self, protocol: Protocol) {
