@@ -310,8 +310,8 @@ const DIRECTIVES: &[Directive] = &[
 
 const MIN_BULK_BYTES: u64 = 1024 * 1024;
 
-/// The scanner addresses a request with 32 bits.
-const MAX_BULK_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// What the server allows; the scanner takes no request of more than 4 GiB all the same.
+const MAX_BULK_BYTES: u64 = i64::MAX as u64;
 
 #[cfg(test)]
 mod tests {

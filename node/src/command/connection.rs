@@ -154,7 +154,9 @@ fn reply_hello(call: &mut Call<'_>) {
 fn select(call: &mut Call<'_>) -> Result<(), CommandError> {
     let database = call.integer_arg(1)?;
     if i32::try_from(database).is_err() {
-        return Err(CommandError::NotAnInteger);
+        return Err(CommandError::text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
     }
     if database != 0 {
         return Err(CommandError::text(if call.server.cluster.is_some() {

@@ -117,11 +117,7 @@ fn check_database(call: &Call<'_>, index: usize) -> Result<(), CommandError> {
     if call.integer_arg(index)? == 0 {
         return Ok(());
     }
-    Err(CommandError::text(if call.server.cluster.is_some() {
-        "ERR Copying to another database is not allowed in cluster mode"
-    } else {
-        "ERR DB index is out of range"
-    }))
+    Err(CommandError::text("ERR DB index is out of range"))
 }
 
 fn randomkey(call: &mut Call<'_>) -> Result<(), CommandError> {

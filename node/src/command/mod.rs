@@ -176,6 +176,8 @@ pub(crate) struct Dispatch {
     runs: Vec<Option<Run>>,
     /// Commands that are not queued between MULTI and EXEC.
     unqueued: Vec<CommandId>,
+    /// The command that ends a transaction even when it is refused itself.
+    exec: CommandId,
 }
 
 impl Dispatch {
@@ -185,7 +187,15 @@ impl Dispatch {
             runs[usize::from(id_of(name).0)] = Some(*run);
         }
         let unqueued = UNQUEUED.iter().map(|name| id_of(name)).collect();
-        Self { runs, unqueued }
+        Self {
+            runs,
+            unqueued,
+            exec: id_of("exec"),
+        }
+    }
+
+    pub(crate) fn is_exec(&self, command: &Command) -> bool {
+        command.id == self.exec
     }
 
     pub(crate) fn runs_in_transaction(&self, id: CommandId) -> bool {

@@ -76,6 +76,9 @@ fn scan(call: &mut Call<'_>) -> Result<(), CommandError> {
 pub(super) fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let invalid = || CommandError::text("ERR invalid cursor");
     let text = core::str::from_utf8(text).map_err(|_| invalid())?;
+    if text.is_empty() {
+        return Ok(0);
+    }
     match text.strip_prefix('-') {
         Some(digits) => digits.parse::<u64>().map(u64::wrapping_neg),
         None => text.parse(),

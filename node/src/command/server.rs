@@ -41,23 +41,25 @@ fn info_command(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// A directive that is asked for by its name is answered with the name as it was asked for.
 fn config_get(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let patterns: Vec<Vec<u8>> = call
-        .request
-        .args(2)
-        .map(<[u8]>::to_ascii_lowercase)
-        .collect();
-    let chosen: Vec<&Directive> = Directive::all()
-        .iter()
-        .filter(|directive| {
+    let mut chosen: Vec<(&Directive, Vec<u8>)> = Vec::new();
+    for pattern in call.request.args(2) {
+        let lower = pattern.to_ascii_lowercase();
+        let is_name = !pattern.iter().any(|byte| b"*?[".contains(byte));
+        for directive in Directive::all() {
             let name = directive.name.as_bytes();
-            patterns.iter().any(|pattern| matches(pattern, name))
-        })
-        .collect();
+            let known = chosen.iter().any(|(other, _)| other.name == directive.name);
+            if !known && matches(&lower, name) {
+                let shown = if is_name { pattern } else { name };
+                chosen.push((directive, shown.to_vec()));
+            }
+        }
+    }
     call.reply_map(chosen.len());
-    for directive in chosen {
+    for (directive, shown) in chosen {
         let value = directive.value(&call.server.config);
-        call.reply_bulk(directive.name.as_bytes());
+        call.reply_bulk(&shown);
         call.reply_bulk(value.as_bytes());
     }
     Ok(())

@@ -65,10 +65,9 @@ impl State {
         let asking = std::mem::take(&mut self.sessions[client].asking);
         let (command, run) = match self.admit(client, &request, asking) {
             Ok(admitted) => admitted,
-            Err(error) => {
-                let transaction = &mut self.sessions[client].transaction;
-                transaction.broken |= transaction.is_open();
-                return Err(error);
+            Err(refused) => {
+                self.break_transaction(client, &refused);
+                return Err(refused);
             }
         };
         let session = &mut self.sessions[client];
@@ -99,6 +98,22 @@ impl State {
             asking,
         })
         .map_err(|error| Refused::Error(error.of(command)))
+    }
+
+    /// A transaction does not survive that one of its commands is refused, and it ends at once
+    /// when that is its EXEC.
+    #[cold]
+    fn break_transaction(&mut self, client: usize, refused: &Refused) {
+        let session = &mut self.sessions[client];
+        let transaction = &mut session.transaction;
+        transaction.broken |= transaction.is_open();
+        if let Refused::AsNoCommand(Refusal::WrongArity(command)) = refused
+            && self.dispatch.is_exec(command)
+        {
+            for watched in std::mem::take(transaction).watched {
+                self.keyspace.unwatch(&watched.key, session.id);
+            }
+        }
     }
 
     /// The command and its function, when the client may run it on this node now.

@@ -4,6 +4,7 @@
 use slotway_protocol::cluster::Slot;
 
 use super::{Call, CommandError, cluster, cluster_mut, slot_arg};
+use crate::cluster::ClusterView;
 use crate::number;
 
 pub(super) fn addslots(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -180,11 +181,7 @@ fn set_owner(call: &mut Call<'_>, slot: Slot) -> Result<(), CommandError> {
         if imported {
             // Who takes a slot over outbids all others' claims to it.
             view.set_importing(slot, None);
-            let epoch = view.current_epoch + 1;
-            view.current_epoch = epoch;
-            if let Some(me) = view.node_mut(&node) {
-                me.epoch = epoch;
-            }
+            bump_epoch(view, &node);
         }
     });
     Ok(())
@@ -211,28 +208,27 @@ fn known_node(call: &Call<'_>, complaint: &str) -> Result<String, CommandError> 
 pub(super) fn bumpepoch(call: &mut Call<'_>) -> Result<(), CommandError> {
     let cluster = cluster_mut(call)?;
     let me = cluster.me().to_owned();
-    let (bumped, epoch) = cluster.change(|view| {
-        let highest = view
-            .nodes()
-            .iter()
-            .map(|node| node.epoch)
-            .max()
-            .unwrap_or(0);
-        let mine = view.node(&me).map_or(0, |node| node.epoch);
-        if mine != 0 && mine == highest {
-            return (false, mine);
-        }
-        view.current_epoch = view.current_epoch.max(highest) + 1;
-        let epoch = view.current_epoch;
-        if let Some(node) = view.node_mut(&me) {
-            node.epoch = epoch;
-        }
-        (true, epoch)
-    });
+    let (bumped, epoch) = cluster.change(|view| bump_epoch(view, &me));
     let word = if bumped { "BUMPED" } else { "STILL" };
     let text = format!("{word} {epoch}");
     slotway_protocol::resp::encode::simple(call.out, text.as_bytes());
     Ok(())
+}
+
+/// Gives this node the highest epoch unless it has that; whether it did, and its epoch now.
+fn bump_epoch(view: &mut ClusterView, me: &str) -> (bool, u64) {
+    let epochs = view.nodes().iter().map(|node| node.epoch);
+    let highest = epochs.max().unwrap_or(0).max(view.current_epoch);
+    let mine = view.node(me).map_or(0, |node| node.epoch);
+    if mine != 0 && mine == highest {
+        return (false, mine);
+    }
+    let epoch = highest + 1;
+    view.current_epoch = epoch;
+    if let Some(node) = view.node_mut(me) {
+        node.epoch = epoch;
+    }
+    (true, epoch)
 }
 
 pub(super) fn set_config_epoch(call: &mut Call<'_>) -> Result<(), CommandError> {

@@ -1,0 +1,583 @@
+//! Sessions on the node's engine, driven by hand: what depends on connections, time and events.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use slotway_node::{ClusterConfig, ClusterView, Config, Event, Node, NodeConfig, NodeInfo, Notice};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::engine::{
+    Action, CloseWhen, ConnectionId, Engine, Instant, Now, Origin, Peer,
+};
+
+/// A node, its clients' input that it has left, and what it wished.
+struct Bench {
+    node: Node,
+    now: Now,
+    inputs: Vec<BytesMut>,
+    actions: Vec<Action<Notice>>,
+}
+
+const IDS: [&str; 2] = [
+    "1111111111111111111111111111111111111111",
+    "2222222222222222222222222222222222222222",
+];
+
+impl Bench {
+    fn new(config: NodeConfig) -> Self {
+        let now = Now {
+            instant: Instant::from_micros(0),
+            unix_ms: 1_700_000_000_000,
+        };
+        Self {
+            node: Node::new(config, now),
+            now,
+            inputs: Vec::new(),
+            actions: Vec::new(),
+        }
+    }
+
+    fn standalone() -> Self {
+        Self::new(NodeConfig::default())
+    }
+
+    fn with(config: Config) -> Self {
+        Self::new(NodeConfig {
+            config,
+            ..NodeConfig::default()
+        })
+    }
+
+    /// The first of two primaries, or its replica; the first owns slots 0 to 8,191.
+    fn cluster(me: usize, second_is_replica: bool) -> Self {
+        Self::new(NodeConfig {
+            cluster: Some(ClusterConfig {
+                me: IDS[me].to_owned(),
+                view: view(second_is_replica),
+            }),
+            ..NodeConfig::default()
+        })
+    }
+
+    fn open(&mut self) -> usize {
+        let index = self.inputs.len();
+        self.inputs.push(BytesMut::new());
+        let peer = Peer {
+            remote: format!("127.0.0.1:{}", 40_000 + index).parse().unwrap(),
+            local: "127.0.0.1:7000".parse().unwrap(),
+            origin: Origin::Accepted(0),
+        };
+        self.node.handle_open(id(index), peer, self.now);
+        self.settle();
+        index
+    }
+
+    fn send(&mut self, client: usize, bytes: &[u8]) {
+        self.inputs[client].extend_from_slice(bytes);
+        let mut input = std::mem::take(&mut self.inputs[client]);
+        self.node.handle_input(id(client), &mut input, self.now);
+        self.inputs[client] = input;
+        self.settle();
+    }
+
+    /// Takes at most `count` bytes of a client's output.
+    fn take(&mut self, client: usize, count: usize) -> Vec<u8> {
+        let output = self.node.output(id(client));
+        let mut slices = [std::io::IoSlice::new(&[]); 16];
+        let used = output.slices(&mut slices);
+        let mut bytes: Vec<u8> = slices[..used]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
+        bytes.truncate(count);
+        output.advance(bytes.len());
+        self.node.handle_written(id(client), self.now);
+        self.settle();
+        bytes
+    }
+
+    /// Sends and expects that exactly this comes back.
+    fn check(&mut self, client: usize, input: &str, expected: &str) {
+        self.send(client, input.as_bytes());
+        let reply = self.take(client, usize::MAX);
+        assert_eq!(String::from_utf8_lossy(&reply), expected, "{input:?}");
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.instant + time;
+        while self.now.instant < end {
+            let next = self.node.poll_timeout().unwrap_or(end).min(end);
+            self.now.unix_ms += next.micros_since(self.now.instant) / 1_000;
+            self.now.instant = next;
+            self.node.handle_timeout(self.now);
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.actions
+            .extend(std::iter::from_fn(|| self.node.poll_action()));
+        self.node.check_invariants();
+    }
+
+    fn wished(&mut self, action: &Action<Notice>) -> bool {
+        let found = self.actions.contains(action);
+        self.actions.clear();
+        found
+    }
+}
+
+fn id(index: usize) -> ConnectionId {
+    ConnectionId {
+        index: index as u32,
+        generation: 0,
+    }
+}
+
+fn slot(number: u64) -> Slot {
+    Slot::new(number).unwrap()
+}
+
+fn view(second_is_replica: bool) -> ClusterView {
+    let second = if second_is_replica {
+        NodeInfo::replica(IDS[1], "10.0.0.2", 7001, IDS[0])
+    } else {
+        NodeInfo::primary(IDS[1], "10.0.0.2", 7001)
+    };
+    let mut view = ClusterView::new(vec![NodeInfo::primary(IDS[0], "10.0.0.1", 7000), second]);
+    view.assign(slot(0), slot(8_191), Some(IDS[0]));
+    let upper = usize::from(!second_is_replica);
+    view.assign(slot(8_192), slot(16_383), Some(IDS[upper]));
+    view
+}
+
+fn close(client: usize, when: CloseWhen) -> Action<Notice> {
+    Action::Close {
+        connection: id(client),
+        when,
+    }
+}
+
+#[test]
+fn any_cut_of_the_bytes_gives_the_same_replies() {
+    let script = "SET a 1\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n\r\nGET a\r\n*1\r\n$4\r\nPING\r\n";
+    let expected = "+OK\r\n:2\r\n$1\r\n2\r\n+PONG\r\n";
+    for cut in 0..=script.len() {
+        let mut bench = Bench::standalone();
+        let client = bench.open();
+        bench.send(client, &script.as_bytes()[..cut]);
+        bench.check(client, &script[cut..], expected);
+    }
+}
+
+#[test]
+fn the_driver_is_woken_once_until_it_has_written() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.actions.clear();
+    bench.send(client, b"PING\r\n");
+    bench.send(client, b"PING\r\n");
+    assert_eq!(bench.actions, [Action::Wake(id(client))]);
+    assert_eq!(bench.take(client, usize::MAX), b"+PONG\r\n+PONG\r\n");
+    bench.actions.clear();
+    bench.send(client, b"PING\r\n");
+    assert_eq!(bench.actions, [Action::Wake(id(client))]);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_not_served_further() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    let value = "v".repeat(100_000);
+    bench.check(
+        client,
+        &format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n{value}\r\n"),
+        "+OK\r\n",
+    );
+    let requests = "GET k\r\n".repeat(100) + "ECHO end\r\nECHO pa";
+    bench.send(client, requests.as_bytes());
+    assert!(bench.wished(&Action::Pause(id(client))));
+    assert!(
+        bench.node.output(id(client)).len() < 1_300_000,
+        "the output is bounded"
+    );
+    bench.send(client, b"rt\r\nPING");
+    let mut replies = Vec::new();
+    loop {
+        let bytes = bench.take(client, 50_000);
+        if bytes.is_empty() {
+            break;
+        }
+        replies.extend_from_slice(&bytes);
+    }
+    assert!(bench.wished(&Action::Resume(id(client))));
+    assert_eq!(
+        replies.len(),
+        100 * (100_000 + 11) + "$3\r\nend\r\n$4\r\npart\r\n".len()
+    );
+    assert!(replies.ends_with(b"$3\r\nend\r\n$4\r\npart\r\n"));
+    bench.check(client, "\r\n", "+PONG\r\n");
+    bench.check(client, "PING\r\n", "+PONG\r\n");
+}
+
+#[test]
+fn a_paused_client_that_ends_gets_all_its_replies_first() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    let value = "v".repeat(900_000);
+    bench.send(client, format!("SET k {}\r\n", &value[..60_000]).as_bytes());
+    bench.send(client, "GET k\r\n".repeat(40).as_bytes());
+    bench.node.handle_end(id(client), bench.now);
+    bench.settle();
+    assert!(!bench.actions.contains(&close(client, CloseWhen::Flushed)));
+    let mut taken = 0;
+    loop {
+        let bytes = bench.take(client, 100_000);
+        if bytes.is_empty() {
+            break;
+        }
+        taken += bytes.len();
+    }
+    assert_eq!(taken, 5 + 40 * (60_000 + 10));
+    assert!(bench.wished(&close(client, CloseWhen::Flushed)));
+}
+
+#[test]
+fn who_has_no_password_is_let_in_with_it_only() {
+    let mut bench = Bench::with(Config {
+        requirepass: "secret".to_owned(),
+        ..Config::default()
+    });
+    let client = bench.open();
+    let noauth = "-NOAUTH Authentication required.\r\n";
+    bench.check(client, "GET a\r\n", noauth);
+    bench.check(client, "PING\r\n", noauth);
+    bench.check(
+        client,
+        "FOO\r\n",
+        "-ERR unknown command 'FOO', with args beginning with: \r\n",
+    );
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    for password in ["secre", "secrets", "", "xxxxxx", "secretsecret"] {
+        let request = format!("*2\r\n$4\r\nAUTH\r\n${}\r\n{password}\r\n", password.len());
+        bench.check(client, &request, wrong);
+    }
+    bench.check(client, "AUTH other secret\r\n", wrong);
+    bench.check(client, "GET a\r\n", noauth);
+    bench.check(client, "AUTH secret\r\nGET a\r\n", "+OK\r\n$-1\r\n");
+    bench.check(client, "RESET\r\nGET a\r\n", &format!("+RESET\r\n{noauth}"));
+    bench.check(
+        client,
+        "AUTH default secret\r\nPING\r\n",
+        "+OK\r\n+PONG\r\n",
+    );
+    bench.check(client, "HELLO 2 AUTH default x\r\n", wrong);
+}
+
+#[test]
+fn hello_without_a_password_says_what_to_do() {
+    let mut bench = Bench::with(Config {
+        requirepass: "secret".to_owned(),
+        ..Config::default()
+    });
+    let client = bench.open();
+    bench.send(client, b"HELLO 3\r\n");
+    assert!(
+        bench
+            .take(client, usize::MAX)
+            .starts_with(b"-NOAUTH HELLO must be called with")
+    );
+    bench.send(
+        client,
+        b"HELLO 3 AUTH default secret SETNAME me\r\nCLIENT GETNAME\r\nGET a\r\n",
+    );
+    let reply = bench.take(client, usize::MAX);
+    assert!(reply.starts_with(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"));
+    assert!(reply.ends_with(b"$2\r\nme\r\n_\r\n"));
+}
+
+#[test]
+fn a_broken_protocol_closes_the_connection_after_the_error() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    let expected = "+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n";
+    bench.check(client, "PING\r\n*x\r\nPING\r\n", expected);
+    assert!(bench.wished(&close(client, CloseWhen::Flushed)));
+    bench.check(client, "PING\r\n", "");
+}
+
+#[test]
+fn quit_answers_and_closes() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(client, "QUIT\r\nPING\r\n", "+OK\r\n");
+    assert!(bench.wished(&close(client, CloseWhen::Flushed)));
+}
+
+#[test]
+fn shutdown_is_told_to_the_outside() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(client, "SHUTDOWN NOSAVE\r\n", "");
+    assert!(bench.wished(&Action::Notify(Notice::Shutdown)));
+}
+
+#[test]
+fn clients_see_and_close_each_other() {
+    let mut bench = Bench::standalone();
+    let (one, other) = (bench.open(), bench.open());
+    bench.check(one, "CLIENT ID\r\n", ":1\r\n");
+    bench.check(other, "CLIENT ID\r\n", ":2\r\n");
+    bench.send(one, b"CLIENT LIST\r\n");
+    let list = String::from_utf8(bench.take(one, usize::MAX)).unwrap();
+    assert!(
+        list.contains("id=1 addr=127.0.0.1:40000 laddr=127.0.0.1:7000 "),
+        "{list}"
+    );
+    assert!(list.contains("id=2 addr=127.0.0.1:40001 "), "{list}");
+    assert!(list.contains(" cmd=client|list "), "{list}");
+    bench.check(one, "CLIENT KILL 127.0.0.1:40001\r\n", "+OK\r\n");
+    assert!(bench.wished(&close(other, CloseWhen::Now)));
+    bench.node.handle_close(id(other), bench.now);
+    bench.check(one, "CLIENT KILL ID 2\r\n", ":0\r\n");
+    bench.check(one, "CLIENT KILL ID 1\r\n", ":0\r\n");
+    bench.check(one, "CLIENT KILL ID 1 SKIPME no\r\n", ":1\r\n");
+    assert!(bench.wished(&close(one, CloseWhen::Flushed)));
+}
+
+#[test]
+fn replies_can_be_switched_off() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(client, "CLIENT REPLY OFF\r\nPING\r\nFOO\r\n", "");
+    bench.check(client, "CLIENT REPLY ON\r\nPING\r\n", "+OK\r\n+PONG\r\n");
+    bench.check(
+        client,
+        "CLIENT REPLY SKIP\r\nPING\r\nECHO a\r\n",
+        "$1\r\na\r\n",
+    );
+}
+
+#[test]
+fn too_many_clients_are_told_so() {
+    let mut bench = Bench::with(Config {
+        maxclients: 1,
+        ..Config::default()
+    });
+    bench.open();
+    let second = bench.open();
+    assert_eq!(
+        bench.take(second, usize::MAX),
+        b"-ERR max number of clients reached\r\n"
+    );
+    assert!(bench.wished(&close(second, CloseWhen::Flushed)));
+}
+
+#[test]
+fn idle_clients_are_closed_when_that_is_wanted() {
+    let mut bench = Bench::standalone();
+    let (busy, idle) = (bench.open(), bench.open());
+    bench.check(busy, "CONFIG SET timeout 10\r\n", "+OK\r\n");
+    bench.pass(Duration::from_secs(6));
+    bench.check(busy, "PING\r\n", "+PONG\r\n");
+    bench.pass(Duration::from_secs(6));
+    assert!(!bench.actions.contains(&close(busy, CloseWhen::Now)));
+    assert!(bench.wished(&close(idle, CloseWhen::Now)));
+}
+
+#[test]
+fn keys_expire_when_asked_for_and_when_not() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(
+        client,
+        "SET a 1 PX 1000\r\nSET b 1 PX 5000\r\nSET c 1\r\n",
+        "+OK\r\n+OK\r\n+OK\r\n",
+    );
+    bench.now.unix_ms += 999;
+    bench.check(
+        client,
+        "GET a\r\nPTTL a\r\nDBSIZE\r\n",
+        "$1\r\n1\r\n:1\r\n:3\r\n",
+    );
+    bench.now.unix_ms += 1;
+    bench.check(
+        client,
+        "DBSIZE\r\nGET a\r\nDBSIZE\r\n",
+        ":3\r\n$-1\r\n:2\r\n",
+    );
+    bench.pass(Duration::from_secs(5));
+    bench.check(client, "DBSIZE\r\nTTL c\r\n", ":1\r\n:-1\r\n");
+}
+
+#[test]
+fn an_expired_key_can_be_created_anew() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(client, "RPUSH l a\r\nPEXPIRE l 10\r\n", ":1\r\n:1\r\n");
+    bench.now.unix_ms += 10;
+    bench.check(
+        client,
+        "RPUSH l b\r\nTTL l\r\nLLEN l\r\n",
+        ":1\r\n:-1\r\n:1\r\n",
+    );
+    bench.check(client, "SET s 5 PX 10\r\n", "+OK\r\n");
+    bench.now.unix_ms += 10;
+    bench.check(
+        client,
+        "EXISTS s\r\nINCR s\r\nTTL s\r\n",
+        ":0\r\n:1\r\n:-1\r\n",
+    );
+}
+
+#[test]
+fn a_watched_key_of_another_client_ends_a_transaction() {
+    let mut bench = Bench::standalone();
+    let (one, other) = (bench.open(), bench.open());
+    let begin = "WATCH k\r\nMULTI\r\nSET k mine\r\n";
+    let begun = "+OK\r\n+OK\r\n+QUEUED\r\n";
+    for (change, reply, done) in [
+        ("GET k\r\n", "$-1\r\n", "*1\r\n+OK\r\n"),
+        ("SET k theirs\r\n", "+OK\r\n", "*-1\r\n"),
+        ("APPEND k x\r\n", ":7\r\n", "*-1\r\n"),
+        ("EXPIRE k 100\r\n", ":1\r\n", "*-1\r\n"),
+        ("SET other x\r\n", "+OK\r\n", "*1\r\n+OK\r\n"),
+        ("FLUSHALL\r\n", "+OK\r\n", "*-1\r\n"),
+        ("SADD k a\r\n", ":1\r\n", "*-1\r\n"),
+        ("SADD k a\r\n", ":0\r\n", "*1\r\n+OK\r\n"),
+    ] {
+        bench.check(one, begin, begun);
+        bench.check(other, change, reply);
+        bench.check(one, "EXEC\r\n", done);
+    }
+    bench.check(one, "SET k 1 PX 10\r\n", "+OK\r\n");
+    bench.check(one, begin, begun);
+    bench.now.unix_ms += 10;
+    bench.check(one, "EXEC\r\n", "*-1\r\n");
+}
+
+#[test]
+fn requests_go_where_their_slot_is() {
+    // foo is in slot 12182, bar in 5061.
+    let mut bench = Bench::cluster(0, false);
+    let client = bench.open();
+    bench.check(client, "SET bar 1\r\n", "+OK\r\n");
+    bench.check(client, "GET foo\r\n", "-MOVED 12182 10.0.0.2:7001\r\n");
+    let crossing = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    bench.check(client, "MGET foo bar\r\n", crossing);
+    bench.check(client, "DBSIZE\r\n", ":1\r\n");
+    let mut changed = view(false);
+    changed.assign(slot(12_182), slot(12_182), Some(IDS[0]));
+    bench
+        .node
+        .handle_event(Event::SetView(Box::new(changed.clone())), bench.now);
+    bench.check(client, "GET foo\r\n", "$-1\r\n");
+    changed.node_mut(IDS[1]).unwrap().failed = true;
+    bench
+        .node
+        .handle_event(Event::SetView(Box::new(changed.clone())), bench.now);
+    bench.check(
+        client,
+        "GET bar\r\n",
+        "-CLUSTERDOWN The cluster is down\r\n",
+    );
+    changed.require_full_coverage = false;
+    bench
+        .node
+        .handle_event(Event::SetView(Box::new(changed.clone())), bench.now);
+    bench.check(client, "GET bar\r\n", "$1\r\n1\r\n");
+    changed.assign(slot(5_061), slot(5_061), None);
+    bench
+        .node
+        .handle_event(Event::SetView(Box::new(changed)), bench.now);
+    bench.check(
+        client,
+        "GET bar\r\n",
+        "-CLUSTERDOWN Hash slot not served\r\n",
+    );
+}
+
+#[test]
+fn a_replica_serves_readers_who_say_so() {
+    let mut bench = Bench::cluster(1, true);
+    let client = bench.open();
+    let moved = "-MOVED 5061 10.0.0.1:7000\r\n";
+    bench.check(client, "GET bar\r\n", moved);
+    bench.check(client, "READONLY\r\nGET bar\r\n", "+OK\r\n$-1\r\n");
+    bench.check(client, "SET bar 1\r\n", moved);
+    bench.check(
+        client,
+        "READWRITE\r\nGET bar\r\n",
+        &format!("+OK\r\n{moved}"),
+    );
+    let readonly = "-READONLY You can't write against a read only replica.\r\n";
+    bench.check(client, "FLUSHALL\r\n", readonly);
+}
+
+#[test]
+fn keys_are_moved_by_hand() {
+    let (mut from, mut to) = (Bench::cluster(0, false), Bench::cluster(0, false));
+    let (source, target) = (from.open(), to.open());
+    from.check(
+        source,
+        "RPUSH bar a b\r\nPEXPIRE bar 5000\r\n",
+        ":2\r\n:1\r\n",
+    );
+    let key = from.node.export_key(b"bar").unwrap();
+    assert_eq!(key.key(), b"bar");
+    assert!(from.node.export_key(b"bar").is_none());
+    to.node.import_key(key);
+    from.check(source, "EXISTS bar\r\n", ":0\r\n");
+    to.check(
+        target,
+        "LRANGE bar 0 -1\r\nPTTL bar\r\n",
+        "*2\r\n$1\r\na\r\n$1\r\nb\r\n:5000\r\n",
+    );
+}
+
+#[test]
+fn a_drained_node_closes_its_clients() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.node.handle_event(Event::Drain, bench.now);
+    bench.settle();
+    assert!(bench.wished(&close(client, CloseWhen::Flushed)));
+    let late = bench.open();
+    assert!(bench.wished(&close(late, CloseWhen::Now)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answers() {
+    let run = |seed| {
+        let mut bench = Bench::new(NodeConfig {
+            seed,
+            ..NodeConfig::default()
+        });
+        let client = bench.open();
+        for index in 0..100 {
+            bench.send(
+                client,
+                format!("SADD s {index}\r\nSET k{index} v\r\n").as_bytes(),
+            );
+        }
+        bench.send(
+            client,
+            "SPOP s\r\nRANDOMKEY\r\nSCAN 0\r\n".repeat(10).as_bytes(),
+        );
+        bench.take(client, usize::MAX)
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    bench.check(
+        client,
+        "XADD s * a b\r\n",
+        "-ERR 'xadd' is not supported by this node yet\r\n",
+    );
+    let meet = "-ERR 'cluster|meet' is not supported by this node yet\r\n";
+    bench.check(client, "CLUSTER MEET 127.0.0.1 7001\r\n", meet);
+}
