@@ -133,7 +133,11 @@ impl<E: Engine + 'static> Turn<'_, E> {
 
     /// Reads until there is no more or this poll has read enough.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.driver.take_resumed(self.connection.id) && !self.connection.partial.is_empty() {
+        let id = self.connection.id;
+        if self.driver.take_resumed(id)
+            && !self.driver.is_paused(id)
+            && !self.connection.partial.is_empty()
+        {
             self.hand_in_partial();
         }
         let mut budget = READS_PER_POLL;

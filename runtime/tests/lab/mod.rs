@@ -51,6 +51,8 @@ struct Link {
     /// Calls of `handle_input` since the last whole frame.
     inputs: usize,
     is_backend: bool,
+    /// Takes no frame, however many are there.
+    is_held: bool,
 }
 
 #[derive(Default)]
@@ -71,6 +73,10 @@ enum Timed {
 }
 
 impl Lab {
+    pub fn link_bytes() -> usize {
+        size_of::<Link>()
+    }
+
     fn say(&mut self, id: ConnectionId, body: &[u8]) {
         self.send(id, |output| {
             output.push(&u32::try_from(body.len()).unwrap().to_be_bytes());
@@ -118,7 +124,8 @@ impl Lab {
                 let connection = id;
                 self.actions.push_back(Action::Close { connection, when });
             }
-            "pause" => {
+            "pause" | "hold" => {
+                self.links[id.index as usize].is_held = verb == "hold";
                 self.actions.push_back(Action::Pause(id));
                 self.timer(after(rest), id, Timed::Resume);
             }
@@ -183,7 +190,7 @@ impl Engine for Lab {
 
     fn handle_input(&mut self, id: ConnectionId, input: &mut BytesMut, now: Now) {
         self.links[id.index as usize].inputs += 1;
-        while input.len() >= 4 {
+        while input.len() >= 4 && !self.links[id.index as usize].is_held {
             let len = 4 + u32::from_be_bytes(input[..4].try_into().unwrap()) as usize;
             if input.len() < len {
                 return;
@@ -214,6 +221,7 @@ impl Engine for Lab {
     }
 
     fn handle_written(&mut self, id: ConnectionId, _now: Now) {
+        self.links[id.index as usize].output.shrink();
         self.actions.push_back(Action::Notify(Notice::Written(id)));
     }
 
@@ -227,7 +235,10 @@ impl Engine for Lab {
                 .push_back(Action::Notify(Notice::Timeout(late)));
             match what {
                 Timed::Say => self.say(id, b"timer"),
-                Timed::Resume => self.actions.push_back(Action::Resume(id)),
+                Timed::Resume => {
+                    self.links[id.index as usize].is_held = false;
+                    self.actions.push_back(Action::Resume(id));
+                }
             }
         }
     }
@@ -333,6 +344,8 @@ impl Server {
         let worker = &self.workers[0];
         assert!(worker.send(Event::Mark(1)).is_ok() && worker.send(Event::Stall(time)).is_ok());
         self.notice(|notice| (*notice == Notice::Mark(1)).then_some(()));
+        // The mark is noticed just before the worker turns to the stall.
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
