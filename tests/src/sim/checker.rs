@@ -51,6 +51,8 @@ pub struct Checker {
     pub violation: Option<String>,
     /// Whether a request may end with an error although it is right.
     pub may_fail: bool,
+    /// Whether a session's requests for one key are executed in the order sent.
+    pub is_ordered: bool,
     /// Nothing changes any more: what is read now is final.
     pub is_final: bool,
     pub answered: u64,
@@ -64,8 +66,8 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new(may_fail: bool) -> Self {
-        Self { may_fail, ..Self::default() }
+    pub fn new(may_fail: bool, is_ordered: bool) -> Self {
+        Self { may_fail, is_ordered, ..Self::default() }
     }
 
     pub fn violate(&mut self, what: impl Into<String>) {
@@ -140,7 +142,7 @@ impl Checker {
 
     /// Everything that was sent has to be accounted for in what was read last.
     pub fn finish(&mut self) {
-        let lists = self.lists.iter().map(|(key, list)| (key, list.finish()));
+        let lists = self.lists.iter().map(|(key, list)| (key, list.finish(self.is_ordered)));
         let counters = self.counters.iter().map(|(key, counter)| (key, counter.finish()));
         let wrong = lists.chain(counters).find_map(|(key, result)| Some((key, result.err()?)));
         if let Some((key, why)) = wrong {
@@ -229,7 +231,8 @@ impl Checker {
             Operation::Increment { key } => {
                 let count = number(reply)?;
                 let counter = self.counters.get_mut(key).ok_or("no such counter")?;
-                counter.acknowledge(pending.session, count, floor(0))
+                let session = self.is_ordered.then_some(pending.session);
+                counter.acknowledge(session, count, floor(0))
             }
             Operation::Get { key } => self.judge_read(pending, key, reply, floor(0)),
             Operation::MultiGet { keys } => {
@@ -283,7 +286,8 @@ impl Checker {
             let shared = self.shared.get(key).ok_or("no such key")?;
             return shared.read(text.as_deref(), floor);
         }
-        self.private.entry(key.to_owned()).or_default().read(text.as_deref())
+        let private = self.private.entry(key.to_owned()).or_default();
+        if self.is_ordered { private.read(text.as_deref()) } else { Ok(()) }
     }
 
     fn judge_count(&mut self, keys: &[String], count: u64, delete: bool) -> Result<(), String> {
@@ -296,6 +300,9 @@ impl Checker {
             if delete {
                 private.set(None);
             }
+        }
+        if !self.is_ordered {
+            (least, most) = (0, keys.len() as u64);
         }
         require((least..=most).contains(&count), &format!("not from {least} to {most}"))
     }

@@ -16,7 +16,7 @@ use super::checker::{Operation, Pending, SharedChecker};
 use super::machine::{Signal, Stimulus, Subject};
 use super::random::Random;
 use super::resp::{self, Read};
-use super::workload::{self, Workload};
+use super::workload::{self, Style, Workload};
 
 /// What all clients of a run share.
 #[derive(Clone)]
@@ -35,8 +35,7 @@ pub struct Habits {
     pub proxies: Vec<Address>,
     pub operations: usize,
     pub pipeline: usize,
-    pub tags: usize,
-    pub large_values: bool,
+    pub style: Style,
     pub departures: u64,
     pub naps: u64,
     /// Micros between bursts at most.
@@ -82,7 +81,7 @@ impl Client {
             script: None,
             link: Link::None,
             session: 0,
-            workload: Workload::new(0, habits.tags, false, random.fork()),
+            workload: Workload::new(0, habits.style, random.fork()),
             resp3: false,
             output: Output::default(),
             pending: VecDeque::new(),
@@ -204,8 +203,7 @@ impl Engine for Client {
         self.link = Link::Open(connection);
         self.session = self.shared.sessions.get() + 1;
         self.shared.sessions.set(self.session);
-        let Habits { tags, large_values, .. } = self.habits;
-        self.workload = Workload::new(self.session, tags, large_values, self.random.fork());
+        self.workload = Workload::new(self.session, self.habits.style, self.random.fork());
         self.output = Output::default();
         self.resp3 = false;
         self.napping = false;

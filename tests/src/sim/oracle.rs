@@ -94,7 +94,7 @@ impl List {
 
     /// The items as read last are those sent, each at most once and in its place, and those of a
     /// session in their order unless one of them was left without an answer.
-    pub(super) fn finish(&self) -> Result<(), String> {
+    pub(super) fn finish(&self, is_ordered: bool) -> Result<(), String> {
         let items = self.final_read.as_ref().ok_or("never read at the end")?;
         require(items.len() >= self.longest_read.len(), "shorter than it was read before")?;
         let mut seen = BTreeSet::new();
@@ -107,7 +107,7 @@ impl List {
                 expected.is_none_or(|expected| expected == item),
                 &format!("{item} is at place {place}, which was given to {expected:?}"),
             )?;
-            if self.acknowledged.contains(item) {
+            if is_ordered && self.acknowledged.contains(item) {
                 let before = last.insert(session, order);
                 require(
                     before.is_none_or(|before| before < order),
@@ -123,13 +123,13 @@ impl List {
 impl Counter {
     pub(super) fn acknowledge(
         &mut self,
-        session: u64,
+        session: Option<u64>,
         count: u64,
         floor: u64,
     ) -> Result<(), String> {
         require(count > floor, "not more than what was seen before")?;
         require(self.counts.insert(count), "a count that was given out before")?;
-        let before = self.by_session.insert(session, count);
+        let before = session.and_then(|session| self.by_session.insert(session, count));
         require(before.is_none_or(|before| before < count), "a session's requests out of order")?;
         self.see(count)
     }
@@ -243,7 +243,7 @@ mod tests {
             let mut list = list();
             list.acknowledged.extend(items(&["a", "b"]));
             list.final_read = Some(items(read));
-            assert_eq!(list.finish().is_ok(), right, "{read:?}");
+            assert_eq!(list.finish(true).is_ok(), right, "{read:?}");
         }
     }
 
@@ -254,15 +254,15 @@ mod tests {
         assert!(list.acknowledge(&items(&["b"]), 1, 0).is_err());
         assert!(list.acknowledge(&items(&["c"]), 1, 1).is_err());
         list.final_read = Some(items(&["b", "a"]));
-        assert!(list.finish().is_err());
+        assert!(list.finish(true).is_err());
     }
 
     #[test]
     fn a_counter_shows_loss_and_doubles() {
         let mut counter = Counter { invoked: 3, ..Counter::default() };
-        assert!(counter.acknowledge(1, 1, 0).is_ok());
-        assert!(counter.acknowledge(2, 1, 0).is_err());
-        assert!(counter.acknowledge(2, 4, 1).is_err());
+        assert!(counter.acknowledge(Some(1), 1, 0).is_ok());
+        assert!(counter.acknowledge(Some(2), 1, 0).is_err());
+        assert!(counter.acknowledge(None, 4, 1).is_err());
         counter.final_read = Some(0);
         assert!(counter.finish().is_err());
     }

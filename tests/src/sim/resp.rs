@@ -1,7 +1,7 @@
 //! RESP as the simulation reads it: simple, and on purpose not the code under test.
 
 /// A reply, or a request as an array of bulk strings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Simple(Vec<u8>),
     Error(Vec<u8>),
@@ -17,6 +17,23 @@ pub enum Value {
     Map(Vec<Self>),
     /// Any other single line, with its type byte.
     Other(u8, Vec<u8>),
+}
+
+impl core::fmt::Debug for Value {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match self {
+            Self::Simple(line) => write!(f, "+{}", text(line)),
+            Self::Error(line) => write!(f, "-{}", text(line)),
+            Self::Integer(number) => write!(f, ":{number}"),
+            Self::Bulk(bytes) => write!(f, "{:?}", text(bytes)),
+            Self::Nil => f.write_str("nil"),
+            Self::Null => f.write_str("null"),
+            Self::Array(items) => f.debug_list().entries(items).finish(),
+            Self::Map(items) => f.debug_set().entries(items).finish(),
+            Self::Other(kind, line) => write!(f, "{}{}", char::from(*kind), text(line)),
+        }
+    }
 }
 
 /// What came of reading.

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub failovers: usize,
     /// How late a topology may arrive.
     pub topology_delay_micros: u64,
+    /// Requests with several keys of one slot, which a node may refuse while the slot moves.
+    pub crowded_slots: bool,
     /// Values of 40 KB among the small ones.
     pub large_values: bool,
     pub faults: Faults,
@@ -76,11 +78,19 @@ impl Scenario {
             moves: if moving { random.between(1, 12) as usize } else { 0 },
             failovers: if crashing { random.between(1, 2) as usize } else { 0 },
             topology_delay_micros: *random.pick(&[100, 5_000, 100_000]),
+            crowded_slots: random.chance(250),
             large_values: random.chance(150),
             faults,
             in_flight_max: *random.pick(&[4, 32, 1024]),
             output_bytes_max: *random.pick(&[256, 16_384, 1 << 20]),
         }
+    }
+
+    /// Whether one client's requests for one key have to be executed in the order sent. A node
+    /// that refuses one for a moment and serves the next, which is on its way already, breaks it.
+    pub fn is_ordered(&self) -> bool {
+        let refuses = self.faults.moods > 0 || self.crowded_slots && self.moves > 0;
+        !refuses || self.pipeline == 1
     }
 
     /// Whether a request may come to nothing: otherwise every error is one too many.
@@ -94,7 +104,7 @@ impl Faults {
         let mut faults = Self {
             cuts: random.chance(700),
             short_stalls: random.below(6) as usize,
-            moods: random.below(4) as usize,
+            moods: if random.chance(300) { random.between(1, 3) as usize } else { 0 },
             naps: *random.pick(&[0, 0, 30]),
             departures: *random.pick(&[0, 0, 20]),
             ..Self::default()

@@ -1,9 +1,7 @@
 //! Listens at the nodes: which request was executed when. Each part of a request is executed at
-//! most once, and those of one session on one slot in the order sent.
+//! most once, and those of one session on one key in the order sent.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use slotway_protocol::cluster::Slot;
 
 use super::network::End;
 use super::resp::{self, Read};
@@ -13,9 +11,11 @@ use super::workload;
 #[derive(Debug, Default)]
 pub struct Tap {
     lines: BTreeMap<End, Line>,
-    executed: BTreeSet<(u64, u64, u64, Slot)>,
-    /// For each session and slot the number of the last request.
-    last: BTreeMap<(u64, Slot), u64>,
+    executed: BTreeSet<(u64, u64, u64, String)>,
+    /// For each session and key the number of the last request.
+    last: BTreeMap<(u64, String), u64>,
+    /// Whether the order counts.
+    is_ordered: bool,
     pub violation: Option<String>,
 }
 
@@ -33,10 +33,14 @@ struct Write {
     session: u64,
     number: u64,
     part: u64,
-    slot: Slot,
+    key: String,
 }
 
 impl Tap {
+    pub fn new(is_ordered: bool) -> Self {
+        Self { is_ordered, ..Self::default() }
+    }
+
     /// Bytes that a node reads.
     pub fn request(&mut self, node: End, bytes: &[u8]) {
         let line = self.lines.entry(node).or_default();
@@ -68,14 +72,14 @@ impl Tap {
     }
 
     fn execute(&mut self, write: &Write, abandoned: bool) {
-        let Write { session, number, part, slot } = *write;
-        if !self.executed.insert((session, number, part, slot)) {
+        let Write { session, number, part, .. } = *write;
+        if !self.executed.insert((session, number, part, write.key.clone())) {
             self.violate(format!("{write:?} was executed twice"));
         }
-        if abandoned {
+        if abandoned || !self.is_ordered {
             return;
         }
-        let last = self.last.insert((session, slot), number).unwrap_or(0);
+        let last = self.last.insert((session, write.key.clone()), number).unwrap_or(0);
         if last > number {
             self.violate(format!("{write:?} was executed after number {last}"));
         }
@@ -93,8 +97,6 @@ fn writes(args: &[Vec<u8>]) -> Vec<Write> {
     }
     let values = args[1..].iter().filter_map(|value| workload::identify(value));
     values
-        .map(|(key, session, number, part)| {
-            Write { session, number, part, slot: Slot::of(key.as_bytes()) }
-        })
+        .map(|(key, session, number, part)| Write { session, number, part, key: key.to_owned() })
         .collect()
 }

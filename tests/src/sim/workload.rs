@@ -1,5 +1,9 @@
 //! What a client asks for: a random mix of commands on the keys of a few slots.
 
+use std::collections::BTreeSet;
+
+use slotway_protocol::cluster::Slot;
+
 use super::checker::Operation;
 use super::random::Random;
 use super::resp;
@@ -10,14 +14,23 @@ pub struct Workload {
     session: u64,
     /// The number of the next request.
     number: u64,
-    tags: usize,
-    large_values: bool,
+    style: Style,
     random: Random,
 }
 
+/// What all sessions' requests have in common.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// How many hash tags there are.
+    pub tags: usize,
+    pub large_values: bool,
+    /// Several keys of one request may be of one slot.
+    pub crowded_slots: bool,
+}
+
 impl Workload {
-    pub fn new(session: u64, tags: usize, large_values: bool, random: Random) -> Self {
-        Self { session, number: 0, tags, large_values, random }
+    pub fn new(session: u64, style: Style, random: Random) -> Self {
+        Self { session, number: 0, style, random }
     }
 
     /// The next request, with its number in the session.
@@ -67,23 +80,33 @@ impl Workload {
     }
 
     fn tag(&mut self) -> String {
-        tag(self.random.index(self.tags))
+        tag(self.random.index(self.style.tags))
     }
 
     fn private_keys(&mut self) -> Vec<String> {
         let count = self.random.between(1, 6);
-        distinct((0..count).map(|_| self.private()))
+        let keys: Vec<String> = (0..count).map(|_| self.private()).collect();
+        self.spread(distinct(keys))
     }
 
     fn many_keys(&mut self) -> Vec<String> {
         let count = self.random.between(1, 8);
-        (0..count)
-            .map(|_| if self.random.chance(600) { self.private() } else { self.key("s") })
-            .collect()
+        let mut key = |_| if self.random.chance(600) { self.private() } else { self.key("s") };
+        let keys: Vec<String> = (0..count).map(&mut key).collect();
+        self.spread(keys)
+    }
+
+    /// Leaves one key for each slot, unless slots may be crowded.
+    fn spread(&self, mut keys: Vec<String>) -> Vec<String> {
+        if !self.style.crowded_slots {
+            let mut slots = BTreeSet::new();
+            keys.retain(|key| slots.insert(Slot::of(key.as_bytes())));
+        }
+        keys
     }
 
     fn pairs(&mut self) -> Vec<(String, String)> {
-        let keys = distinct(self.many_keys().into_iter());
+        let keys = distinct(self.many_keys());
         (0..).zip(keys).map(|(i, key)| (key.clone(), self.value(&key, i))).collect()
     }
 
@@ -92,7 +115,7 @@ impl Workload {
         let padding = match self.random.below(100) {
             0..80 => 0,
             80..99 => self.random.below(200),
-            _ if self.large_values => 40_000 + self.random.below(1000),
+            _ if self.style.large_values => 40_000 + self.random.below(1000),
             _ => 2_000,
         };
         let filler = "~".repeat(padding as usize);
@@ -151,7 +174,7 @@ fn write_keys(out: &mut Vec<u8>, name: &str, keys: &[String]) {
 }
 
 /// The keys without those that came before.
-fn distinct(keys: impl Iterator<Item = String>) -> Vec<String> {
+fn distinct(keys: Vec<String>) -> Vec<String> {
     let mut kept = Vec::new();
     for key in keys {
         if !kept.contains(&key) {

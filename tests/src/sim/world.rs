@@ -23,7 +23,7 @@ use super::network::{Arrived, End, Network};
 use super::random::{Random, Trace};
 use super::scenario::Scenario;
 use super::tap::Tap;
-use super::workload;
+use super::workload::{self, Style};
 
 /// Which programs take part.
 pub struct Cast<'a> {
@@ -125,7 +125,8 @@ impl World {
         let address = |n: usize| Address::new(format!("10.0.0.{}", n + 1), 7000);
         let nodes: Vec<Address> = (0..count).map(address).collect();
         let cluster = Cluster::new(&nodes, scenario.spare_nodes, 0, random.fork());
-        let checker = Rc::new(RefCell::new(Checker::new(scenario.may_fail())));
+        let (may_fail, is_ordered) = (scenario.may_fail(), scenario.is_ordered());
+        let checker = Rc::new(RefCell::new(Checker::new(may_fail, is_ordered)));
         let shared = Shared {
             checker: checker.clone(),
             sessions: Rc::new(Cell::new(0)),
@@ -143,7 +144,7 @@ impl World {
             flushing: BTreeSet::new(),
             timers: Vec::new(),
             away_until: Vec::new(),
-            tap: Tap::default(),
+            tap: Tap::new(is_ordered),
             tamper: mutant.map(|mutant| Tamper::new(mutant, random.fork())),
             trace: Trace::new(),
             is_traced: std::env::var_os("SLOTWAY_SIM_TRACE").is_some(),
@@ -197,8 +198,11 @@ impl World {
             proxies,
             operations: scenario.operations_per_client,
             pipeline: scenario.pipeline,
-            tags: scenario.tags,
-            large_values: scenario.large_values,
+            style: Style {
+                tags: scenario.tags,
+                large_values: scenario.large_values,
+                crowded_slots: scenario.crowded_slots,
+            },
             departures: scenario.faults.departures,
             naps: scenario.faults.naps,
             pace: *self.random.pick(&[500, 5_000, 20_000]),
@@ -296,7 +300,8 @@ impl World {
     fn happen(&mut self, event: Event) {
         self.trace.mix(self.clock.micros());
         if self.is_traced {
-            eprintln!("{:>9} {event:?}", self.clock.micros());
+            let text: String = format!("{event:?}").chars().take(200).collect();
+            eprintln!("{:>9} {text}", self.clock.micros());
         }
         match event {
             Event::Arrive(end) => self.arrive(end),
@@ -531,6 +536,7 @@ impl World {
             Arrived::End => self.machines[machine].end(id, now),
             Arrived::Bytes(bytes) => {
                 self.trace.mix_bytes(&bytes);
+                self.show(end, &bytes);
                 if self.way(end.peer()) == Way::ProxyToNode {
                     self.tap.request(end, &bytes);
                 }
@@ -544,6 +550,14 @@ impl World {
             self.flush_soon(end.peer());
         }
         self.after(machine);
+    }
+
+    fn show(&self, end: End, bytes: &[u8]) {
+        if self.is_traced {
+            let side = |end| format!("{:?} {}", self.roles[self.network.machine(end)], self.network.machine(end));
+            let text = String::from_utf8_lossy(bytes);
+            eprintln!("          {} to {}: {text:?}", side(end.peer()), side(end));
+        }
     }
 
     fn send_end(&mut self, end: End) {
