@@ -164,17 +164,6 @@ impl SortedSet {
         }
     }
 
-    /// The member at a rank below [`SortedSet::len`].
-    ///
-    /// # Panics
-    /// When there is no such rank.
-    pub(crate) fn at(&self, rank: usize) -> (&[u8], f64) {
-        match &self.0 {
-            Repr::Small(entries) => (&entries[rank].0, entries[rank].1),
-            Repr::Large(large) => large.member(large.order.get(rank)),
-        }
-    }
-
     /// The number of members at the front for which `is_before` holds; it must not hold for any
     /// member behind one for which it does not.
     pub(crate) fn partition_point(&self, mut is_before: impl FnMut(&[u8], f64) -> bool) -> usize {
@@ -405,7 +394,6 @@ mod tests {
         for (rank, (score, member)) in model.iter().enumerate() {
             assert_eq!(set.rank(member), Some(rank));
             assert_eq!(set.score(member), Some(*score));
-            assert_eq!(set.at(rank), (&member[..], *score));
         }
         let mut unordered: Vec<_> = (0..set.len()).map(|p| set.at_position(p)).collect();
         unordered.sort_by(|a, b| compare(a.1, a.0, b.1, b.0));

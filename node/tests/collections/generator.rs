@@ -1,7 +1,7 @@
 //! Random command lines, the same for the same seed.
 
 /// Makes command lines out of patterns.
-pub struct Generator {
+pub(crate) struct Generator {
     state: u64,
     /// How many fields, members and elements there are to choose from.
     members: usize,
@@ -10,7 +10,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Few members are met again and again; many make collections large.
         let (members, repeats) = [(6, 4), (40, 6), (300, 40), (3000, 150)][seed as usize / 2 % 4];
         Self {
@@ -20,7 +20,7 @@ impl Generator {
         }
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
@@ -39,7 +39,7 @@ impl Generator {
     /// a key of a hash, and so on; `F` is a field or member, `V` a value, `I` an integer, `N` a
     /// small one, `D` a floating point number, `B` and `L` an end of a range by score and by
     /// bytes, `O` an option of ZADD, `P` a pattern; `FV*` is any number of pairs.
-    pub fn line(&mut self, pattern: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn line(&mut self, pattern: &str) -> Vec<Vec<u8>> {
         let mut line: Vec<Vec<u8>> = Vec::new();
         for (at, word) in pattern.split(' ').enumerate() {
             match word.strip_suffix('*') {

@@ -4,15 +4,15 @@ use slotway_protocol::resp::value::{Token, TokenReader};
 
 /// A reply. Maps and sets are flat lists of their elements.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reply {
+pub(crate) enum Reply {
     Null,
     Text(Vec<u8>),
-    Many(Vec<Reply>),
+    Many(Vec<Self>),
 }
 
 impl Reply {
     /// The one reply in `bytes`.
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut reader = TokenReader::new(bytes);
         let reply = Self::read(&mut reader);
         assert_eq!(reader.next_token(), Ok(None), "there is just one reply");
@@ -20,7 +20,11 @@ impl Reply {
     }
 
     fn read(reader: &mut TokenReader<'_>) -> Self {
-        let token = reader.next_token().unwrap().expect("the reply is whole");
+        let token = reader
+            .next_token()
+            .ok()
+            .flatten()
+            .expect("the reply is whole");
         let len = match token {
             Token::Null => return Self::Null,
             Token::Integer(number) => return Self::Text(number.to_string().into_bytes()),
@@ -34,7 +38,7 @@ impl Reply {
         Self::Many((0..len).map(|_| Self::read(reader)).collect())
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Null => 0,
             Self::Text(_) => 1,
@@ -43,7 +47,7 @@ impl Reply {
     }
 
     /// Whether no element is a list.
-    pub fn is_flat(&self) -> bool {
+    pub(crate) fn is_flat(&self) -> bool {
         match self {
             Self::Many(elements) => !elements.iter().any(|e| matches!(e, Self::Many(_))),
             _ => true,
@@ -51,7 +55,7 @@ impl Reply {
     }
 
     /// The same with groups of so many elements in order, at every level.
-    pub fn sorted(&self, group: usize) -> Self {
+    pub(crate) fn sorted(&self, group: usize) -> Self {
         let Self::Many(elements) = self else {
             return self.clone();
         };
@@ -66,7 +70,7 @@ impl Reply {
     }
 
     /// Lengths only.
-    pub fn shape(&self) -> String {
+    pub(crate) fn shape(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
             Self::Text(_) => "text".to_owned(),
@@ -78,7 +82,7 @@ impl Reply {
     }
 
     /// The texts of every `step`-th element, or the first text in it.
-    pub fn first_strings(&self, step: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn first_strings(&self, step: usize) -> Vec<Vec<u8>> {
         match self {
             Self::Null => Vec::new(),
             Self::Text(text) => vec![text.clone()],

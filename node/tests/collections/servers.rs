@@ -1,7 +1,7 @@
 //! The two that are compared: the node in this process, and a real redis-server in another one.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use slotway_protocol::engine::{ConnectionId, Engine, Instant, Now, Origin, Peer}
 use slotway_protocol::resp::{ReplyScanner, encode};
 
 /// A node with one client.
-pub struct Ours {
+pub(crate) struct Ours {
     node: Node,
 }
 
@@ -26,13 +26,13 @@ const CLIENT: ConnectionId = ConnectionId {
 };
 
 impl Ours {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let config = NodeConfig {
             seed,
             ..NodeConfig::default()
         };
         let mut node = Node::new(config, NOW);
-        let address = "127.0.0.1:1".parse().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let peer = Peer {
             remote: address,
             local: address,
@@ -42,7 +42,7 @@ impl Ours {
         Self { node }
     }
 
-    pub fn run(&mut self, line: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn run(&mut self, line: &[Vec<u8>]) -> Vec<u8> {
         let mut request = Vec::new();
         encode::request(&mut request, line);
         let mut input = BytesMut::from(&request[..]);
@@ -68,34 +68,29 @@ impl Ours {
     }
 }
 
-/// A redis-server that ends with this value.
-pub struct Server {
-    process: Child,
+/// A redis-server with one client.
+pub(crate) struct Server {
+    process: Process,
     stream: TcpStream,
 }
 
 impl Server {
-    pub fn start(port: u16) -> Self {
-        let mut process = Command::new("redis-server")
+    pub(crate) fn start(port: u16) -> Self {
+        let process = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server 7.0 must be installed to compare with");
-        for _ in 0..100 {
-            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
-                stream
-                    .set_read_timeout(Some(Duration::from_secs(10)))
-                    .unwrap();
-                stream.set_nodelay(true).unwrap();
-                let mut server = Self { process, stream };
-                server.check_version(port);
-                return server;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = process.kill();
-        panic!("redis-server does not answer on port {port}");
+        let process = Process(process);
+        let stream = connect(port);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .and_then(|()| stream.set_nodelay(true))
+            .expect("a socket takes options");
+        let mut server = Self { process, stream };
+        server.check_version(port);
+        server
     }
 
     /// That it is the process that was started, and of the version that is the model.
@@ -106,17 +101,17 @@ impl Server {
             info.contains("redis_version:7.0."),
             "the model is redis-server 7.0: {info}"
         );
-        let process = format!("process_id:{}\r\n", self.process.id());
+        let process = format!("process_id:{}\r\n", self.process.0.id());
         assert!(
             info.contains(&process),
             "another server listens on port {port}"
         );
     }
 
-    pub fn run(&mut self, line: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn run(&mut self, line: &[Vec<u8>]) -> Vec<u8> {
         let mut request = Vec::new();
         encode::request(&mut request, line);
-        self.stream.write_all(&request).unwrap();
+        self.stream.write_all(&request).expect("redis-server reads");
         let mut scanner = ReplyScanner::default();
         let mut reply = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
@@ -132,9 +127,22 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+fn connect(port: u16) -> TcpStream {
+    for _ in 0..100 {
+        if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+            return stream;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("redis-server does not answer on port {port}");
+}
+
+/// A process that ends with this value, also when a test fails.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

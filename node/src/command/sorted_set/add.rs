@@ -77,7 +77,12 @@ impl Options {
                 "ERR XX and NX options at the same time are not compatible",
             ));
         }
-        if (self.gt && self.nx) || (self.lt && self.nx) || (self.gt && self.lt) {
+        if [self.gt, self.lt, self.nx]
+            .into_iter()
+            .filter(|given| *given)
+            .count()
+            > 1
+        {
             return Err(CommandError::text(
                 "ERR GT, LT, and/or NX options at the same time are not compatible",
             ));

@@ -1,7 +1,9 @@
 //! A hash table whose entries lie densely in a vector, so that any of them can be picked by its
 //! position: at random, in order of insertion, or by a cursor that survives changes.
 
-use std::hash::{BuildHasher, RandomState};
+use core::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
 
 use super::compact::CompactBytes;
 
@@ -65,7 +67,7 @@ impl<V> Default for Table<V> {
         Self {
             entries: Vec::new(),
             slots: Vec::new(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             heap_bytes: 0,
         }
     }

@@ -83,15 +83,6 @@ impl<T: Copy> Sequence<T> {
         }
     }
 
-    /// The item at `rank`.
-    ///
-    /// # Panics
-    /// When there is no such rank.
-    pub(crate) fn get(&self, rank: usize) -> T {
-        let (items, first) = self.chunk(rank);
-        items[rank - first]
-    }
-
     /// Puts an item before the one at `rank`, which is at most the length.
     ///
     /// # Panics
@@ -373,7 +364,8 @@ mod tests {
                         sequence.replace(rank, step);
                         model[rank] = step;
                     }
-                    assert_eq!(sequence.get(rank), model[rank]);
+                    let (chunk, first) = sequence.chunk(rank);
+                    assert_eq!(chunk[rank - first], model[rank]);
                     assert_eq!(sequence.remove(rank), model.remove(rank));
                 }
                 if step % 500 == 0 {
