@@ -68,7 +68,7 @@ pub enum ConfigError {
     InLine {
         line: usize,
         text: String,
-        error: Box<ConfigError>,
+        error: Box<Self>,
     },
 }
 

@@ -1,5 +1,7 @@
 //! Sessions on the node's engine, driven by hand: what depends on connections, time and events.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -580,4 +582,13 @@ fn what_is_not_there_yet_says_so() {
     );
     let meet = "-ERR 'cluster|meet' is not supported by this node yet\r\n";
     bench.check(client, "CLUSTER MEET 127.0.0.1 7001\r\n", meet);
+}
+
+#[test]
+fn help_names_what_is_there() {
+    let mut bench = Bench::standalone();
+    let client = bench.open();
+    let title = "+OBJECT <subcommand> [<argument> ...]. This node knows:\r\n";
+    let expected = format!("*5\r\n{title}+ENCODING\r\n+FREQ\r\n+HELP\r\n+REFCOUNT\r\n");
+    bench.check(client, "object help\r\n", &expected);
 }

@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod expire;
 mod hash;
+mod help;
 mod info;
 mod keys;
 mod list;
@@ -243,6 +244,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     transaction::COMMANDS,
     server::COMMANDS,
     cluster::COMMANDS,
+    help::COMMANDS,
 ];
 
 /// Commands that are executed between MULTI and EXEC instead of being queued.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{
     Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
 };
@@ -102,6 +103,18 @@ impl Node {
     /// Takes a key out, with its value and expiry, to put it into another node.
     pub fn export_key(&mut self, key: &[u8]) -> Option<Exported> {
         self.state.keyspace.export(key)
+    }
+
+    /// Takes all keys of a slot out at once.
+    pub fn export_slot(&mut self, slot: Slot) -> Vec<Exported> {
+        self.state.keyspace.export_slot(slot)
+    }
+
+    /// The keys of a slot, at most `count` of them; with expired ones that nobody has asked for
+    /// since.
+    pub fn slot_keys(&self, slot: Slot, count: usize) -> Vec<Box<[u8]>> {
+        let keys = self.state.keyspace.slot_keys(slot, count).into_iter();
+        keys.map(Box::from).collect()
     }
 
     /// Puts a key in, in the place of one of that name.

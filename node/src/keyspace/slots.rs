@@ -44,14 +44,21 @@ impl Keyspace {
         entries.map(|entry| entry.key.as_bytes()).collect()
     }
 
-    /// Removes all keys of a slot and returns how many there were.
-    pub(crate) fn clear_slot(&mut self, slot: Slot) -> usize {
+    /// Takes all keys of a slot out, to be put into another node.
+    pub(crate) fn export_slot(&mut self, slot: Slot) -> Vec<Exported> {
         if !self.is_clustered() {
-            return 0;
+            return Vec::new();
         }
         let table = std::mem::take(&mut self.tables[slot.index()]);
         self.len -= table.len();
-        self.disturb_watchers_of(&[table])
+        self.disturb_watchers_of(std::slice::from_ref(&table));
+        let live = (table.into_entries()).filter(|entry| !entry.is_expired(self.now_ms));
+        live.map(|entry| Exported {
+            key: entry.key.as_bytes().into(),
+            value: entry.value,
+            expires_at: entry.expires_at,
+        })
+        .collect()
     }
 
     /// Removes all keys and returns how many there were.
@@ -319,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_clears_a_slot() {
+    fn counts_and_moves_a_slot() {
         let mut keyspace = Keyspace::new(true, 9);
         for index in 0..500 {
             put(&mut keyspace, &format!("{{tag}}:{index}"));
@@ -329,9 +336,13 @@ mod tests {
         assert_eq!(keyspace.slot_len(slot), 500);
         assert_eq!(keyspace.slot_keys(slot, 7).len(), 7);
         keyspace.check_invariants();
-        assert_eq!(keyspace.clear_slot(slot), 500);
-        assert_eq!(keyspace.len(), 1);
+        let exported = keyspace.export_slot(slot);
+        assert_eq!((exported.len(), keyspace.len()), (500, 1));
         keyspace.check_invariants();
+        let mut other = Keyspace::new(true, 10);
+        exported.into_iter().for_each(|key| other.import(key));
+        assert_eq!(other.slot_len(slot), 500);
+        other.check_invariants();
     }
 
     #[test]

@@ -159,6 +159,12 @@ impl Table {
             .chain(segments.flat_map(|segment| segment.entries.iter()))
     }
 
+    pub(super) fn into_entries(self) -> impl Iterator<Item = Entry> {
+        let segments = self.split.map(|split| split.segments).unwrap_or_default();
+        let segments = segments.into_iter().map(|segment| segment.entries);
+        self.only.into_iter().chain(segments.flatten())
+    }
+
     /// Visits about `count` entries, those that come next in order from `from` on, and returns
     /// where to go on. An entry that stays is visited in each walk from 0 to the end, exactly
     /// once, whatever happens to the others.

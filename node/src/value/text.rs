@@ -12,7 +12,9 @@ pub(crate) enum Text {
         bytes: [u8; INLINE_MAX],
     },
     Heap(Box<[u8]>),
-    /// Changed in place before, so more room is kept behind it.
+    /// Changed in place before, so more room is kept behind it. Boxed because few values are, and
+    /// all would be larger otherwise.
+    #[expect(clippy::box_collection)]
     Growing(Box<Vec<u8>>),
 }
 

@@ -1,6 +1,8 @@
 //! Command lines, one after the other, to the node and to a real redis-server, standalone and as a
 //! cluster of one: the replies must be the same, byte for byte.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
 mod lines;
 mod moving;
 mod servers;
