@@ -44,28 +44,26 @@ impl Keyspace {
     }
 
     /// Removes expired keys that nobody asks for: looks at the next keys in turn, and goes on
-    /// while it finds many. Bounded work, meant to be called ten times a second.
-    pub(crate) fn expire_some(&mut self) {
+    /// while it finds many, at most until it has seen all once. Returns at how many keys it
+    /// looked. Bounded work, meant to be called ten times a second.
+    pub(crate) fn expire_some(&mut self) -> usize {
         let mut looked_at = 0;
-        let mut empty_tables = 0;
-        while looked_at < LOOK_MAX && empty_tables <= self.tables.len() {
+        let mut tables_left = self.tables.len();
+        while looked_at < LOOK_MAX && tables_left > 0 {
             let (index, position) = self.expiry_cursor;
             if self.tables[index].expiring == 0 {
                 self.expiry_cursor = ((index + 1) % self.tables.len(), 0);
-                empty_tables += 1;
+                tables_left -= 1;
                 continue;
             }
-            empty_tables = 0;
-            let (seen, removed, wrapped) = self.expire_batch(index, position);
-            looked_at += seen.max(1);
-            let few = removed * 10 < seen;
-            if wrapped && index + 1 == self.tables.len() && few {
-                return;
-            }
-            if looked_at >= LOOK_USUALLY && few {
-                return;
+            let (seen, removed, at_end) = self.expire_batch(index, position);
+            looked_at += seen;
+            tables_left -= usize::from(at_end);
+            if looked_at >= LOOK_USUALLY && removed * 10 < seen {
+                break;
             }
         }
+        looked_at
     }
 
     /// Looks at a batch of one table. Returns how many keys it saw and removed, and whether it
@@ -139,6 +137,17 @@ mod tests {
             assert_eq!(left, 1_000 - 501, "clustered: {clustered}");
             assert_eq!(keyspace.len(), 1_000 + left);
             assert_eq!(keyspace.expired, 501);
+        }
+    }
+
+    #[test]
+    fn looks_at_each_key_once_a_call_at_most() {
+        for clustered in [false, true] {
+            let mut keyspace = filled(clustered, 100);
+            assert!(keyspace.expire_some() <= 100, "clustered: {clustered}");
+            let mut keyspace = filled(clustered, 20_000);
+            let looked_at = keyspace.expire_some();
+            assert!((LOOK_USUALLY..2 * LOOK_USUALLY).contains(&looked_at));
         }
     }
 
