@@ -141,7 +141,7 @@ impl Client {
             self.napping = true;
             self.actions.push_back(Action::Pause(id));
         } else if self.random.chance(self.habits.departures) && self.script.is_none() {
-            let when = if self.random.chance(500) { CloseWhen::Now } else { CloseWhen::Flushed };
+            let when = CloseWhen::Now;
             self.actions.push_back(Action::Close { connection: id, when });
             return;
         }
@@ -300,4 +300,16 @@ impl Subject for Client {
     }
 
     fn check(&self, _: u64) {}
+
+    fn waits_for(&self) -> Option<String> {
+        let count = self.pending.len();
+        let first = self.pending.front().map(|pending| (pending.number, &pending.operation));
+        (!self.done).then(|| {
+            let Self { session, link, remaining, napping, finished, .. } = self;
+            format!(
+                "session {session} {link:?} has {count} under way, from {first:?}; \
+                 {remaining} to go, napping {napping}, finished {finished}"
+            )
+        })
+    }
 }

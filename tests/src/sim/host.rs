@@ -327,6 +327,10 @@ impl<E: Subject> Machine for Host<E> {
         self.engine.keeper()
     }
 
+    fn waits_for(&self) -> Option<String> {
+        self.engine.waits_for()
+    }
+
     fn settle(&mut self, now: Now) {
         self.drain(now);
     }

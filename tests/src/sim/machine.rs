@@ -27,6 +27,7 @@ pub trait Machine {
     /// What came of the calls since the last time.
     fn effects(&mut self) -> Vec<Effect>;
     fn keeper(&mut self) -> Option<&mut dyn Keeper>;
+    fn waits_for(&self) -> Option<String>;
     /// To be called after the keeper was used.
     fn settle(&mut self, now: Now);
 }
@@ -39,6 +40,10 @@ pub trait Subject: Engine {
     fn signals(notice: Self::Notice) -> Vec<Signal>;
     /// Panics when an invariant is broken. Slow checks need not be made at every step.
     fn check(&self, step: u64);
+    /// What it waits for, for the report of a run that does not end.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
     /// The engine's data, if it is a node.
     fn keeper(&mut self) -> Option<&mut dyn Keeper> {
         None

@@ -44,6 +44,8 @@ struct Link {
     sides: [Side; 2],
     /// `flows[i]` runs from side `i` to the other.
     flows: [Flow; 2],
+    /// Nothing gets through any more, though the ends may not know yet.
+    broken: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl Network {
     /// A new link between two machines, each with its own id for it.
     pub fn link(&mut self, sides: [(usize, ConnectionId); 2]) -> usize {
         let sides = sides.map(|(machine, connection)| Side { machine, connection, open: true });
-        self.links.push(Link { sides, flows: Default::default() });
+        self.links.push(Link { sides, flows: Default::default(), broken: false });
         self.links.len() - 1
     }
 
@@ -115,6 +117,9 @@ impl Network {
 
     /// Sends bytes, or the end of the stream; says when they arrive.
     pub fn send(&mut self, from: End, bytes: Option<Vec<u8>>, now: u64, delay: u64) -> u64 {
+        if self.links[from.link].broken {
+            return now;
+        }
         let flow = &mut self.links[from.link].flows[from.side];
         let at = (now + delay).max(flow.last_arrival).max(flow.stalled_until);
         flow.last_arrival = at;
@@ -184,8 +189,9 @@ impl Network {
         unread
     }
 
-    /// Drops everything that is under way, in both directions.
-    pub fn drop_all(&mut self, link: usize) {
+    /// Drops everything that is under way, in both directions, and all that is still sent.
+    pub fn cut(&mut self, link: usize) {
+        self.links[link].broken = true;
         for flow in &mut self.links[link].flows {
             flow.chunks.clear();
             flow.bytes = 0;

@@ -267,14 +267,22 @@ impl World {
     fn run_until(&mut self, bound: u64, done: impl Fn(&Self) -> bool) {
         while !done(self) && !self.is_wrong() {
             let Some(event) = self.clock.advance() else {
-                return self.violate("nothing happens any more and clients still wait");
+                let what = "nothing happens any more and clients still wait";
+                return self.violate(&format!("{what}: {}", self.waits_for()));
             };
             self.events += 1;
             if self.clock.micros() > bound || self.events > EVENTS_MAX {
-                return self.violate("clients still wait long after all faults have ended");
+                let what = "clients still wait long after all faults have ended";
+                return self.violate(&format!("{what}: {}", self.waits_for()));
             }
             self.happen(event);
         }
+    }
+
+    fn waits_for(&self) -> String {
+        let waiting: Vec<String> =
+            self.machines.iter().filter_map(|machine| machine.waits_for()).collect();
+        waiting.join("; ")
     }
 
     fn is_calm(&self) -> bool {
@@ -578,7 +586,7 @@ impl World {
 
     /// Resets a link: what is under way is lost, and both ends learn of it.
     pub(super) fn break_link(&mut self, link: usize) {
-        self.network.drop_all(link);
+        self.network.cut(link);
         for side in 0..2 {
             let delay = self.network.latency(&mut self.random);
             self.clock.after(delay, Event::Reset(End { link, side }));
