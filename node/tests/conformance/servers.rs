@@ -76,7 +76,7 @@ impl Theirs {
 
     /// Asks until the reply contains a text.
     pub(crate) fn wait_for(&mut self, line: &str, text: &str) {
-        for _ in 0..200 {
+        for _ in 0..600 {
             if String::from_utf8_lossy(&self.ask(&parse(line))).contains(text) {
                 return;
             }
