@@ -123,7 +123,7 @@ impl Checker {
         if let Err(why) = result {
             let Pending { session, number, operation, .. } = pending;
             let (asked, got) = (short(operation), short(reply));
-            self.violate(format!("session {session} number {number}: {why}: {asked} got {got}"));
+            self.violate(format!("session {session} number {number}: {why}: got {got} for {asked}"));
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Cluster {
     /// The number of machines before the first node.
     first_machine: usize,
     jobs: Vec<Option<Job>>,
+    /// When a slot left a node.
+    left: BTreeMap<(Slot, usize), u64>,
     random: Random,
 }
 
@@ -124,7 +126,7 @@ impl Cluster {
             ..View::default()
         };
         let views = (0..addresses.len()).map(view).collect();
-        Self { views, keys: Vec::new(), first_machine, jobs: Vec::new(), random }
+        Self { views, keys: Vec::new(), first_machine, jobs: Vec::new(), left: BTreeMap::new(), random }
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -132,13 +134,22 @@ impl Cluster {
     }
 
     /// Begins to move a slot, unless it is on its way already; the job's number.
-    pub fn begin_move(&mut self, slot: Slot) -> Option<usize> {
+    ///
+    /// It does not come back soon to where it was: a node that refuses a request and then serves
+    /// the next one of the same batch, because the slot has come back in between, breaks the order
+    /// of any client that pipelines.
+    pub fn begin_move(&mut self, slot: Slot, now: Now) -> Option<usize> {
         let busy = self.jobs.iter().flatten().any(|job| match job {
             Job::Move { slot: other, .. } => *other == slot,
             Job::Failover { .. } => true,
         });
         let from = self.owner(slot);
-        let others: Vec<usize> = (0..self.views.len()).filter(|node| *node != from).collect();
+        let micros = now.instant.as_micros();
+        let is_free = |node: &usize| {
+            let left = self.left.get(&(slot, *node));
+            *node != from && left.is_none_or(|left| left + RETURN_MICROS_MIN < micros)
+        };
+        let others: Vec<usize> = (0..self.views.len()).filter(is_free).collect();
         if busy || others.is_empty() {
             return None;
         }
@@ -149,7 +160,11 @@ impl Cluster {
 
     /// Begins to move all that a node has to one that has nothing, if nothing else is under way.
     pub fn begin_failover(&mut self) -> Option<usize> {
-        let idle = |node: &usize| self.views.iter().all(|v| !v.owners.contains(&(*node as u8)));
+        let was_left = |node: &usize| self.left.keys().any(|(_, left)| left == node);
+        let idle = |node: &usize| {
+            let owns = |view: &View| view.owners.contains(&(*node as u8));
+            !self.views.iter().any(owns) && !was_left(node)
+        };
         let nodes = 0..self.views.len();
         let (idle, busy): (Vec<_>, Vec<_>) = nodes.partition(idle);
         if !self.is_quiet() || idle.is_empty() || busy.is_empty() {
@@ -214,6 +229,7 @@ impl Cluster {
             Stage::OwnerAtTarget => {
                 self.views[to].importing.remove(&slot);
                 self.views[to].owners[slot.index()] = to as u8;
+                self.left.insert((slot, from), now.instant.as_micros());
                 self.raise_epoch(to);
                 self.publish(to, machines, now);
                 Stage::OwnerAtSource
@@ -251,6 +267,7 @@ impl Cluster {
             for slot in slots {
                 self.move_keys(slot, (from, to), usize::MAX, machines, now);
             }
+            self.left.insert((Slot::of(b""), from), now.instant.as_micros());
             self.raise_epoch(to);
             self.take_over(to, (from, to), machines, now);
             self.take_over(from, (from, to), machines, now);
@@ -322,3 +339,6 @@ impl Cluster {
         machine.settle(now);
     }
 }
+
+/// How long a slot stays away from a node that it has left.
+const RETURN_MICROS_MIN: u64 = 500_000;

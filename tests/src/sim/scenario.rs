@@ -63,6 +63,11 @@ impl Scenario {
         let crashing = faults.is_lossy() && random.chance(500);
         let nodes = random.between(2, 5) as usize;
         let moving = random.chance(850);
+        let latency_micros = *random.pick(&[(20, 60), (20, 2_000), (200, 20_000)]);
+        let large_values = random.chance(150);
+        // What takes longer than the proxy waits for a node is a fault of its own.
+        let is_wide = large_values || latency_micros.1 > 2_000;
+        let windows: &[usize] = if is_wide { &[64_000] } else { &[300, 4_000, 64_000] };
         Self {
             seed,
             nodes,
@@ -72,14 +77,14 @@ impl Scenario {
             operations_per_client: random.between(40, 160) as usize,
             tags: random.between(2, 8) as usize,
             pipeline: *random.pick(&[1, 4, 16, 64]),
-            window_bytes: *random.pick(&[300, 4_000, 64_000]),
-            latency_micros: *random.pick(&[(20, 60), (20, 2_000), (200, 20_000)]),
+            window_bytes: *random.pick(windows),
+            latency_micros,
             calm_at: random.between(100_000, 600_000),
             moves: if moving { random.between(1, 12) as usize } else { 0 },
             failovers: if crashing { random.between(1, 2) as usize } else { 0 },
             topology_delay_micros: *random.pick(&[100, 5_000, 100_000]),
             crowded_slots: random.chance(250),
-            large_values: random.chance(150),
+            large_values,
             faults,
             in_flight_max: *random.pick(&[4, 32, 1024]),
             output_bytes_max: *random.pick(&[256, 16_384, 1 << 20]),

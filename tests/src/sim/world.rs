@@ -56,7 +56,7 @@ pub(super) enum Event {
     Arrive(End),
     Reset(End),
     Flush(End),
-    Timer(usize),
+    Timer { machine: usize, at: u64 },
     Connect { machine: usize, token: ConnectToken, address: Address },
     Stimulate(usize, Stimulus),
     Move,
@@ -81,7 +81,8 @@ pub(super) struct World {
     ends: BTreeMap<(usize, ConnectionId), End>,
     /// Ends whose flush is on the queue.
     flushing: BTreeSet<End>,
-    timers: Vec<Option<u64>>,
+    /// For each machine the time it named and the time at which it is called.
+    timers: Vec<Option<(u64, u64)>>,
     /// Machines that take no connections before that time.
     pub(super) away_until: Vec<u64>,
     shared: Shared,
@@ -315,7 +316,7 @@ impl World {
             Event::Arrive(end) => self.arrive(end),
             Event::Reset(end) => self.reset(end),
             Event::Flush(end) => self.flush(end),
-            Event::Timer(machine) => self.timer(machine),
+            Event::Timer { machine, at } => self.timer(machine, at),
             Event::Connect { machine, token, address } => self.connect(machine, token, &address),
             Event::Stimulate(machine, stimulus) => {
                 self.machines[machine].stimulate(stimulus, self.clock.now());
@@ -323,7 +324,7 @@ impl World {
             }
             Event::Move => {
                 let tag = workload::tag(self.random.index(self.scenario.tags));
-                let job = self.cluster.begin_move(Slot::of(tag.as_bytes()));
+                let job = self.cluster.begin_move(Slot::of(tag.as_bytes()), self.clock.now());
                 job.into_iter().for_each(|job| self.clock.after(0, Event::Job(job)));
             }
             Event::Failover => {
@@ -358,11 +359,12 @@ impl World {
         let Some(timeout) = self.machines[machine].next_timeout().map(Instant::as_micros) else {
             return;
         };
-        if self.timers[machine].is_none_or(|armed| timeout < armed) {
+        if self.timers[machine].is_none_or(|(armed, _)| timeout < armed) {
             // Timers are never early, and a little late.
-            self.timers[machine] = Some(timeout);
             let late = 1 + self.random.below(1_000);
-            self.clock.at(timeout.max(self.clock.micros()) + late, Event::Timer(machine));
+            let at = timeout.max(self.clock.micros()) + late;
+            self.timers[machine] = Some((timeout, at));
+            self.clock.at(at, Event::Timer { machine, at });
         }
     }
 
@@ -424,10 +426,13 @@ impl World {
         }
     }
 
-    fn timer(&mut self, machine: usize) {
-        let Some(armed) = self.timers[machine].take() else { return };
+    fn timer(&mut self, machine: usize, at: u64) {
+        if self.timers[machine].is_none_or(|(_, armed)| armed != at) {
+            return;
+        }
+        self.timers[machine] = None;
         let timeout = self.machines[machine].next_timeout().map(Instant::as_micros);
-        if armed <= self.clock.micros() && timeout.is_some_and(|at| at <= self.clock.micros()) {
+        if timeout.is_some_and(|timeout| timeout <= at) {
             self.machines[machine].timeout(self.clock.now());
         }
         self.after(machine);
