@@ -207,8 +207,8 @@ mod tests {
         assert!(!list.set(5, b"n"));
         check(&list, &format!("a n b {long} c"));
         list.insert(5, long.as_bytes());
-        list.insert(0, b"first");
-        check(&list, &format!("first a n b {long} c {long}"));
+        list.insert(0, long.as_bytes());
+        check(&list, &format!("{long} a n b {long} c {long}"));
         list.trim(1..6);
         check(&list, &format!("a n b {long} c"));
         let middle: Vec<_> = list.range(1..3).collect();

@@ -1,6 +1,8 @@
 //! Patterns of command lines by the type of their keys; the generator tells what the letters mean.
 
 pub(crate) const HASH: &[&str] = &[
+    "EXPIRE Kh 1000",
+    "PERSIST Kh",
     "HSET Kh FV*",
     "HSET Kh FV*",
     "HSET Kh FV*",
@@ -31,6 +33,8 @@ pub(crate) const HASH: &[&str] = &[
     "HSCAN Kh 0 COUNT N",
 ];
 pub(crate) const LIST: &[&str] = &[
+    "EXPIRE Kl 1000",
+    "PERSIST Kl",
     "LPUSH Kl V*",
     "RPUSH Kl V*",
     "RPUSH Kl V*",
@@ -61,6 +65,8 @@ pub(crate) const LIST: &[&str] = &[
     "LMPOP N Kl left|right COUNT N",
 ];
 pub(crate) const SET: &[&str] = &[
+    "EXPIRE Ks 1000",
+    "PERSIST Ks",
     "SADD Ks F*",
     "SADD Ks F*",
     "SADD Ks I*",
@@ -78,6 +84,7 @@ pub(crate) const SET: &[&str] = &[
     "SRANDMEMBER Ks N",
     "SMOVE Ks Ks F",
     "SMOVE Ks Ks I",
+    "SMOVE s0 s0 F",
     "SINTER Ks Ks",
     "SINTER Ks Ks Ks",
     "SUNION Ks Ks Ks",
@@ -92,6 +99,8 @@ pub(crate) const SET: &[&str] = &[
     "SSCAN Ks 0 MATCH P COUNT 4000",
 ];
 pub(crate) const SORTED_SET: &[&str] = &[
+    "EXPIRE Kz 1000",
+    "PERSIST Kz",
     "ZADD Kz DF*",
     "ZADD Kz IF*",
     "ZADD Kz IF*",
@@ -100,6 +109,7 @@ pub(crate) const SORTED_SET: &[&str] = &[
     "ZADD Kz O INCR D F",
     "ZADD Kz O O O D F",
     "ZINCRBY Kz D F",
+    "ZADD Kz O INCR 0 F",
     "ZREM Kz F*",
     "ZREM Kz F*",
     "ZSCORE Kz F",
@@ -156,6 +166,8 @@ pub(crate) const SORTED_SET: &[&str] = &[
 ];
 /// Ranges by bytes are only defined where all scores are equal.
 pub(crate) const LEX: &[&str] = &[
+    "EXPIRE Ky 1000",
+    "PERSIST Ky",
     "ZADD Ky 0F*",
     "ZADD Ky 0F*",
     "ZADD Ky 0F*",
