@@ -12,7 +12,7 @@ use servers::{Mode, Ours, Theirs};
 
 fn compare(mode: Mode, port: u16, scripts: &[&[&str]]) {
     let mut theirs = Theirs::start(mode, port);
-    let mut ours = Ours::start(servers::config(mode, port));
+    let mut ours = Ours::start(servers::config(mode, theirs.port()));
     let mut differences = Vec::new();
     let mut count = 0;
     for line in scripts.iter().copied().flatten() {

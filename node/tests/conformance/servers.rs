@@ -22,6 +22,7 @@ pub(crate) struct Theirs {
     process: Child,
     stream: TcpStream,
     directory: std::path::PathBuf,
+    port: u16,
 }
 
 impl Theirs {
@@ -35,43 +36,60 @@ impl Theirs {
         server
     }
 
-    /// A server as it comes; in a cluster it owns no slots.
+    /// A server as it comes; in a cluster it owns no slots. When another run of this test holds
+    /// the port, it is one of the next.
     pub(crate) fn start_process(mode: Mode, port: u16) -> Self {
+        (0..8)
+            .find_map(|attempt| Self::try_start(mode, port + 10 * attempt))
+            .expect("redis-server is installed and one of the ports is free")
+    }
+
+    /// `None` when the port is taken.
+    fn try_start(mode: Mode, port: u16) -> Option<Self> {
         let name = format!("slotway-conformance-{}-{port}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let cluster = if mode == Mode::Cluster { "yes" } else { "no" };
-        let process = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--databases",
-                "1",
-            ])
-            .args(["--cluster-enabled", cluster, "--bind", "127.0.0.1"])
+        let mut process = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--cluster-enabled", cluster])
+            .args(["--save", "", "--databases", "1"])
             .current_dir(&directory)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
-        let mut connected = None;
-        for _ in 0..100 {
+        for _ in 0..200 {
             std::thread::sleep(Duration::from_millis(50));
-            connected = TcpStream::connect(("127.0.0.1", port)).ok();
-            if connected.is_some() {
+            if process.try_wait().unwrap().is_some() {
                 break;
             }
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+                let timeout = Some(Duration::from_secs(5));
+                stream.set_read_timeout(timeout).unwrap();
+                let mut server = Self {
+                    process,
+                    stream,
+                    directory,
+                    port,
+                };
+                return server.is_itself().then_some(server);
+            }
         }
-        let stream = connected.expect("redis-server listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        Self {
-            process,
-            stream,
-            directory,
-        }
+        let _ = process.kill();
+        let _ = process.wait();
+        let _ = std::fs::remove_dir_all(&directory);
+        None
+    }
+
+    /// Whether the process that answers is the one that was started.
+    fn is_itself(&mut self) -> bool {
+        let info = self.ask(&parse("info server"));
+        let process = format!("process_id:{}\r\n", self.process.id());
+        String::from_utf8_lossy(&info).contains(&process)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Asks until the reply contains a text.
