@@ -11,7 +11,8 @@ impl Counter {
     #[inline]
     pub fn add(&self, count: u64) {
         // One writer: a load and a store need no locked instruction.
-        self.0.store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(count), Relaxed);
     }
 
     #[inline]
@@ -60,7 +61,8 @@ impl Histogram {
     pub fn observe(&self, micros: u64) {
         let bucket = &self.buckets[bucket_of(micros)];
         bucket.store(bucket.load(Relaxed).wrapping_add(1), Relaxed);
-        self.sum_micros.store(self.sum_micros.load(Relaxed).wrapping_add(micros), Relaxed);
+        self.sum_micros
+            .store(self.sum_micros.load(Relaxed).wrapping_add(micros), Relaxed);
     }
 
     /// How many durations fell into each bucket, and their sum in microseconds.
@@ -112,10 +114,16 @@ mod tests {
 
     #[test]
     fn every_duration_falls_into_its_bucket() {
-        let near = BOUNDS_MICROS.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]);
+        let near = BOUNDS_MICROS
+            .iter()
+            .flat_map(|bound| [bound - 1, *bound, bound + 1]);
         for micros in near.chain([0, 1, 2, u64::MAX]) {
             let expected = BOUNDS_MICROS.iter().position(|bound| micros <= *bound);
-            assert_eq!(bucket_of(micros), expected.unwrap_or(BOUNDS_MICROS.len()), "{micros}");
+            assert_eq!(
+                bucket_of(micros),
+                expected.unwrap_or(BOUNDS_MICROS.len()),
+                "{micros}"
+            );
         }
     }
 
@@ -126,6 +134,9 @@ mod tests {
             histogram.observe(micros);
         }
         let (counts, sum) = histogram.snapshot();
-        assert_eq!((counts[0], counts[1], counts[BOUNDS_MICROS.len()], sum), (1, 2, 1, 9_000_140));
+        assert_eq!(
+            (counts[0], counts[1], counts[BOUNDS_MICROS.len()], sum),
+            (1, 2, 1, 9_000_140)
+        );
     }
 }

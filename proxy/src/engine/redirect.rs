@@ -39,7 +39,7 @@ pub(crate) fn judge(reply: &[u8], origin: &Address) -> Verdict {
 }
 
 fn judge_error(reply: &[u8], origin: &Address) -> Verdict {
-    let text = reply[1..].strip_suffix(b"\r\n").unwrap_or(&reply[1..]);
+    let text = reply[1..].trim_ascii_end();
     let word = text.split(|byte| *byte == b' ').next().unwrap_or(text);
     match word {
         b"MOVED" | b"ASK" => match Redirect::parse(text, origin) {

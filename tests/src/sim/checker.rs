@@ -14,21 +14,47 @@ pub type SharedChecker = Rc<RefCell<Checker>>;
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    Push { key: String, items: Vec<String> },
-    Range { key: String },
-    Increment { key: String },
-    Set { key: String, value: String },
-    Get { key: String },
-    MultiSet { pairs: Vec<(String, String)> },
-    MultiGet { keys: Vec<String> },
-    Delete { keys: Vec<String> },
-    Exists { keys: Vec<String> },
+    Push {
+        key: String,
+        items: Vec<String>,
+    },
+    Range {
+        key: String,
+    },
+    Increment {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: String,
+    },
+    Get {
+        key: String,
+    },
+    MultiSet {
+        pairs: Vec<(String, String)>,
+    },
+    MultiGet {
+        keys: Vec<String>,
+    },
+    Delete {
+        keys: Vec<String>,
+    },
+    Exists {
+        keys: Vec<String>,
+    },
     Ping,
-    Echo { text: String },
+    Echo {
+        text: String,
+    },
     /// GET without a key.
     TooFew,
-    Unknown { name: String },
-    Hello { version: u8 },
+    Unknown {
+        name: String,
+    },
+    Hello {
+        version: u8,
+    },
 }
 
 /// A request without a reply yet.
@@ -67,7 +93,11 @@ pub struct Checker {
 
 impl Checker {
     pub fn new(may_fail: bool, is_ordered: bool) -> Self {
-        Self { may_fail, is_ordered, ..Self::default() }
+        Self {
+            may_fail,
+            is_ordered,
+            ..Self::default()
+        }
     }
 
     pub fn violate(&mut self, what: impl Into<String>) {
@@ -104,12 +134,21 @@ impl Checker {
                 Vec::new()
             }
             Operation::MultiSet { pairs } => {
-                pairs.iter().for_each(|(key, value)| self.invoke_write(key, value, invoked));
+                pairs
+                    .iter()
+                    .for_each(|(key, value)| self.invoke_write(key, value, invoked));
                 Vec::new()
             }
             _ => Vec::new(),
         };
-        Pending { session, number, operation, resp3, invoked, floors }
+        Pending {
+            session,
+            number,
+            operation,
+            resp3,
+            invoked,
+            floors,
+        }
     }
 
     /// The reply to a request, or what a client takes for it.
@@ -121,9 +160,16 @@ impl Checker {
             reply => self.judge(pending, reply),
         };
         if let Err(why) = result {
-            let Pending { session, number, operation, .. } = pending;
+            let Pending {
+                session,
+                number,
+                operation,
+                ..
+            } = pending;
             let (asked, got) = (short(operation), short(reply));
-            self.violate(format!("session {session} number {number}: {why}: got {got} for {asked}"));
+            self.violate(format!(
+                "session {session} number {number}: {why}: got {got} for {asked}"
+            ));
         }
     }
 
@@ -133,7 +179,9 @@ impl Checker {
         match &pending.operation {
             Operation::Set { key, value } => self.ghost(key, Some(value)),
             Operation::MultiSet { pairs } => {
-                pairs.iter().for_each(|(key, value)| self.ghost(key, Some(value)));
+                pairs
+                    .iter()
+                    .for_each(|(key, value)| self.ghost(key, Some(value)));
             }
             Operation::Delete { keys } => keys.iter().for_each(|key| self.ghost(key, None)),
             _ => {}
@@ -142,9 +190,17 @@ impl Checker {
 
     /// Everything that was sent has to be accounted for in what was read last.
     pub fn finish(&mut self) {
-        let lists = self.lists.iter().map(|(key, list)| (key, list.finish(self.is_ordered)));
-        let counters = self.counters.iter().map(|(key, counter)| (key, counter.finish()));
-        let wrong = lists.chain(counters).find_map(|(key, result)| Some((key, result.err()?)));
+        let lists = self
+            .lists
+            .iter()
+            .map(|(key, list)| (key, list.finish(self.is_ordered)));
+        let counters = self
+            .counters
+            .iter()
+            .map(|(key, counter)| (key, counter.finish()));
+        let wrong = lists
+            .chain(counters)
+            .find_map(|(key, result)| Some((key, result.err()?)));
         if let Some((key, why)) = wrong {
             let text = format!("at the end, {key}: {why}");
             self.violate(text);
@@ -153,9 +209,18 @@ impl Checker {
 
     /// All keys that were ever used, for the last look at them.
     pub fn last_look(&self) -> Vec<Operation> {
-        let lists = self.lists.keys().map(|key| Operation::Range { key: key.clone() });
-        let texts = self.counters.keys().chain(self.shared.keys()).chain(self.private.keys());
-        lists.chain(texts.map(|key| Operation::Get { key: key.clone() })).collect()
+        let lists = self
+            .lists
+            .keys()
+            .map(|key| Operation::Range { key: key.clone() });
+        let texts = self
+            .counters
+            .keys()
+            .chain(self.shared.keys())
+            .chain(self.private.keys());
+        lists
+            .chain(texts.map(|key| Operation::Get { key: key.clone() }))
+            .collect()
     }
 
     /// All keys that may have been written.
@@ -175,7 +240,10 @@ impl Checker {
 
     fn invoke_write(&mut self, key: &str, value: &str, invoked: u64) {
         if is_shared(key) {
-            self.shared.entry(key.to_owned()).or_default().invoke(value, invoked);
+            self.shared
+                .entry(key.to_owned())
+                .or_default()
+                .invoke(value, invoked);
         } else {
             self.private.entry(key.to_owned()).or_default();
         }
@@ -205,14 +273,20 @@ impl Checker {
             }
             Operation::Unknown { name } => {
                 let expected = format!("ERR unknown command '{name}'");
-                return require(text.starts_with(&expected), "not the error for this command");
+                return require(
+                    text.starts_with(&expected),
+                    "not the error for this command",
+                );
             }
             _ => {}
         }
         self.abandon(pending);
         let redirect = text.starts_with("MOVED") || text.starts_with("ASK");
         require(!redirect, "a redirect reached the client")?;
-        require(self.may_fail && !self.is_final, "an error although nothing is wrong")
+        require(
+            self.may_fail && !self.is_final,
+            "an error although nothing is wrong",
+        )
     }
 
     fn judge(&mut self, pending: &Pending, reply: &Value) -> Result<(), String> {
@@ -236,7 +310,9 @@ impl Checker {
             }
             Operation::Get { key } => self.judge_read(pending, key, reply, floor(0)),
             Operation::MultiGet { keys } => {
-                let Value::Array(items) = reply else { return Err("no array".into()) };
+                let Value::Array(items) = reply else {
+                    return Err("no array".into());
+                };
                 require(items.len() == keys.len(), "not one element for each key")?;
                 let mut all = keys.iter().zip(items).enumerate();
                 all.try_for_each(|(index, (key, item))| {
@@ -248,7 +324,9 @@ impl Checker {
                 require_ok(reply)
             }
             Operation::MultiSet { pairs } => {
-                pairs.iter().for_each(|(key, value)| self.acknowledge_write(key, value));
+                pairs
+                    .iter()
+                    .for_each(|(key, value)| self.acknowledge_write(key, value));
                 require_ok(reply)
             }
             Operation::Delete { keys } => self.judge_count(keys, number(reply)?, true),
@@ -270,7 +348,11 @@ impl Checker {
         reply: &Value,
         floor: u64,
     ) -> Result<(), String> {
-        let nothing = if pending.resp3 { Value::Null } else { Value::Nil };
+        let nothing = if pending.resp3 {
+            Value::Null
+        } else {
+            Value::Nil
+        };
         let text = match reply {
             reply if *reply == nothing => None,
             reply => Some(String::from_utf8_lossy(bulk(reply)?).into_owned()),
@@ -280,14 +362,21 @@ impl Checker {
             return counter.read(count, floor, self.is_final);
         }
         if let Some(text) = &text {
-            require(text.starts_with(&format!("{key}|")), "the value of another key")?;
+            require(
+                text.starts_with(&format!("{key}|")),
+                "the value of another key",
+            )?;
         }
         if is_shared(key) {
             let shared = self.shared.get(key).ok_or("no such key")?;
             return shared.read(text.as_deref(), floor);
         }
         let private = self.private.entry(key.to_owned()).or_default();
-        if self.is_ordered { private.read(text.as_deref()) } else { Ok(()) }
+        if self.is_ordered {
+            private.read(text.as_deref())
+        } else {
+            Ok(())
+        }
     }
 
     fn judge_count(&mut self, keys: &[String], count: u64, delete: bool) -> Result<(), String> {
@@ -304,7 +393,10 @@ impl Checker {
         if !self.is_ordered {
             (least, most) = (0, keys.len() as u64);
         }
-        require((least..=most).contains(&count), &format!("not from {least} to {most}"))
+        require(
+            (least..=most).contains(&count),
+            &format!("not from {least} to {most}"),
+        )
     }
 }
 
@@ -314,7 +406,11 @@ fn is_shared(key: &str) -> bool {
 }
 
 pub(super) fn require(condition: bool, why: &str) -> Result<(), String> {
-    if condition { Ok(()) } else { Err(why.to_owned()) }
+    if condition {
+        Ok(())
+    } else {
+        Err(why.to_owned())
+    }
 }
 
 fn require_ok(reply: &Value) -> Result<(), String> {
@@ -340,8 +436,13 @@ fn bulk(reply: &Value) -> Result<&[u8], String> {
 }
 
 fn texts(reply: &Value) -> Result<Vec<String>, String> {
-    let Value::Array(items) = reply else { return Err("no array".to_owned()) };
-    items.iter().map(|item| Ok(String::from_utf8_lossy(bulk(item)?).into_owned())).collect()
+    let Value::Array(items) = reply else {
+        return Err("no array".to_owned());
+    };
+    items
+        .iter()
+        .map(|item| Ok(String::from_utf8_lossy(bulk(item)?).into_owned()))
+        .collect()
 }
 
 /// Long values are shown by their beginning.

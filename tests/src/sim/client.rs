@@ -105,15 +105,24 @@ impl Client {
     }
 
     fn violate(&self, what: &str) {
-        let asked = self.pending.front().map(|pending| pending.operation.clone());
-        let text = format!("session {}: {what}; next reply is for {asked:?}", self.session);
+        let asked = self
+            .pending
+            .front()
+            .map(|pending| pending.operation.clone());
+        let text = format!(
+            "session {}: {what}; next reply is for {asked:?}",
+            self.session
+        );
         self.shared.checker.borrow_mut().violate(text);
     }
 
     fn connect(&mut self) {
         self.link = Link::Connecting;
         let address = self.random.pick(&self.habits.proxies).clone();
-        self.actions.push_back(Action::Connect { token: ConnectToken(0), address });
+        self.actions.push_back(Action::Connect {
+            token: ConnectToken(0),
+            address,
+        });
     }
 
     fn send(&mut self, number: u64, operation: Operation) {
@@ -142,10 +151,17 @@ impl Client {
             self.actions.push_back(Action::Pause(id));
         } else if self.random.chance(self.habits.departures) && self.script.is_none() {
             let when = CloseWhen::Now;
-            self.actions.push_back(Action::Close { connection: id, when });
+            self.actions.push_back(Action::Close {
+                connection: id,
+                when,
+            });
             return;
         }
-        let room = self.habits.pipeline.saturating_sub(self.pending.len()).min(self.remaining);
+        let room = self
+            .habits
+            .pipeline
+            .saturating_sub(self.pending.len())
+            .min(self.remaining);
         if room > 0 {
             let was_empty = self.output.is_empty();
             for _ in 0..self.random.between(1, room as u64) {
@@ -183,7 +199,10 @@ impl Client {
         } else if self.pending.is_empty() {
             self.finished = true;
             let when = CloseWhen::Flushed;
-            self.actions.push_back(Action::Close { connection: id, when });
+            self.actions.push_back(Action::Close {
+                connection: id,
+                when,
+            });
         }
     }
 
@@ -233,7 +252,8 @@ impl Engine for Client {
                 }
             }
         }
-        if self.remaining == 0 && !self.napping
+        if self.remaining == 0
+            && !self.napping
             && let Link::Open(id) = self.link
         {
             self.finish(id);
@@ -303,9 +323,19 @@ impl Subject for Client {
 
     fn waits_for(&self) -> Option<String> {
         let count = self.pending.len();
-        let first = self.pending.front().map(|pending| (pending.number, &pending.operation));
+        let first = self
+            .pending
+            .front()
+            .map(|pending| (pending.number, &pending.operation));
         (!self.done).then(|| {
-            let Self { session, link, remaining, napping, finished, .. } = self;
+            let Self {
+                session,
+                link,
+                remaining,
+                napping,
+                finished,
+                ..
+            } = self;
             format!(
                 "session {session} {link:?} has {count} under way, from {first:?}; \
                  {remaining} to go, napping {napping}, finished {finished}"

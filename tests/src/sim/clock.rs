@@ -22,7 +22,11 @@ struct Entry<E> {
 
 impl<E> Clock<E> {
     pub fn new() -> Self {
-        Self { micros: 0, sequence: 0, queue: BinaryHeap::new() }
+        Self {
+            micros: 0,
+            sequence: 0,
+            queue: BinaryHeap::new(),
+        }
     }
 
     pub fn micros(&self) -> u64 {
@@ -40,7 +44,11 @@ impl<E> Clock<E> {
     pub fn at(&mut self, micros: u64, event: E) {
         let at = micros.max(self.micros);
         self.sequence += 1;
-        self.queue.push(Reverse(Entry { at, sequence: self.sequence, event }));
+        self.queue.push(Reverse(Entry {
+            at,
+            sequence: self.sequence,
+            event,
+        }));
     }
 
     pub fn after(&mut self, micros: u64, event: E) {

@@ -24,7 +24,9 @@ pub struct View {
 
 impl View {
     pub fn owner(&self, slot: Slot) -> Option<usize> {
-        self.owners.get(slot.index()).map(|owner| usize::from(*owner))
+        self.owners
+            .get(slot.index())
+            .map(|owner| usize::from(*owner))
     }
 
     pub fn address(&self, node: usize) -> &Address {
@@ -48,7 +50,11 @@ impl View {
     pub fn nodes_text(&self) -> String {
         let mut text = String::new();
         for (node, address) in self.addresses.iter().enumerate() {
-            let flags = if node == self.me { "myself,master" } else { "master" };
+            let flags = if node == self.me {
+                "myself,master"
+            } else {
+                "master"
+            };
             let epoch = self.epochs[node];
             text += &format!(
                 "{node:040x} {address}@{} {flags} - 0 0 {epoch} connected",
@@ -65,7 +71,10 @@ impl View {
     pub fn topology(&self) -> Topology {
         let mut topology = Topology::empty();
         for (first, last, node) in self.ranges() {
-            let shard = Shard { primary: self.address(node).clone(), replicas: Vec::new() };
+            let shard = Shard {
+                primary: self.address(node).clone(),
+                replicas: Vec::new(),
+            };
             let slot = |number: u16| Slot::new(u64::from(number)).expect("a view has only slots");
             topology.assign(slot(first), slot(last), shard);
         }
@@ -89,8 +98,17 @@ pub struct Cluster {
 /// A change under way.
 #[derive(Debug, Clone)]
 enum Job {
-    Move { slot: Slot, from: usize, to: usize, stage: Stage },
-    Failover { from: usize, to: usize, late: Vec<usize> },
+    Move {
+        slot: Slot,
+        from: usize,
+        to: usize,
+        stage: Stage,
+    },
+    Failover {
+        from: usize,
+        to: usize,
+        late: Vec<usize>,
+    },
 }
 
 /// What a move does next.
@@ -126,7 +144,14 @@ impl Cluster {
             ..View::default()
         };
         let views = (0..addresses.len()).map(view).collect();
-        Self { views, keys: Vec::new(), first_machine, jobs: Vec::new(), left: BTreeMap::new(), random }
+        Self {
+            views,
+            keys: Vec::new(),
+            first_machine,
+            jobs: Vec::new(),
+            left: BTreeMap::new(),
+            random,
+        }
     }
 
     pub fn is_quiet(&self) -> bool {
@@ -154,7 +179,12 @@ impl Cluster {
             return None;
         }
         let to = *self.random.pick(&others);
-        self.jobs.push(Some(Job::Move { slot, from, to, stage: Stage::Import }));
+        self.jobs.push(Some(Job::Move {
+            slot,
+            from,
+            to,
+            stage: Stage::Import,
+        }));
         Some(self.jobs.len() - 1)
     }
 
@@ -171,21 +201,38 @@ impl Cluster {
             return None;
         }
         let (from, to) = (*self.random.pick(&busy), *self.random.pick(&idle));
-        self.jobs.push(Some(Job::Failover { from, to, late: Vec::new() }));
+        self.jobs.push(Some(Job::Failover {
+            from,
+            to,
+            late: Vec::new(),
+        }));
         Some(self.jobs.len() - 1)
     }
 
     /// Does a job's next step.
     pub fn step(&mut self, job: usize, machines: &mut [Box<dyn Machine>], now: Now) -> Outcome {
-        let Some(state) = self.jobs[job].take() else { return Outcome::default() };
+        let Some(state) = self.jobs[job].take() else {
+            return Outcome::default();
+        };
         let (next, mut outcome) = match state {
-            Job::Move { slot, from, to, stage } => {
+            Job::Move {
+                slot,
+                from,
+                to,
+                stage,
+            } => {
                 let stage = self.step_move((slot, from, to), stage, machines, now);
-                (stage.map(|stage| Job::Move { slot, from, to, stage }), Outcome::default())
+                (
+                    stage.map(|stage| Job::Move {
+                        slot,
+                        from,
+                        to,
+                        stage,
+                    }),
+                    Outcome::default(),
+                )
             }
-            Job::Failover { from, to, late } => {
-                self.step_failover((from, to), late, machines, now)
-            }
+            Job::Failover { from, to, late } => self.step_failover((from, to), late, machines, now),
         };
         if next.is_some() {
             outcome.next = Some(if self.random.chance(300) {
@@ -224,7 +271,11 @@ impl Cluster {
             Stage::Keys => {
                 let few = self.random.between(1, 2) as usize;
                 let moved = self.move_keys(slot, (from, to), few, machines, now);
-                if moved == 0 { Stage::OwnerAtTarget } else { Stage::Keys }
+                if moved == 0 {
+                    Stage::OwnerAtTarget
+                } else {
+                    Stage::Keys
+                }
             }
             Stage::OwnerAtTarget => {
                 self.views[to].importing.remove(&slot);
@@ -267,14 +318,17 @@ impl Cluster {
             for slot in slots {
                 self.move_keys(slot, (from, to), usize::MAX, machines, now);
             }
-            self.left.insert((Slot::of(b""), from), now.instant.as_micros());
+            self.left
+                .insert((Slot::of(b""), from), now.instant.as_micros());
             self.raise_epoch(to);
             self.take_over(to, (from, to), machines, now);
             self.take_over(from, (from, to), machines, now);
             if self.random.chance(500) {
                 outcome.crash = Some((from, self.random.between(1_000, 200_000)));
             }
-            late = (0..self.views.len()).filter(|node| *node != from && *node != to).collect();
+            late = (0..self.views.len())
+                .filter(|node| *node != from && *node != to)
+                .collect();
         } else if let Some(node) = late.pop() {
             self.take_over(node, (from, to), machines, now);
         } else {
@@ -290,7 +344,11 @@ impl Cluster {
         machines: &mut [Box<dyn Machine>],
         now: Now,
     ) {
-        for owner in self.views[node].owners.iter_mut().filter(|owner| **owner == from as u8) {
+        for owner in self.views[node]
+            .owners
+            .iter_mut()
+            .filter(|owner| **owner == from as u8)
+        {
             *owner = to as u8;
         }
         self.tell_epoch(node, to);
@@ -299,7 +357,11 @@ impl Cluster {
 
     /// A node that takes slots over gets an epoch above all others.
     fn raise_epoch(&mut self, node: usize) {
-        let highest = self.views.iter().flat_map(|view| view.epochs.iter().copied()).max();
+        let highest = self
+            .views
+            .iter()
+            .flat_map(|view| view.epochs.iter().copied())
+            .max();
         self.views[node].epochs[node] = highest.unwrap_or(0) + 1;
     }
 
@@ -318,9 +380,15 @@ impl Cluster {
     ) -> usize {
         let mut moved = 0;
         for key in self.keys.iter().filter(|key| Slot::of(key) == slot) {
-            let source = machines[self.first_machine + from].keeper().expect("a node keeps keys");
-            let Some(payload) = source.export(key) else { continue };
-            let target = machines[self.first_machine + to].keeper().expect("a node keeps keys");
+            let source = machines[self.first_machine + from]
+                .keeper()
+                .expect("a node keeps keys");
+            let Some(payload) = source.export(key) else {
+                continue;
+            };
+            let target = machines[self.first_machine + to]
+                .keeper()
+                .expect("a node keeps keys");
             target.import(key, payload);
             moved += 1;
             if moved == max {

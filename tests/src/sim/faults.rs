@@ -11,11 +11,19 @@ use super::world::{Event, Role, World};
 pub(super) enum Fault {
     ResetBackend,
     ResetClient,
-    Stall { micros: u64 },
-    Crash { micros: u64 },
-    Mood { micros: u64 },
+    Stall {
+        micros: u64,
+    },
+    Crash {
+        micros: u64,
+    },
+    Mood {
+        micros: u64,
+    },
     /// A node is as usual again.
-    Recover { machine: usize },
+    Recover {
+        machine: usize,
+    },
 }
 
 impl Fault {
@@ -37,8 +45,12 @@ impl Fault {
         add(faults.long_stalls, random, &|random| Self::Stall {
             micros: random.between(1_000_000, 4_000_000),
         });
-        add(faults.crashes, random, &|random| Self::Crash { micros: random.between(1_000, 300_000) });
-        add(faults.moods, random, &|random| Self::Mood { micros: random.between(500, 100_000) });
+        add(faults.crashes, random, &|random| Self::Crash {
+            micros: random.between(1_000, 300_000),
+        });
+        add(faults.moods, random, &|random| Self::Mood {
+            micros: random.between(500, 100_000),
+        });
         plan
     }
 }
@@ -85,7 +97,10 @@ impl World {
             return;
         }
         let link = *self.random.pick(&links);
-        let end = End { link, side: self.random.index(2) };
+        let end = End {
+            link,
+            side: self.random.index(2),
+        };
         let until = self.clock.micros() + micros;
         self.network.stall(end, self.clock.micros(), until);
         self.clock.at(until, Event::Arrive(end));
@@ -95,15 +110,25 @@ impl World {
         let machine = self.some_node();
         let error = *self.random.pick(&MOODS);
         if self.keeper(machine).set_mood(Some(error)) {
-            self.clock.after(micros, Event::Fault(Fault::Recover { machine }));
+            self.clock
+                .after(micros, Event::Fault(Fault::Recover { machine }));
         }
     }
 
     /// A link whose accepting end has that role.
     fn some_link(&mut self, role: Role) -> Option<usize> {
         let mut links = self.network.open_links();
-        links.retain(|link| self.roles[self.network.machine(End { link: *link, side: 1 })] == role);
-        if links.is_empty() { None } else { Some(*self.random.pick(&links)) }
+        links.retain(|link| {
+            self.roles[self.network.machine(End {
+                link: *link,
+                side: 1,
+            })] == role
+        });
+        if links.is_empty() {
+            None
+        } else {
+            Some(*self.random.pick(&links))
+        }
     }
 
     fn some_node(&mut self) -> usize {

@@ -5,8 +5,8 @@ use std::io::IoSlice;
 
 use bytes::BytesMut;
 use slotway_protocol::engine::{
-    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant, Now,
-    Origin, Peer,
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant, Now, Origin,
+    Peer,
 };
 
 use super::machine::{Effect, Keeper, Limits, Machine, Stimulus, Subject};
@@ -62,7 +62,10 @@ impl<E: Subject> Host<E> {
 
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         let place = self.connections.get_mut(id.index as usize)?;
-        place.connection.as_mut().filter(|_| place.generation == id.generation)
+        place
+            .connection
+            .as_mut()
+            .filter(|_| place.generation == id.generation)
     }
 
     fn fault(&mut self, what: impl Into<String>) {
@@ -168,7 +171,9 @@ impl<E: Subject> Host<E> {
 
     /// Hands the kept input to the engine.
     fn offer(&mut self, id: ConnectionId, now: Now) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         if connection.paused || connection.closing || connection.input.is_empty() {
             return;
         }
@@ -182,11 +187,15 @@ impl<E: Subject> Host<E> {
 
     /// After all actions are carried out, no whole frame may lie about unless reading is paused.
     fn check_taken(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
         let idle = !connection.paused && !connection.closing;
         if idle && resp::frame_len(&connection.input).is_some() {
             let input = String::from_utf8_lossy(&connection.input).into_owned();
-            self.fault(format!("left a whole frame of {id:?} without a pause: {input:?}"));
+            self.fault(format!(
+                "left a whole frame of {id:?} without a pause: {input:?}"
+            ));
         }
     }
 
@@ -194,13 +203,21 @@ impl<E: Subject> Host<E> {
         let limits = self.limits;
         let mut faults = Vec::new();
         for (index, place) in self.connections.iter().enumerate() {
-            let Some(connection) = &place.connection else { continue };
-            let id = ConnectionId { index: index as u32, generation: place.generation };
+            let Some(connection) = &place.connection else {
+                continue;
+            };
+            let id = ConnectionId {
+                index: index as u32,
+                generation: place.generation,
+            };
             let output = self.engine.output(id);
             let (bytes, max) = if connection.accepted {
                 (output.len(), limits.accepted_output_bytes)
             } else {
-                (output.len() + output.retained_len(), limits.connected_output_bytes)
+                (
+                    output.len() + output.retained_len(),
+                    limits.connected_output_bytes,
+                )
             };
             if bytes > max {
                 faults.push(format!("{bytes} output bytes on {id:?}, more than {max}"));
@@ -225,7 +242,10 @@ impl<E: Subject> Machine for Host<E> {
             closing: false,
             shutdown: false,
         });
-        let id = ConnectionId { index, generation: place.generation };
+        let id = ConnectionId {
+            index,
+            generation: place.generation,
+        };
         self.effects.push(Effect::Opened(id));
         self.engine.handle_open(id, peer, now);
         self.drain(now);
@@ -281,7 +301,9 @@ impl<E: Subject> Machine for Host<E> {
             self.drain(now);
         }
         let is_empty = self.connection(id).is_some() && self.engine.output(id).is_empty();
-        let Some(connection) = self.connection(id).filter(|_| is_empty) else { return bytes };
+        let Some(connection) = self.connection(id).filter(|_| is_empty) else {
+            return bytes;
+        };
         let (flushing, shutdown) = (connection.flushing, connection.shutdown);
         connection.shutdown = false;
         if flushing {
@@ -343,12 +365,17 @@ trait ConcatAll {
 
 impl ConcatAll for [IoSlice<'_>] {
     fn concat_all(&self) -> Vec<u8> {
-        self.iter().flat_map(|slice| slice.iter().copied()).collect()
+        self.iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
     }
 }
 
 /// The address as text and number, for what takes a `SocketAddr`.
 pub fn socket_address(address: &Address) -> core::net::SocketAddr {
-    let ip = address.host.parse().expect("the simulation's hosts are addresses");
+    let ip = address
+        .host
+        .parse()
+        .expect("the simulation's hosts are addresses");
     core::net::SocketAddr::new(ip, address.port)
 }

@@ -86,7 +86,10 @@ pub enum Signal {
 #[derive(Debug)]
 pub enum Effect {
     Opened(ConnectionId),
-    Connect { token: ConnectToken, address: Address },
+    Connect {
+        token: ConnectToken,
+        address: Address,
+    },
     Signal(Signal),
     /// There may be output to write.
     Dirty(ConnectionId),
@@ -105,6 +108,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub const NONE: Self =
-        Self { accepted_output_bytes: usize::MAX, connected_output_bytes: usize::MAX };
+    pub const NONE: Self = Self {
+        accepted_output_bytes: usize::MAX,
+        connected_output_bytes: usize::MAX,
+    };
 }

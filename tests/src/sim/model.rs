@@ -38,11 +38,17 @@ struct Session {
 
 impl ModelNode {
     pub fn new(view: View) -> Self {
-        Self { view, ..Self::default() }
+        Self {
+            view,
+            ..Self::default()
+        }
     }
 
     fn answer(&mut self, id: ConnectionId, args: &[Vec<u8>]) {
-        let session = self.sessions.get_mut(&id).expect("an open connection has a session");
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .expect("an open connection has a session");
         let asking = std::mem::take(&mut session.asking);
         let name = args[0].to_ascii_uppercase();
         let reply = match (&name[..], &args[1..]) {
@@ -52,7 +58,12 @@ impl ModelNode {
             }
             (b"HELLO", [version]) => {
                 session.resp3 = version == b"3";
-                let fields = [bulk("server"), bulk("model"), bulk("proto"), int(version.len())];
+                let fields = [
+                    bulk("server"),
+                    bulk("model"),
+                    bulk("proto"),
+                    int(version.len()),
+                ];
                 if session.resp3 {
                     Value::Map(fields.to_vec())
                 } else {
@@ -67,7 +78,10 @@ impl ModelNode {
             (b"PING" | b"ECHO", [text]) => Value::Bulk(text.clone()),
             _ => self.serve(&name, args, asking),
         };
-        let session = self.sessions.get_mut(&id).expect("the session is still there");
+        let session = self
+            .sessions
+            .get_mut(&id)
+            .expect("the session is still there");
         let mut bytes = Vec::new();
         resp::write(&mut bytes, &in_protocol(reply, session.resp3));
         session.output.push(&bytes);
@@ -99,7 +113,10 @@ impl ModelNode {
         if keys.iter().any(|key| Slot::of(key) != slot) {
             return Some("CROSSSLOT Keys in request don't hash to the same slot".to_owned());
         }
-        let missing = keys.iter().filter(|key| !self.keys.contains_key(**key)).count();
+        let missing = keys
+            .iter()
+            .filter(|key| !self.keys.contains_key(**key))
+            .count();
         let view = &self.view;
         if view.owner(slot) == Some(view.me) {
             let to = view.migrating.get(&slot).filter(|_| missing > 0)?;
@@ -129,14 +146,20 @@ impl ModelNode {
                 }
                 ok()
             }
-            b"DEL" | b"UNLINK" => {
-                int(args[1..].iter().filter(|key| self.keys.remove(*key).is_some()).count())
-            }
-            b"EXISTS" | b"TOUCH" => {
-                int(args[1..].iter().filter(|key| self.keys.contains_key(*key)).count())
-            }
+            b"DEL" | b"UNLINK" => int(args[1..]
+                .iter()
+                .filter(|key| self.keys.remove(*key).is_some())
+                .count()),
+            b"EXISTS" | b"TOUCH" => int(args[1..]
+                .iter()
+                .filter(|key| self.keys.contains_key(*key))
+                .count()),
             b"INCR" => self.increment(key),
-            b"RPUSH" => match self.keys.entry(key.clone()).or_insert(Stored::List(Vec::new())) {
+            b"RPUSH" => match self
+                .keys
+                .entry(key.clone())
+                .or_insert(Stored::List(Vec::new()))
+            {
                 Stored::Text(_) => wrong_type(),
                 Stored::List(items) => {
                     items.extend_from_slice(&args[2..]);
@@ -167,10 +190,16 @@ impl ModelNode {
     }
 
     fn increment(&mut self, key: &[u8]) -> Value {
-        match self.keys.entry(key.to_vec()).or_insert(Stored::Text(b"0".to_vec())) {
+        match self
+            .keys
+            .entry(key.to_vec())
+            .or_insert(Stored::Text(b"0".to_vec()))
+        {
             Stored::List(_) => wrong_type(),
             Stored::Text(text) => {
-                let number = String::from_utf8_lossy(text).parse::<usize>().map_or(1, |n| n + 1);
+                let number = String::from_utf8_lossy(text)
+                    .parse::<usize>()
+                    .map_or(1, |n| n + 1);
                 *text = number.to_string().into_bytes();
                 int(number)
             }
@@ -218,7 +247,11 @@ impl Engine for ModelNode {
     fn handle_event(&mut self, (): (), _: Now) {}
 
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
-        &mut self.sessions.get_mut(&connection).expect("only open ones are written").output
+        &mut self
+            .sessions
+            .get_mut(&connection)
+            .expect("only open ones are written")
+            .output
     }
 
     fn poll_action(&mut self) -> Option<Action<()>> {
@@ -256,7 +289,9 @@ impl Keeper for ModelNode {
     }
 
     fn import(&mut self, key: &[u8], payload: Payload) {
-        let stored = payload.downcast::<Stored>().expect("all nodes are of one kind");
+        let stored = payload
+            .downcast::<Stored>()
+            .expect("all nodes are of one kind");
         let before = self.keys.insert(key.to_vec(), *stored);
         assert_eq!(before, None, "a key lives on one node");
     }
@@ -281,16 +316,25 @@ fn keys<'a>(name: &[u8], args: &'a [Vec<u8>]) -> Option<Vec<&'a [u8]>> {
         return None;
     }
     let end = if step == 0 { first + 1 } else { args.len() };
-    Some(args[first..end].iter().step_by(step.max(1)).map(|key| &key[..]).collect())
+    Some(
+        args[first..end]
+            .iter()
+            .step_by(step.max(1))
+            .map(|key| &key[..])
+            .collect(),
+    )
 }
 
 /// Nothing is written differently in the two protocols.
 fn in_protocol(value: Value, resp3: bool) -> Value {
     match value {
         Value::Nil if resp3 => Value::Null,
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| in_protocol(item, resp3)).collect())
-        }
+        Value::Array(items) => Value::Array(
+            items
+                .into_iter()
+                .map(|item| in_protocol(item, resp3))
+                .collect(),
+        ),
         other => other,
     }
 }

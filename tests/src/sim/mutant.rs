@@ -118,7 +118,10 @@ impl Tamper {
         match way {
             Way::ProxyToNode => vec![(from, self.send_to_node(from, frames))],
             Way::NodeToProxy => vec![(from, self.answer_proxy(from, frames))],
-            _ => frames.into_iter().flat_map(|frame| self.strike(from, frame)).collect(),
+            _ => frames
+                .into_iter()
+                .flat_map(|frame| self.strike(from, frame))
+                .collect(),
         }
     }
 
@@ -177,7 +180,12 @@ impl Tamper {
             let is_retry = identity.is_some_and(|identity| !self.seen.insert(identity));
             let twice = is_retry && self.mutant == Mutant::RetryTwice && self.random.chance(300);
             let before = sent.last().map(|sent| sent.frame.clone());
-            sent.push(Sent { frame: frame.clone(), fate: Fate::Pass, identity, is_retry });
+            sent.push(Sent {
+                frame: frame.clone(),
+                fate: Fate::Pass,
+                identity,
+                is_retry,
+            });
             if twice {
                 self.strikes += 1;
                 let asking = before.filter(|frame| frame.ends_with(b"ASKING\r\n"));
@@ -199,11 +207,18 @@ impl Tamper {
 
     /// Swaps the first retried request with the next of its session and slot.
     fn swap_one_pair(&mut self, sent: &mut [Sent]) {
-        let place = |identity: Option<Identity>| identity.map(|(session, _, _, slot)| (session, slot));
-        let Some(first) = sent.iter().position(|sent| sent.is_retry) else { return };
+        let place =
+            |identity: Option<Identity>| identity.map(|(session, _, _, slot)| (session, slot));
+        let Some(first) = sent.iter().position(|sent| sent.is_retry) else {
+            return;
+        };
         let wanted = place(sent[first].identity);
-        let later = sent[first + 1..].iter().position(|sent| place(sent.identity) == wanted);
-        let Some(second) = later.map(|offset| first + 1 + offset) else { return };
+        let later = sent[first + 1..]
+            .iter()
+            .position(|sent| place(sent.identity) == wanted);
+        let Some(second) = later.map(|offset| first + 1 + offset) else {
+            return;
+        };
         let (left, right) = sent.split_at_mut(second);
         std::mem::swap(&mut left[first].frame, &mut right[0].frame);
         left[first].fate = Fate::SwapFirst;
@@ -233,7 +248,9 @@ impl Tamper {
 
 /// Whose write a request is, if it is one.
 fn identity(frame: &[u8]) -> Option<Identity> {
-    let Read::Whole(value, _) = resp::read(frame) else { return None };
+    let Read::Whole(value, _) = resp::read(frame) else {
+        return None;
+    };
     let args = resp::arguments(value)?;
     let (key, session, number, part) = args[1..].iter().find_map(|arg| workload::identify(arg))?;
     Some((session, number, part, Slot::of(key.as_bytes())))

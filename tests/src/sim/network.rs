@@ -25,7 +25,10 @@ pub struct End {
 
 impl End {
     pub fn peer(self) -> Self {
-        Self { link: self.link, side: 1 - self.side }
+        Self {
+            link: self.link,
+            side: 1 - self.side,
+        }
     }
 }
 
@@ -75,13 +78,25 @@ struct Chunk {
 
 impl Network {
     pub fn new(window_bytes: usize, latency_micros: (u64, u64)) -> Self {
-        Self { links: Vec::new(), window_bytes, latency_micros }
+        Self {
+            links: Vec::new(),
+            window_bytes,
+            latency_micros,
+        }
     }
 
     /// A new link between two machines, each with its own id for it.
     pub fn link(&mut self, sides: [(usize, ConnectionId); 2]) -> usize {
-        let sides = sides.map(|(machine, connection)| Side { machine, connection, open: true });
-        self.links.push(Link { sides, flows: Default::default(), broken: false });
+        let sides = sides.map(|(machine, connection)| Side {
+            machine,
+            connection,
+            open: true,
+        });
+        self.links.push(Link {
+            sides,
+            flows: Default::default(),
+            broken: false,
+        });
         self.links.len() - 1
     }
 
@@ -139,22 +154,34 @@ impl Network {
         let flow = &mut self.links[to.link].flows[1 - to.side];
         let mut taken = Vec::new();
         while taken.len() < max && flow.chunks.front().is_some_and(|chunk| chunk.at <= now) {
-            let Some(chunk) = flow.chunks.pop_front() else { break };
+            let Some(chunk) = flow.chunks.pop_front() else {
+                break;
+            };
             let Some(mut bytes) = chunk.bytes else {
                 if taken.is_empty() {
                     return Arrived::End;
                 }
-                flow.chunks.push_front(Chunk { at: chunk.at, bytes: None });
+                flow.chunks.push_front(Chunk {
+                    at: chunk.at,
+                    bytes: None,
+                });
                 break;
             };
             let rest = bytes.split_off(bytes.len().min(max - taken.len()));
             taken.append(&mut bytes);
             if !rest.is_empty() {
-                flow.chunks.push_front(Chunk { at: chunk.at, bytes: Some(rest) });
+                flow.chunks.push_front(Chunk {
+                    at: chunk.at,
+                    bytes: Some(rest),
+                });
             }
         }
         flow.bytes -= taken.len();
-        if taken.is_empty() { Arrived::Nothing } else { Arrived::Bytes(taken) }
+        if taken.is_empty() {
+            Arrived::Nothing
+        } else {
+            Arrived::Bytes(taken)
+        }
     }
 
     /// Whether more has arrived at the end than was taken.
@@ -176,7 +203,10 @@ impl Network {
         for chunk in flow.chunks.iter_mut().filter(|chunk| chunk.at > now) {
             chunk.at = chunk.at.max(until);
         }
-        flow.last_arrival = flow.chunks.back().map_or(flow.last_arrival, |chunk| chunk.at);
+        flow.last_arrival = flow
+            .chunks
+            .back()
+            .map_or(flow.last_arrival, |chunk| chunk.at);
     }
 
     /// Closes one end. Says whether bytes were left unread there, which resets the link.
@@ -205,7 +235,10 @@ mod tests {
 
     #[test]
     fn keeps_order_and_bounds_the_window() {
-        let id = ConnectionId { index: 0, generation: 0 };
+        let id = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
         let mut network = Network::new(10, (1, 1));
         let link = network.link([(0, id), (1, id)]);
         let (a, b) = (End { link, side: 0 }, End { link, side: 1 });

@@ -54,7 +54,9 @@ impl List {
 
     /// The length that was certainly reached.
     pub(super) fn floor(&self) -> u64 {
-        self.places.last_key_value().map_or(0, |(place, _)| place + 1)
+        self.places
+            .last_key_value()
+            .map_or(0, |(place, _)| place + 1)
     }
 
     pub(super) fn acknowledge(
@@ -63,8 +65,13 @@ impl List {
         len: u64,
         floor: u64,
     ) -> Result<(), String> {
-        let first = len.checked_sub(items.len() as u64).ok_or("shorter than what was appended")?;
-        require(first >= floor, "a place before one that was given out earlier")?;
+        let first = len
+            .checked_sub(items.len() as u64)
+            .ok_or("shorter than what was appended")?;
+        require(
+            first >= floor,
+            "a place before one that was given out earlier",
+        )?;
         for (item, place) in items.iter().zip(first..) {
             self.acknowledged.insert(item.clone());
             if let Some(other) = self.places.insert(place, item.clone()) {
@@ -82,7 +89,10 @@ impl List {
     ) -> Result<(), String> {
         require(items.len() as u64 >= floor, "shorter than it was")?;
         let common = items.len().min(self.longest_read.len());
-        require(items[..common] == self.longest_read[..common], "not what was read before")?;
+        require(
+            items[..common] == self.longest_read[..common],
+            "not what was read before",
+        )?;
         if items.len() > self.longest_read.len() {
             self.longest_read.clone_from(&items);
         }
@@ -96,11 +106,17 @@ impl List {
     /// session in their order unless one of them was left without an answer.
     pub(super) fn finish(&self, is_ordered: bool) -> Result<(), String> {
         let items = self.final_read.as_ref().ok_or("never read at the end")?;
-        require(items.len() >= self.longest_read.len(), "shorter than it was read before")?;
+        require(
+            items.len() >= self.longest_read.len(),
+            "shorter than it was read before",
+        )?;
         let mut seen = BTreeSet::new();
         let mut last = BTreeMap::new();
         for (place, item) in (0..).zip(items) {
-            let (session, order) = *self.sent.get(item).ok_or(format!("{item} was never sent"))?;
+            let (session, order) = *self
+                .sent
+                .get(item)
+                .ok_or(format!("{item} was never sent"))?;
             require(seen.insert(item), &format!("{item} is there twice"))?;
             let expected = self.places.get(&place);
             require(
@@ -116,7 +132,9 @@ impl List {
             }
         }
         let lost = self.acknowledged.iter().find(|item| !seen.contains(item));
-        lost.map_or(Ok(()), |item| Err(format!("{item} was acknowledged and is lost")))
+        lost.map_or(Ok(()), |item| {
+            Err(format!("{item} was acknowledged and is lost"))
+        })
     }
 }
 
@@ -128,9 +146,15 @@ impl Counter {
         floor: u64,
     ) -> Result<(), String> {
         require(count > floor, "not more than what was seen before")?;
-        require(self.counts.insert(count), "a count that was given out before")?;
+        require(
+            self.counts.insert(count),
+            "a count that was given out before",
+        )?;
         let before = session.and_then(|session| self.by_session.insert(session, count));
-        require(before.is_none_or(|before| before < count), "a session's requests out of order")?;
+        require(
+            before.is_none_or(|before| before < count),
+            "a session's requests out of order",
+        )?;
         self.see(count)
     }
 
@@ -172,8 +196,13 @@ impl Shared {
     }
 
     pub(super) fn read(&self, value: Option<&str>, floor: u64) -> Result<(), String> {
-        let Some(value) = value else { return require(floor == 0, "nothing after a write") };
-        let (_, acknowledged) = self.writes.get(value).ok_or("a value that was never sent")?;
+        let Some(value) = value else {
+            return require(floor == 0, "nothing after a write");
+        };
+        let (_, acknowledged) = self
+            .writes
+            .get(value)
+            .ok_or("a value that was never sent")?;
         let stale = acknowledged.is_some_and(|acknowledged| acknowledged < floor);
         require(!stale, "a value that was overwritten before")
     }
@@ -209,7 +238,10 @@ impl Private {
 
 impl Default for Private {
     fn default() -> Self {
-        Self { possible: vec![None], ghosts: Vec::new() }
+        Self {
+            possible: vec![None],
+            ghosts: Vec::new(),
+        }
     }
 }
 
@@ -259,7 +291,10 @@ mod tests {
 
     #[test]
     fn a_counter_shows_loss_and_doubles() {
-        let mut counter = Counter { invoked: 3, ..Counter::default() };
+        let mut counter = Counter {
+            invoked: 3,
+            ..Counter::default()
+        };
         assert!(counter.acknowledge(Some(1), 1, 0).is_ok());
         assert!(counter.acknowledge(Some(2), 1, 0).is_err());
         assert!(counter.acknowledge(None, 4, 1).is_err());

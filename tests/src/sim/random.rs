@@ -56,7 +56,9 @@ impl Trace {
     }
 
     pub fn mix(&mut self, number: u64) {
-        self.0 = (self.0 ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        self.0 = (self.0 ^ number)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23);
     }
 
     pub fn mix_bytes(&mut self, bytes: &[u8]) {

@@ -46,18 +46,31 @@ pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<d
 /// A node without keys.
 pub fn node(_: &Scenario, view: View, mut random: Random) -> Box<dyn Machine> {
     let config = NodeConfig {
-        config: Config { cluster_enabled: true, ..Config::default() },
-        cluster: Some(ClusterConfig { me: node_id(view.me), view: cluster_view(&view) }),
+        config: Config {
+            cluster_enabled: true,
+            ..Config::default()
+        },
+        cluster: Some(ClusterConfig {
+            me: node_id(view.me),
+            view: cluster_view(&view),
+        }),
         seed: random.next(),
     };
-    let started = Now { instant: Instant::default(), unix_ms: 0 };
+    let started = Now {
+        instant: Instant::default(),
+        unix_ms: 0,
+    };
     Box::new(Host::new(Node::new(config, started), Limits::NONE, random))
 }
 
 /// What may wait in the proxy: the limit it was told, and the replies that were under way when
 /// it was reached.
 fn limits(scenario: &Scenario) -> Limits {
-    let reply_bytes = if scenario.large_values { 400_000 } else { 40_000 };
+    let reply_bytes = if scenario.large_values {
+        400_000
+    } else {
+        40_000
+    };
     let in_flight = scenario.in_flight_max.min(scenario.pipeline) + 1;
     Limits {
         accepted_output_bytes: scenario.output_bytes_max + in_flight * reply_bytes,
@@ -130,7 +143,11 @@ impl Keeper for Node {
     }
 
     fn import(&mut self, _: &[u8], payload: Payload) {
-        self.import_key(*payload.downcast::<Exported>().expect("all nodes are of one kind"));
+        self.import_key(
+            *payload
+                .downcast::<Exported>()
+                .expect("all nodes are of one kind"),
+        );
     }
 
     fn set_mood(&mut self, _: Option<&'static str>) -> bool {

@@ -95,19 +95,26 @@ impl Relay {
                 }
             }
         }
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let is_idle = client.job.is_none() && client.queue.is_empty();
         if client.paused && client.queue.len() < QUEUE_MAX / 2 {
             client.paused = false;
             self.actions.push_back(Action::Resume(id));
         } else if client.ended && is_idle {
             let when = CloseWhen::Flushed;
-            self.actions.push_back(Action::Close { connection: id, when });
+            self.actions.push_back(Action::Close {
+                connection: id,
+                when,
+            });
         }
     }
 
     fn reply(&mut self, id: ConnectionId, reply: &Value) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let mut bytes = Vec::new();
         resp::write(&mut bytes, reply);
         client.output.push(&bytes);
@@ -116,8 +123,12 @@ impl Relay {
 
     /// Sends the part in turn to the slot's owner, or elsewhere behind an ASKING if told so.
     fn send_part(&mut self, id: ConnectionId, redirect: Option<Redirect>) {
-        let Some(client) = self.clients.get(&id) else { return };
-        let Some(args) = client.job.as_ref().and_then(|job| job.parts.front()) else { return };
+        let Some(client) = self.clients.get(&id) else {
+            return;
+        };
+        let Some(args) = client.job.as_ref().and_then(|job| job.parts.front()) else {
+            return;
+        };
         let Some(owner) = self.topology.owner(Slot::of(&args[1])) else {
             return self.unrouted.push(id);
         };
@@ -153,17 +164,24 @@ impl Relay {
         self.backends.insert(route.clone(), backend);
         let token = ConnectToken(self.tokens.len() as u32);
         self.tokens.push(route.clone());
-        self.actions.push_back(Action::Connect { token, address: route.2.clone() });
+        self.actions.push_back(Action::Connect {
+            token,
+            address: route.2.clone(),
+        });
     }
 
     fn take_reply(&mut self, route: &Route, reply: Value, now: Now) {
-        let Some(backend) = self.backends.get_mut(route) else { return };
+        let Some(backend) = self.backends.get_mut(route) else {
+            return;
+        };
         if backend.skip > 0 {
             backend.skip -= 1;
             return;
         }
         backend.busy = false;
-        let Value::Error(text) = &reply else { return self.finish_part(route.0, reply) };
+        let Value::Error(text) = &reply else {
+            return self.finish_part(route.0, reply);
+        };
         if let Some(redirect) = Redirect::parse(text, &route.2) {
             self.actions.push_back(Action::Notify(()));
             return self.send_part(route.0, Some(redirect));
@@ -177,11 +195,14 @@ impl Relay {
 
     fn retry(&mut self, id: ConnectionId, now: Now) {
         self.actions.push_back(Action::Notify(()));
-        self.retries.insert((now.instant + Duration::from_millis(5), id));
+        self.retries
+            .insert((now.instant + Duration::from_millis(5), id));
     }
 
     fn finish_part(&mut self, id: ConnectionId, reply: Value) {
-        let Some(client) = self.clients.get_mut(&id) else { return };
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
         let job = client.job.as_mut().expect("a reply belongs to a request");
         job.replies.push(reply);
         job.parts.pop_front();
@@ -194,7 +215,11 @@ impl Relay {
     }
 
     fn lose(&mut self, route: &Route) {
-        if self.backends.remove(route).is_some_and(|backend| backend.busy) {
+        if self
+            .backends
+            .remove(route)
+            .is_some_and(|backend| backend.busy)
+        {
             let text = b"ERR connection lost after sending, result unknown";
             self.finish_part(route.0, Value::Error(text.to_vec()));
         }
@@ -211,11 +236,19 @@ impl Job {
         };
         let part = |rest: &[Vec<u8>]| [&args[..1], rest].concat();
         let parts = args[1..].chunks(step).map(part).collect();
-        Self { name, parts, replies: Vec::new() }
+        Self {
+            name,
+            parts,
+            replies: Vec::new(),
+        }
     }
 
     fn merge(self) -> Value {
-        if let Some(error) = self.replies.iter().find(|reply| matches!(reply, Value::Error(_))) {
+        if let Some(error) = self
+            .replies
+            .iter()
+            .find(|reply| matches!(reply, Value::Error(_)))
+        {
             return error.clone();
         }
         let mut replies = self.replies.into_iter();
@@ -229,7 +262,15 @@ impl Job {
                     .collect(),
             ),
             b"DEL" | b"EXISTS" => Value::Integer(
-                replies.map(|reply| if let Value::Integer(count) = reply { count } else { 0 }).sum(),
+                replies
+                    .map(|reply| {
+                        if let Value::Integer(count) = reply {
+                            count
+                        } else {
+                            0
+                        }
+                    })
+                    .sum(),
             ),
             _ => replies.next().expect("a request has a part"),
         }
@@ -244,10 +285,17 @@ fn answer(client: &mut Client, args: &[Vec<u8>]) -> Option<Value> {
         (b"ECHO", 2) => Some(Value::Bulk(args[1].clone())),
         (b"HELLO", 2) => {
             client.resp3 = args[1] == b"3";
-            Some(if client.resp3 { Value::Map(Vec::new()) } else { Value::Array(Vec::new()) })
+            Some(if client.resp3 {
+                Value::Map(Vec::new())
+            } else {
+                Value::Array(Vec::new())
+            })
         }
         (b"GET", 1) => text("ERR wrong number of arguments for 'get' command".to_owned()),
-        (_, 1) => text(format!("ERR unknown command '{}'", String::from_utf8_lossy(&args[0]))),
+        (_, 1) => text(format!(
+            "ERR unknown command '{}'",
+            String::from_utf8_lossy(&args[0])
+        )),
         _ => None,
     }
 }
@@ -267,7 +315,10 @@ impl Engine for Relay {
                 backend.connection = Some(connection);
                 self.actions.push_back(Action::Wake(connection));
             }
-            None => self.actions.push_back(Action::Close { connection, when: CloseWhen::Now }),
+            None => self.actions.push_back(Action::Close {
+                connection,
+                when: CloseWhen::Now,
+            }),
         }
         self.routes.insert(connection, route);
     }
@@ -281,8 +332,13 @@ impl Engine for Relay {
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
         let route = self.routes.get(&connection).cloned();
         loop {
-            let paused = self.clients.get(&connection).is_some_and(|client| client.paused);
-            let Read::Whole(value, len) = resp::read(input) else { return };
+            let paused = self
+                .clients
+                .get(&connection)
+                .is_some_and(|client| client.paused);
+            let Read::Whole(value, len) = resp::read(input) else {
+                return;
+            };
             if paused {
                 return;
             }
@@ -290,7 +346,9 @@ impl Engine for Relay {
             if let Some(route) = &route {
                 self.take_reply(route, value, now);
             } else if let Some(client) = self.clients.get_mut(&connection) {
-                client.queue.push_back(resp::arguments(value).expect("clients send requests"));
+                client
+                    .queue
+                    .push_back(resp::arguments(value).expect("clients send requests"));
                 if client.queue.len() >= QUEUE_MAX {
                     client.paused = true;
                     self.actions.push_back(Action::Pause(connection));
@@ -305,7 +363,10 @@ impl Engine for Relay {
             client.ended = true;
             return self.go_on(connection);
         }
-        self.actions.push_back(Action::Close { connection, when: CloseWhen::Now });
+        self.actions.push_back(Action::Close {
+            connection,
+            when: CloseWhen::Now,
+        });
     }
 
     fn handle_close(&mut self, connection: ConnectionId, _: Now) {
@@ -313,10 +374,20 @@ impl Engine for Relay {
             return self.lose(&route);
         }
         self.clients.remove(&connection);
-        let routes: Vec<Route> =
-            self.backends.keys().filter(|route| route.0 == connection).cloned().collect();
-        for backend in routes.iter().filter_map(|route| self.backends.remove(route)) {
-            let close = |connection| Action::Close { connection, when: CloseWhen::Now };
+        let routes: Vec<Route> = self
+            .backends
+            .keys()
+            .filter(|route| route.0 == connection)
+            .cloned()
+            .collect();
+        for backend in routes
+            .iter()
+            .filter_map(|route| self.backends.remove(route))
+        {
+            let close = |connection| Action::Close {
+                connection,
+                when: CloseWhen::Now,
+            };
             self.actions.extend(backend.connection.map(close));
         }
     }
@@ -343,7 +414,10 @@ impl Engine for Relay {
         if let Some(client) = self.clients.get_mut(&connection) {
             return &mut client.output;
         }
-        let backend = self.routes.get(&connection).and_then(|route| self.backends.get_mut(route));
+        let backend = self
+            .routes
+            .get(&connection)
+            .and_then(|route| self.backends.get_mut(route));
         &mut backend.expect("only open connections are written").output
     }
 

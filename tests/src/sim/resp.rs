@@ -67,8 +67,16 @@ pub fn frame_len(input: &[u8]) -> Option<usize> {
 
 /// The arguments of a request that [`read`] gave.
 pub fn arguments(value: Value) -> Option<Vec<Vec<u8>>> {
-    let Value::Array(items) = value else { return None };
-    let bulk = |item| if let Value::Bulk(bytes) = item { Some(bytes) } else { None };
+    let Value::Array(items) = value else {
+        return None;
+    };
+    let bulk = |item| {
+        if let Value::Bulk(bytes) = item {
+            Some(bytes)
+        } else {
+            None
+        }
+    };
     items.into_iter().map(bulk).collect()
 }
 
@@ -145,7 +153,10 @@ fn read_items(input: &[u8], at: &mut usize, len: i64) -> Result<Vec<Value>, Stop
 
 fn read_line<'a>(input: &'a [u8], at: &mut usize) -> Result<&'a [u8], Stop> {
     let rest = &input[*at..];
-    let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or(Stop::Short)?;
+    let end = rest
+        .windows(2)
+        .position(|pair| pair == b"\r\n")
+        .ok_or(Stop::Short)?;
     *at += end + 2;
     Ok(&rest[..end])
 }

@@ -67,7 +67,11 @@ impl Scenario {
         let large_values = random.chance(150);
         // What takes longer than the proxy waits for a node is a fault of its own.
         let is_wide = large_values || latency_micros.1 > 2_000;
-        let windows: &[usize] = if is_wide { &[64_000] } else { &[300, 4_000, 64_000] };
+        let windows: &[usize] = if is_wide {
+            &[64_000]
+        } else {
+            &[300, 4_000, 64_000]
+        };
         Self {
             seed,
             nodes,
@@ -80,8 +84,16 @@ impl Scenario {
             window_bytes: *random.pick(windows),
             latency_micros,
             calm_at: random.between(100_000, 600_000),
-            moves: if moving { random.between(1, 12) as usize } else { 0 },
-            failovers: if crashing { random.between(1, 2) as usize } else { 0 },
+            moves: if moving {
+                random.between(1, 12) as usize
+            } else {
+                0
+            },
+            failovers: if crashing {
+                random.between(1, 2) as usize
+            } else {
+                0
+            },
             topology_delay_micros: *random.pick(&[100, 5_000, 100_000]),
             crowded_slots: random.chance(250),
             large_values,
@@ -109,7 +121,11 @@ impl Faults {
         let mut faults = Self {
             cuts: random.chance(700),
             short_stalls: random.below(6) as usize,
-            moods: if random.chance(300) { random.between(1, 3) as usize } else { 0 },
+            moods: if random.chance(300) {
+                random.between(1, 3) as usize
+            } else {
+                0
+            },
             naps: *random.pick(&[0, 0, 30]),
             departures: *random.pick(&[0, 0, 20]),
             ..Self::default()

@@ -38,7 +38,10 @@ struct Write {
 
 impl Tap {
     pub fn new(is_ordered: bool) -> Self {
-        Self { is_ordered, ..Self::default() }
+        Self {
+            is_ordered,
+            ..Self::default()
+        }
     }
 
     /// Bytes that a node reads.
@@ -72,14 +75,25 @@ impl Tap {
     }
 
     fn execute(&mut self, write: &Write, abandoned: bool) {
-        let Write { session, number, part, .. } = *write;
-        if !self.executed.insert((session, number, part, write.key.clone())) {
+        let Write {
+            session,
+            number,
+            part,
+            ..
+        } = *write;
+        if !self
+            .executed
+            .insert((session, number, part, write.key.clone()))
+        {
             self.violate(format!("{write:?} was executed twice"));
         }
         if abandoned || !self.is_ordered {
             return;
         }
-        let last = self.last.insert((session, write.key.clone()), number).unwrap_or(0);
+        let last = self
+            .last
+            .insert((session, write.key.clone()), number)
+            .unwrap_or(0);
         if last > number {
             self.violate(format!("{write:?} was executed after number {last}"));
         }
@@ -91,12 +105,22 @@ impl Tap {
 }
 
 fn writes(args: &[Vec<u8>]) -> Vec<Write> {
-    let name = args.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    let name = args
+        .first()
+        .map(|name| name.to_ascii_uppercase())
+        .unwrap_or_default();
     if !matches!(&name[..], b"RPUSH" | b"SET" | b"MSET") {
         return Vec::new();
     }
-    let values = args[1..].iter().filter_map(|value| workload::identify(value));
+    let values = args[1..]
+        .iter()
+        .filter_map(|value| workload::identify(value));
     values
-        .map(|(key, session, number, part)| Write { session, number, part, key: key.to_owned() })
+        .map(|(key, session, number, part)| Write {
+            session,
+            number,
+            part,
+            key: key.to_owned(),
+        })
         .collect()
 }

@@ -30,7 +30,12 @@ pub struct Style {
 
 impl Workload {
     pub fn new(session: u64, style: Style, random: Random) -> Self {
-        Self { session, number: 0, style, random }
+        Self {
+            session,
+            number: 0,
+            style,
+            random,
+        }
     }
 
     /// The next request, with its number in the session.
@@ -43,26 +48,51 @@ impl Workload {
         match self.random.below(100) {
             0..25 => {
                 let key = self.key("l");
-                let items = (0..self.random.between(1, 3)).map(|i| self.value(&key, i)).collect();
+                let items = (0..self.random.between(1, 3))
+                    .map(|i| self.value(&key, i))
+                    .collect();
                 Operation::Push { key, items }
             }
             25..40 => Operation::Increment { key: self.key("n") },
             40..50 => {
-                let key = if self.random.chance(500) { self.private() } else { self.key("s") };
-                Operation::Set { value: self.value(&key, 0), key }
+                let key = if self.random.chance(500) {
+                    self.private()
+                } else {
+                    self.key("s")
+                };
+                Operation::Set {
+                    value: self.value(&key, 0),
+                    key,
+                }
             }
-            50..62 => {
-                Operation::Get { key: if self.random.chance(600) { self.private() } else { self.key("s") } }
-            }
-            62..72 => Operation::MultiSet { pairs: self.pairs() },
-            72..82 => Operation::MultiGet { keys: self.many_keys() },
-            82..86 => Operation::Delete { keys: self.private_keys() },
-            86..89 => Operation::Exists { keys: self.private_keys() },
+            50..62 => Operation::Get {
+                key: if self.random.chance(600) {
+                    self.private()
+                } else {
+                    self.key("s")
+                },
+            },
+            62..72 => Operation::MultiSet {
+                pairs: self.pairs(),
+            },
+            72..82 => Operation::MultiGet {
+                keys: self.many_keys(),
+            },
+            82..86 => Operation::Delete {
+                keys: self.private_keys(),
+            },
+            86..89 => Operation::Exists {
+                keys: self.private_keys(),
+            },
             89..91 => Operation::Range { key: self.key("l") },
             91..94 => Operation::Ping,
-            94..97 => Operation::Echo { text: self.value("echo", 0) },
+            94..97 => Operation::Echo {
+                text: self.value("echo", 0),
+            },
             97 => Operation::TooFew,
-            98 => Operation::Unknown { name: format!("nosuch{}x{}", self.session, self.number) },
+            98 => Operation::Unknown {
+                name: format!("nosuch{}x{}", self.session, self.number),
+            },
             _ => Operation::Get { key: self.key("n") },
         }
     }
@@ -91,7 +121,13 @@ impl Workload {
 
     fn many_keys(&mut self) -> Vec<String> {
         let count = self.random.between(1, 8);
-        let mut key = |_| if self.random.chance(600) { self.private() } else { self.key("s") };
+        let mut key = |_| {
+            if self.random.chance(600) {
+                self.private()
+            } else {
+                self.key("s")
+            }
+        };
         let keys: Vec<String> = (0..count).map(&mut key).collect();
         self.spread(keys)
     }
@@ -107,7 +143,10 @@ impl Workload {
 
     fn pairs(&mut self) -> Vec<(String, String)> {
         let keys = distinct(self.many_keys());
-        (0..).zip(keys).map(|(i, key)| (key.clone(), self.value(&key, i))).collect()
+        (0..)
+            .zip(keys)
+            .map(|(i, key)| (key.clone(), self.value(&key, i)))
+            .collect()
     }
 
     /// A value that tells where it belongs: `key|session.number.part|padding`.
@@ -143,7 +182,10 @@ pub fn write(out: &mut Vec<u8>, operation: &Operation) {
     match operation {
         Operation::Push { key, items } => {
             let head = ["RPUSH", key];
-            let args: Vec<&str> = head.into_iter().chain(items.iter().map(String::as_str)).collect();
+            let args: Vec<&str> = head
+                .into_iter()
+                .chain(items.iter().map(String::as_str))
+                .collect();
             resp::write_request(out, &args);
         }
         Operation::Range { key } => resp::write_request(out, &["LRANGE", key, "0", "-1"]),
@@ -169,7 +211,9 @@ pub fn write(out: &mut Vec<u8>, operation: &Operation) {
 }
 
 fn write_keys(out: &mut Vec<u8>, name: &str, keys: &[String]) {
-    let args: Vec<&str> = std::iter::once(name).chain(keys.iter().map(String::as_str)).collect();
+    let args: Vec<&str> = std::iter::once(name)
+        .chain(keys.iter().map(String::as_str))
+        .collect();
     resp::write_request(out, &args);
 }
 

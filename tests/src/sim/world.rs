@@ -56,8 +56,15 @@ pub(super) enum Event {
     Arrive(End),
     Reset(End),
     Flush(End),
-    Timer { machine: usize, at: u64 },
-    Connect { machine: usize, token: ConnectToken, address: Address },
+    Timer {
+        machine: usize,
+        at: u64,
+    },
+    Connect {
+        machine: usize,
+        token: ConnectToken,
+        address: Address,
+    },
     Stimulate(usize, Stimulus),
     Move,
     Failover,
@@ -180,7 +187,8 @@ impl World {
                 let machine = discovery(&scenario, nodes.to_vec(), self.random.fork());
                 let address = Address::new(format!("10.0.2.{number}"), 6379);
                 self.add(machine, Role::Discovery, address);
-                self.clock.after(0, Event::Stimulate(proxy + 1, Stimulus::Refresh));
+                self.clock
+                    .after(0, Event::Stimulate(proxy + 1, Stimulus::Refresh));
             } else {
                 let stimulus = Stimulus::Topology(Arc::new(self.cluster.views[0].topology()));
                 self.clock.after(0, Event::Stimulate(proxy, stimulus));
@@ -213,7 +221,11 @@ impl World {
 
     fn add_client(&mut self, client: Client, number: usize) {
         let host = Host::new(client, Limits::NONE, self.random.fork());
-        self.add(Box::new(host), Role::Client, Address::new(format!("10.0.3.{number}"), 1));
+        self.add(
+            Box::new(host),
+            Role::Client,
+            Address::new(format!("10.0.3.{number}"), 1),
+        );
     }
 
     fn add(&mut self, machine: Box<dyn Machine>, role: Role, address: Address) {
@@ -246,16 +258,24 @@ impl World {
     fn run(&mut self) {
         let clients = self.scenario.clients;
         let bound = self.scenario.calm_at + ANSWER_MICROS_MAX;
-        self.run_until(bound, |world| world.shared.done.get() == clients && world.is_calm());
+        self.run_until(bound, |world| {
+            world.shared.done.get() == clients && world.is_calm()
+        });
         if self.is_wrong() {
             return;
         }
         self.checker.borrow_mut().is_final = true;
         let script = self.checker.borrow().last_look();
-        let proxies = self.of_role(Role::Proxy).map(|index| self.places[index].clone()).collect();
+        let proxies = self
+            .of_role(Role::Proxy)
+            .map(|index| self.places[index].clone())
+            .collect();
         let mut habits = self.habits(proxies);
         (habits.departures, habits.naps) = (0, 0);
-        let shared = Shared { may_break: false, ..self.shared.clone() };
+        let shared = Shared {
+            may_break: false,
+            ..self.shared.clone()
+        };
         let client = Client::scripted(shared, habits, script);
         self.add_client(client, clients);
         let bound = self.clock.micros() + ANSWER_MICROS_MAX;
@@ -281,8 +301,11 @@ impl World {
     }
 
     fn waits_for(&self) -> String {
-        let waiting: Vec<String> =
-            self.machines.iter().filter_map(|machine| machine.waits_for()).collect();
+        let waiting: Vec<String> = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.waits_for())
+            .collect();
         waiting.join("; ")
     }
 
@@ -299,7 +322,9 @@ impl World {
 
     pub(super) fn violate(&self, what: &str) {
         let at = self.clock.micros();
-        self.checker.borrow_mut().violate(format!("at {at}us: {what}"));
+        self.checker
+            .borrow_mut()
+            .violate(format!("at {at}us: {what}"));
     }
 
     pub(super) fn of_role(&self, role: Role) -> impl Iterator<Item = usize> + '_ {
@@ -317,19 +342,27 @@ impl World {
             Event::Reset(end) => self.reset(end),
             Event::Flush(end) => self.flush(end),
             Event::Timer { machine, at } => self.timer(machine, at),
-            Event::Connect { machine, token, address } => self.connect(machine, token, &address),
+            Event::Connect {
+                machine,
+                token,
+                address,
+            } => self.connect(machine, token, &address),
             Event::Stimulate(machine, stimulus) => {
                 self.machines[machine].stimulate(stimulus, self.clock.now());
                 self.after(machine);
             }
             Event::Move => {
                 let tag = workload::tag(self.random.index(self.scenario.tags));
-                let job = self.cluster.begin_move(Slot::of(tag.as_bytes()), self.clock.now());
-                job.into_iter().for_each(|job| self.clock.after(0, Event::Job(job)));
+                let job = self
+                    .cluster
+                    .begin_move(Slot::of(tag.as_bytes()), self.clock.now());
+                job.into_iter()
+                    .for_each(|job| self.clock.after(0, Event::Job(job)));
             }
             Event::Failover => {
                 let job = self.cluster.begin_failover();
-                job.into_iter().for_each(|job| self.clock.after(0, Event::Job(job)));
+                job.into_iter()
+                    .for_each(|job| self.clock.after(0, Event::Job(job)));
             }
             Event::Job(job) => self.job(job),
             Event::Fault(fault) => self.suffer(fault),
@@ -356,7 +389,10 @@ impl World {
         for effect in self.machines[machine].effects() {
             self.effect(machine, effect);
         }
-        let Some(timeout) = self.machines[machine].next_timeout().map(Instant::as_micros) else {
+        let Some(timeout) = self.machines[machine]
+            .next_timeout()
+            .map(Instant::as_micros)
+        else {
             return;
         };
         if self.timers[machine].is_none_or(|(armed, _)| timeout < armed) {
@@ -375,7 +411,14 @@ impl World {
             Effect::Opened(_) => {}
             Effect::Connect { token, address } => {
                 let delay = 2 * self.network.latency(&mut self.random);
-                self.clock.after(delay, Event::Connect { machine, token, address });
+                self.clock.after(
+                    delay,
+                    Event::Connect {
+                        machine,
+                        token,
+                        address,
+                    },
+                );
             }
             Effect::Signal(signal) => self.signal(machine, signal),
             Effect::Dirty(id) => {
@@ -410,7 +453,8 @@ impl World {
         match (self.roles[machine], signal) {
             (Role::Proxy, Signal::TopologyStale) => {
                 if self.roles.get(machine + 1) == Some(&Role::Discovery) {
-                    self.clock.after(100, Event::Stimulate(machine + 1, Stimulus::Refresh));
+                    self.clock
+                        .after(100, Event::Stimulate(machine + 1, Stimulus::Refresh));
                 } else {
                     let view = self.random.index(self.cluster.views.len());
                     let topology = Arc::new(self.cluster.views[view].topology());
@@ -420,7 +464,8 @@ impl World {
             }
             (Role::Discovery, Signal::Topology(topology)) => {
                 let stimulus = Stimulus::Topology(topology);
-                self.clock.after(delay, Event::Stimulate(machine - 1, stimulus));
+                self.clock
+                    .after(delay, Event::Stimulate(machine - 1, stimulus));
             }
             _ => {}
         }
@@ -431,7 +476,9 @@ impl World {
             return;
         }
         self.timers[machine] = None;
-        let timeout = self.machines[machine].next_timeout().map(Instant::as_micros);
+        let timeout = self.machines[machine]
+            .next_timeout()
+            .map(Instant::as_micros);
         if timeout.is_some_and(|timeout| timeout <= at) {
             self.machines[machine].timeout(self.clock.now());
         }
@@ -454,8 +501,16 @@ impl World {
         };
         let remote = socket_address(&self.places[target]);
         let local = socket_address(&self.places[machine]);
-        let accepted = Peer { remote: local, local: remote, origin: Origin::Accepted(0) };
-        let connected = Peer { remote, local, origin: Origin::Connected(token) };
+        let accepted = Peer {
+            remote: local,
+            local: remote,
+            origin: Origin::Accepted(0),
+        };
+        let connected = Peer {
+            remote,
+            local,
+            origin: Origin::Connected(token),
+        };
         let theirs = self.machines[target].open(accepted, now);
         let ours = self.machines[machine].open(connected, now);
         let link = self.network.link([(machine, ours), (target, theirs)]);
@@ -513,7 +568,9 @@ impl World {
         for (end, bytes) in parts {
             if !bytes.is_empty() && !self.network.has_ended(end) {
                 let delay = self.network.latency(&mut self.random);
-                let at = self.network.send(end, Some(bytes), self.clock.micros(), delay);
+                let at = self
+                    .network
+                    .send(end, Some(bytes), self.clock.micros(), delay);
                 self.clock.at(at, Event::Arrive(end.peer()));
             }
         }
@@ -543,7 +600,11 @@ impl World {
             return;
         }
         let cut = self.scenario.faults.cuts && self.random.chance(200);
-        let max = if cut { 1 + self.random.index(60) } else { 64 * 1024 };
+        let max = if cut {
+            1 + self.random.index(60)
+        } else {
+            64 * 1024
+        };
         match self.network.take(end, micros, max) {
             Arrived::Nothing => return,
             Arrived::End => self.machines[machine].end(id, now),
@@ -567,7 +628,13 @@ impl World {
 
     fn show(&self, end: End, bytes: &[u8]) {
         if self.is_traced {
-            let side = |end| format!("{:?} {}", self.roles[self.network.machine(end)], self.network.machine(end));
+            let side = |end| {
+                format!(
+                    "{:?} {}",
+                    self.roles[self.network.machine(end)],
+                    self.network.machine(end)
+                )
+            };
             let text = String::from_utf8_lossy(bytes);
             eprintln!("          {} to {}: {text:?}", side(end.peer()), side(end));
         }
