@@ -17,6 +17,7 @@ pub mod real;
 pub mod relay;
 pub mod resp;
 pub mod scenario;
-mod tap;
+pub mod tap;
+mod traffic;
 mod workload;
 pub mod world;

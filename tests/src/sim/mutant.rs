@@ -23,10 +23,16 @@ pub enum Mutant {
     RetryTwice,
     /// Two requests of a client to one slot change places when they are sent again.
     SwapRetries,
+    /// Two clients get each other's reply, when both are numbers.
+    CrossNumbers,
+    /// An increment is sent twice.
+    RepeatIncrement,
+    /// A SET or MSET is acknowledged and never sent.
+    ForgeWrite,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::DropReply,
         Self::DoubleReply,
         Self::CrossReplies,
@@ -34,7 +40,25 @@ impl Mutant {
         Self::LoseRequest,
         Self::RetryTwice,
         Self::SwapRetries,
+        Self::CrossNumbers,
+        Self::RepeatIncrement,
+        Self::ForgeWrite,
     ];
+
+    /// Whether it does its mischief between proxy and nodes.
+    fn is_behind_proxy(self) -> bool {
+        let behind = [
+            Self::RetryTwice,
+            Self::SwapRetries,
+            Self::RepeatIncrement,
+            Self::ForgeWrite,
+        ];
+        behind.contains(&self)
+    }
+
+    fn is_crossing(self) -> bool {
+        matches!(self, Self::CrossReplies | Self::CrossNumbers)
+    }
 }
 
 /// Which way bytes go.
@@ -77,6 +101,8 @@ struct Replies {
 enum Fate {
     Pass,
     Swallow,
+    /// The answer to what was sent instead of a write.
+    Forge,
     SwapFirst,
     SwapSecond,
 }
@@ -87,6 +113,17 @@ struct Sent {
     fate: Fate,
     identity: Option<Identity>,
     is_retry: bool,
+}
+
+impl Sent {
+    fn new(frame: Vec<u8>, fate: Fate) -> Self {
+        Self {
+            frame,
+            fate,
+            identity: None,
+            is_retry: false,
+        }
+    }
 }
 
 impl Tamper {
@@ -106,7 +143,7 @@ impl Tamper {
     pub fn pass(&mut self, from: End, way: Way, bytes: Vec<u8>) -> Vec<(End, Vec<u8>)> {
         let concerned = match self.mutant {
             Mutant::LoseRequest => way == Way::ClientToProxy,
-            Mutant::RetryTwice | Mutant::SwapRetries => {
+            mutant if mutant.is_behind_proxy() => {
                 matches!(way, Way::ProxyToNode | Way::NodeToProxy)
             }
             _ => way == Way::ProxyToClient,
@@ -137,8 +174,11 @@ impl Tamper {
 
     /// One frame between a client and the proxy.
     fn strike(&mut self, from: End, frame: Vec<u8>) -> Vec<(End, Vec<u8>)> {
+        if self.mutant == Mutant::CrossNumbers && frame[0] != b':' {
+            return vec![(from, frame)];
+        }
         if let Some((end, held)) = self.held.take() {
-            let crossing = self.mutant == Mutant::CrossReplies;
+            let crossing = self.mutant.is_crossing();
             if crossing && end != from {
                 self.strikes += 1;
                 return vec![(end, frame), (from, held)];
@@ -160,7 +200,10 @@ impl Tamper {
                 self.strikes += 1;
                 vec![(from, frame.clone()), (from, frame)]
             }
-            Mutant::CrossReplies | Mutant::SwapReplies if self.held.is_none() => {
+            mutant
+                if (mutant.is_crossing() || mutant == Mutant::SwapReplies)
+                    && self.held.is_none() =>
+            {
                 self.held = Some((from, frame));
                 self.strikes += 1;
                 Vec::new()
@@ -178,23 +221,29 @@ impl Tamper {
         for frame in frames {
             let identity = identity(&frame);
             let is_retry = identity.is_some_and(|identity| !self.seen.insert(identity));
-            let twice = is_retry && self.mutant == Mutant::RetryTwice && self.random.chance(300);
+            let twice = match self.mutant {
+                Mutant::RetryTwice => is_retry && self.random.chance(300),
+                Mutant::RepeatIncrement => is(&frame, b"INCR") && self.random.chance(30),
+                _ => false,
+            };
             let before = sent.last().map(|sent| sent.frame.clone());
+            let is_write = is(&frame, b"SET") || is(&frame, b"MSET");
+            if self.mutant == Mutant::ForgeWrite && is_write && self.random.chance(30) {
+                self.strikes += 1;
+                sent.push(Sent::new(b"*1\r\n$4\r\nPING\r\n".to_vec(), Fate::Forge));
+                continue;
+            }
+            let kept = Sent::new(frame.clone(), Fate::Pass);
             sent.push(Sent {
-                frame: frame.clone(),
-                fate: Fate::Pass,
                 identity,
                 is_retry,
+                ..kept
             });
             if twice {
                 self.strikes += 1;
                 let asking = before.filter(|frame| frame.ends_with(b"ASKING\r\n"));
-                sent.extend(asking.into_iter().chain([frame]).map(|frame| Sent {
-                    frame,
-                    fate: Fate::Swallow,
-                    identity: None,
-                    is_retry: false,
-                }));
+                let again = asking.into_iter().chain([frame]);
+                sent.extend(again.map(|frame| Sent::new(frame, Fate::Swallow)));
             }
         }
         if self.mutant == Mutant::SwapRetries {
@@ -232,6 +281,7 @@ impl Tamper {
         for frame in frames {
             match replies.plan.pop_front().unwrap_or(Fate::Pass) {
                 Fate::Swallow => {}
+                Fate::Forge => out.extend(b"+OK\r\n"),
                 Fate::SwapSecond => {
                     replies.held.push(frame);
                     let last = replies.held.len() - 1;
@@ -244,6 +294,13 @@ impl Tamper {
         }
         out
     }
+}
+/// Whether a request is for that command.
+fn is(frame: &[u8], name: &[u8]) -> bool {
+    frame
+        .split(|byte| *byte == b'\n')
+        .nth(2)
+        .is_some_and(|line| line.trim_ascii() == name)
 }
 
 /// Whose write a request is, if it is one.

@@ -30,6 +30,8 @@ pub struct Scenario {
     /// Values of 40 KB among the small ones.
     pub large_values: bool,
     pub faults: Faults,
+    /// Whether what nodes execute is judged, besides what clients are told.
+    pub is_tapped: bool,
     /// What the proxy is told.
     pub in_flight_max: usize,
     pub output_bytes_max: usize,
@@ -98,6 +100,7 @@ impl Scenario {
             crowded_slots: random.chance(250),
             large_values,
             faults,
+            is_tapped: true,
             in_flight_max: *random.pick(&[4, 32, 1024]),
             output_bytes_max: *random.pick(&[256, 16_384, 1 << 20]),
         }

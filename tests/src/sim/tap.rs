@@ -16,7 +16,33 @@ pub struct Tap {
     last: BTreeMap<(u64, String), u64>,
     /// Whether the order counts.
     is_ordered: bool,
+    /// Whether it keeps to itself what it hears.
+    is_mute: bool,
+    /// How often nodes sent a request elsewhere or away.
+    pub refusals: Refusals,
     pub violation: Option<String>,
+}
+/// How often nodes did not serve a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refusals {
+    pub moved: u64,
+    pub ask: u64,
+    pub later: u64,
+}
+
+impl Refusals {
+    fn count(&mut self, reply: &[u8]) {
+        let is = |word: &[u8]| reply.starts_with(word);
+        self.moved += u64::from(is(b"-MOVED"));
+        self.ask += u64::from(is(b"-ASK"));
+        self.later += u64::from(is(b"-TRYAGAIN") || is(b"-LOADING") || is(b"-CLUSTERDOWN"));
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.moved += other.moved;
+        self.ask += other.ask;
+        self.later += other.later;
+    }
 }
 
 /// One connection to a node, by the node's end.
@@ -37,9 +63,10 @@ struct Write {
 }
 
 impl Tap {
-    pub fn new(is_ordered: bool) -> Self {
+    pub fn new(is_ordered: bool, is_mute: bool) -> Self {
         Self {
             is_ordered,
+            is_mute,
             ..Self::default()
         }
     }
@@ -63,6 +90,7 @@ impl Tap {
         let mut executed = Vec::new();
         while let Some(len) = resp::frame_len(&line.replies) {
             let failed = line.replies[0] == b'-';
+            self.refusals.count(&line.replies);
             line.replies.drain(..len);
             let writes = line.waiting.pop_front().unwrap_or_default();
             if !failed {
@@ -100,7 +128,9 @@ impl Tap {
     }
 
     fn violate(&mut self, what: String) {
-        self.violation.get_or_insert(what);
+        if !self.is_mute {
+            self.violation.get_or_insert(what);
+        }
     }
 }
 

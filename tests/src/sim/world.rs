@@ -7,22 +7,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::engine::{
-    Address, ConnectError, ConnectToken, ConnectionId, Instant, Origin, Peer,
-};
+use slotway_protocol::engine::{Address, ConnectToken, ConnectionId, Instant};
 
 use super::checker::{Checker, SharedChecker};
 use super::client::{Client, Habits, Shared};
 use super::clock::Clock;
 use super::cluster::{Cluster, View};
 use super::faults::Fault;
-use super::host::{Host, socket_address};
+use super::host::Host;
 use super::machine::{Effect, Limits, Machine, Signal, Stimulus};
-use super::mutant::{Mutant, Tamper, Way};
-use super::network::{Arrived, End, Network};
+use super::mutant::{Mutant, Tamper};
+use super::network::{End, Network};
 use super::random::{Random, Trace};
 use super::scenario::Scenario;
-use super::tap::Tap;
+use super::tap::{Refusals, Tap};
 use super::workload::{self, Style};
 
 /// Which programs take part.
@@ -48,6 +46,8 @@ pub struct Report {
     pub strikes: u64,
     pub virtual_micros: u64,
     pub events: u64,
+    /// What the nodes did not serve.
+    pub refusals: Refusals,
 }
 
 /// What happens at a time.
@@ -83,21 +83,21 @@ pub(super) struct World {
     pub(super) random: Random,
     pub(super) roles: Vec<Role>,
     cluster: Cluster,
-    addresses: BTreeMap<Address, usize>,
-    places: Vec<Address>,
-    ends: BTreeMap<(usize, ConnectionId), End>,
+    pub(super) addresses: BTreeMap<Address, usize>,
+    pub(super) places: Vec<Address>,
+    pub(super) ends: BTreeMap<(usize, ConnectionId), End>,
     /// Ends whose flush is on the queue.
-    flushing: BTreeSet<End>,
+    pub(super) flushing: BTreeSet<End>,
     /// For each machine the time it named and the time at which it is called.
     timers: Vec<Option<(u64, u64)>>,
     /// Machines that take no connections before that time.
     pub(super) away_until: Vec<u64>,
     shared: Shared,
     checker: SharedChecker,
-    tap: Tap,
-    tamper: Option<Tamper>,
-    trace: Trace,
-    is_traced: bool,
+    pub(super) tap: Tap,
+    pub(super) tamper: Option<Tamper>,
+    pub(super) trace: Trace,
+    pub(super) is_traced: bool,
     events: u64,
 }
 
@@ -123,6 +123,7 @@ pub fn run(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Repor
         strikes: world.tamper.as_ref().map_or(0, |tamper| tamper.strikes),
         virtual_micros: world.clock.micros(),
         events: world.events,
+        refusals: world.tap.refusals,
     }
 }
 
@@ -152,7 +153,7 @@ impl World {
             flushing: BTreeSet::new(),
             timers: Vec::new(),
             away_until: Vec::new(),
-            tap: Tap::new(is_ordered),
+            tap: Tap::new(is_ordered, !scenario.is_tapped),
             tamper: mutant.map(|mutant| Tamper::new(mutant, random.fork())),
             trace: Trace::new(),
             is_traced: std::env::var_os("SLOTWAY_SIM_TRACE").is_some(),
@@ -482,197 +483,6 @@ impl World {
         if timeout.is_some_and(|timeout| timeout <= at) {
             self.machines[machine].timeout(self.clock.now());
         }
-        self.after(machine);
-    }
-
-    fn connect(&mut self, machine: usize, token: ConnectToken, address: &Address) {
-        let now = self.clock.now();
-        let target = self.addresses.get(address).copied();
-        let is_fault_time = now.instant.as_micros() < self.scenario.calm_at;
-        let target = target.filter(|target| {
-            let refused = is_fault_time
-                && self.roles[*target] == Role::Node
-                && self.random.chance(self.scenario.faults.refusals);
-            self.away_until[*target] <= now.instant.as_micros() && !refused
-        });
-        let Some(target) = target else {
-            self.machines[machine].connect_failed(token, ConnectError::Refused, now);
-            return self.after(machine);
-        };
-        let remote = socket_address(&self.places[target]);
-        let local = socket_address(&self.places[machine]);
-        let accepted = Peer {
-            remote: local,
-            local: remote,
-            origin: Origin::Accepted(0),
-        };
-        let connected = Peer {
-            remote,
-            local,
-            origin: Origin::Connected(token),
-        };
-        let theirs = self.machines[target].open(accepted, now);
-        let ours = self.machines[machine].open(connected, now);
-        let link = self.network.link([(machine, ours), (target, theirs)]);
-        let (end, peer) = (End { link, side: 0 }, End { link, side: 1 });
-        self.ends.insert((machine, ours), end);
-        self.ends.insert((target, theirs), peer);
-        self.flush_soon(end);
-        self.flush_soon(peer);
-        self.after(target);
-        self.after(machine);
-    }
-
-    fn flush_soon(&mut self, end: End) {
-        if self.flushing.insert(end) {
-            let delay = self.random.below(30);
-            self.clock.after(delay, Event::Flush(end));
-        }
-    }
-
-    /// Writes some of an end's output to the network.
-    fn flush(&mut self, end: End) {
-        self.flushing.remove(&end);
-        let (machine, id) = (self.network.machine(end), self.network.connection(end));
-        if !self.network.is_open(end) {
-            return;
-        }
-        let mut space = self.network.space(end);
-        if space == 0 {
-            return;
-        }
-        if self.scenario.faults.cuts && self.random.chance(200) {
-            space = space.min(1 + self.random.index(40));
-        }
-        let bytes = self.machines[machine].write(id, space, self.clock.now());
-        if !bytes.is_empty() {
-            self.trace.mix_bytes(&bytes);
-            self.transmit(end, bytes);
-            if self.machines[machine].has_output(id) {
-                self.flush_soon(end);
-            }
-        }
-        self.after(machine);
-    }
-
-    fn transmit(&mut self, end: End, bytes: Vec<u8>) {
-        let way = self.way(end);
-        if way == Way::NodeToProxy {
-            let abandoned = !self.network.is_open(end.peer());
-            self.tap.reply(end, &bytes, abandoned);
-        }
-        let parts = match &mut self.tamper {
-            Some(tamper) => tamper.pass(end, way, bytes),
-            None => vec![(end, bytes)],
-        };
-        for (end, bytes) in parts {
-            if !bytes.is_empty() && !self.network.has_ended(end) {
-                let delay = self.network.latency(&mut self.random);
-                let at = self
-                    .network
-                    .send(end, Some(bytes), self.clock.micros(), delay);
-                self.clock.at(at, Event::Arrive(end.peer()));
-            }
-        }
-    }
-
-    fn way(&self, from: End) -> Way {
-        let role = |end| self.roles[self.network.machine(end)];
-        match (role(from), role(from.peer())) {
-            (Role::Client, _) => Way::ClientToProxy,
-            (Role::Proxy, Role::Client) => Way::ProxyToClient,
-            (Role::Proxy, _) => Way::ProxyToNode,
-            (Role::Node, Role::Proxy) => Way::NodeToProxy,
-            _ => Way::Other,
-        }
-    }
-
-    fn arrive(&mut self, end: End) {
-        let (machine, id) = (self.network.machine(end), self.network.connection(end));
-        let (micros, now) = (self.clock.micros(), self.clock.now());
-        if !self.network.is_open(end) {
-            if self.network.has_arrived(end, micros) {
-                self.break_link(end.link);
-            }
-            return;
-        }
-        if !self.machines[machine].is_reading(id) {
-            return;
-        }
-        let cut = self.scenario.faults.cuts && self.random.chance(200);
-        let max = if cut {
-            1 + self.random.index(60)
-        } else {
-            64 * 1024
-        };
-        match self.network.take(end, micros, max) {
-            Arrived::Nothing => return,
-            Arrived::End => self.machines[machine].end(id, now),
-            Arrived::Bytes(bytes) => {
-                self.trace.mix_bytes(&bytes);
-                self.show(end, &bytes);
-                if self.way(end.peer()) == Way::ProxyToNode {
-                    self.tap.request(end, &bytes);
-                }
-                self.machines[machine].receive(id, &bytes, now);
-            }
-        }
-        if self.network.has_arrived(end, micros) {
-            self.clock.after(1, Event::Arrive(end));
-        }
-        if self.network.take_writer_waits(end.peer()) {
-            self.flush_soon(end.peer());
-        }
-        self.after(machine);
-    }
-
-    fn show(&self, end: End, bytes: &[u8]) {
-        if self.is_traced {
-            let side = |end| {
-                format!(
-                    "{:?} {}",
-                    self.roles[self.network.machine(end)],
-                    self.network.machine(end)
-                )
-            };
-            let text = String::from_utf8_lossy(bytes);
-            eprintln!("          {} to {}: {text:?}", side(end.peer()), side(end));
-        }
-    }
-
-    fn send_end(&mut self, end: End) {
-        if !self.network.has_ended(end) {
-            let delay = self.network.latency(&mut self.random);
-            let at = self.network.send(end, None, self.clock.micros(), delay);
-            self.clock.at(at, Event::Arrive(end.peer()));
-        }
-    }
-
-    fn close(&mut self, end: End) {
-        let unread = self.network.close(end);
-        self.send_end(end);
-        if unread {
-            self.break_link(end.link);
-        }
-    }
-
-    /// Resets a link: what is under way is lost, and both ends learn of it.
-    pub(super) fn break_link(&mut self, link: usize) {
-        self.network.cut(link);
-        for side in 0..2 {
-            let delay = self.network.latency(&mut self.random);
-            self.clock.after(delay, Event::Reset(End { link, side }));
-        }
-    }
-
-    fn reset(&mut self, end: End) {
-        if !self.network.is_open(end) {
-            return;
-        }
-        self.network.close(end);
-        let (machine, id) = (self.network.machine(end), self.network.connection(end));
-        self.ends.remove(&(machine, id));
-        self.machines[machine].reset(id, self.clock.now());
         self.after(machine);
     }
 }
