@@ -93,7 +93,9 @@ impl Generator {
     /// A key of a type, rarely of another one or one that is never there. Keys of sorted sets with
     /// equal scores are kept apart from the others.
     fn key(&mut self, kind: &str) -> Vec<u8> {
-        let kind = if self.one_in(50) {
+        let kind = if self.one_in(50) && kind == "y" {
+            "x"
+        } else if self.one_in(50) {
             let others = self.choose(&["h", "l", "s", "x", "missing"]);
             if matches!(others, "s" | "h") && self.one_in(2) {
                 "x"

@@ -76,7 +76,15 @@ fn run_seed(server: &mut Server, lines: &[&str], seed: u64) {
         let pattern = lines[generator.below(lines.len())];
         let line = generator.line(pattern);
         let context = format!("seed {seed}, step {step}: {}", show(&line));
+        let is_watched = line.len() > 1 && generator.below(3) == 0;
+        if is_watched {
+            let watch = [&[b"WATCH".to_vec()], &line[1..]].concat();
+            assert_same(&ours.run(&watch), &server.run(&watch), &context);
+        }
         compare_line(&mut ours, server, &line, &context);
+        if is_watched {
+            compare_watched(&mut ours, server, &context);
+        }
         let key = line[generator.below(line.len())].clone();
         let object = [b"OBJECT".to_vec(), b"ENCODING".to_vec(), key];
         let (got, expected) = (ours.run(&object), server.run(&object));
@@ -84,6 +92,18 @@ fn run_seed(server: &mut Server, lines: &[&str], seed: u64) {
             &got,
             &expected,
             &format!("{} after {context}", show(&object)),
+        );
+    }
+}
+
+/// That the node noticed a change of a watched key if and only if the server did.
+fn compare_watched(ours: &mut Ours, server: &mut Server, context: &str) {
+    for command in [b"MULTI".to_vec(), b"EXEC".to_vec()] {
+        let line = [command];
+        assert_same(
+            &ours.run(&line),
+            &server.run(&line),
+            &format!("watched, {context}"),
         );
     }
 }
@@ -243,6 +263,39 @@ fn take(server: &mut Server, line: &[Vec<u8>], got: &[u8], context: &str) {
         format!(":{}\r\n", members.len()).as_bytes(),
         "{context}"
     );
+}
+
+/// What is too rare to be met at random.
+#[test]
+fn rarities() {
+    let mut server = Server::start(24406);
+    let mut ours = Ours::new(1);
+    for text in [
+        "SADD s m",
+        "EXPIRE s 1000",
+        "SMOVE s s m",
+        "PERSIST s",
+        "RPUSH l e",
+        "EXPIRE l 1000",
+        "LMOVE l l left right",
+        "PERSIST l",
+        "HSET h f 9223372036854775807",
+        "HINCRBYFLOAT h f 0.1",
+        "HINCRBYFLOAT h f -1e4000",
+        "HINCRBYFLOAT h g 1e300",
+        "HINCRBYFLOAT h i inf",
+        "HSET h i inf",
+        "HINCRBYFLOAT h i 1",
+        "LPOS l e RANK -9223372036854775808",
+        "ZADD z inf a",
+        "ZINCRBY z -inf a",
+        "ZADD z INCR -inf a",
+        "HRANDFIELD h 4611686018427387904 WITHVALUES",
+        "SRANDMEMBER s -9223372036854775808",
+    ] {
+        let line: Vec<_> = text.split(' ').map(|arg| arg.as_bytes().to_vec()).collect();
+        assert_same(&ours.run(&line), &server.run(&line), text);
+    }
 }
 
 /// A whole scan returns every element that stays, and of the others at most what was ever there.
