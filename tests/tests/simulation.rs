@@ -44,9 +44,13 @@ fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
     let model: &world::MakeNode =
         &|_, view, random| Box::new(Host::new(ModelNode::new(view), Limits::NONE, random));
     let cast = Cast {
-        node: if seed % 2 == 0 { model } else { &real::node },
+        node: if seed.is_multiple_of(2) {
+            model
+        } else {
+            &real::node
+        },
         proxy: &real::proxy,
-        discovery: if seed % 3 == 0 {
+        discovery: if seed.is_multiple_of(3) {
             None
         } else {
             Some(&real::discovery)
@@ -115,7 +119,9 @@ fn a_right_proxy_passes() {
 
 #[test]
 fn the_proxy_passes() {
-    check_all("the_proxy_passes", &seeds(1024), |seed| run_real(seed, None));
+    check_all("the_proxy_passes", &seeds(1024), |seed| {
+        run_real(seed, None)
+    });
 }
 
 /// Runs seeds until the mutant is found out; says how many that took.

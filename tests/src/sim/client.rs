@@ -261,7 +261,8 @@ impl Engine for Client {
     }
 
     fn handle_end(&mut self, connection: ConnectionId, _: Now) {
-        if !self.shared.may_break && !(self.finished && self.pending.is_empty()) {
+        let complete = self.finished && self.pending.is_empty();
+        if !(self.shared.may_break || complete) {
             self.violate("the proxy ended the connection");
         }
         let when = CloseWhen::Now;

@@ -143,9 +143,7 @@ impl<E: Subject> Host<E> {
         };
         connection.closing = true;
         connection.flushing = when == CloseWhen::Flushed;
-        if when == CloseWhen::Now {
-            self.closed.push(id);
-        } else if self.engine.output(id).is_empty() {
+        if when == CloseWhen::Now || self.engine.output(id).is_empty() {
             self.closed.push(id);
         } else {
             self.effects.push(Effect::Dirty(id));

@@ -3,14 +3,14 @@
 
 pub mod checker;
 pub mod client;
-mod clock;
+pub mod clock;
 pub mod cluster;
 mod faults;
 pub mod host;
 pub mod machine;
 pub mod model;
 pub mod mutant;
-mod network;
+pub mod network;
 mod oracle;
 pub mod random;
 pub mod real;
@@ -19,5 +19,5 @@ pub mod resp;
 pub mod scenario;
 pub mod tap;
 mod traffic;
-mod workload;
+pub mod workload;
 pub mod world;

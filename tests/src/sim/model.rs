@@ -193,7 +193,7 @@ impl ModelNode {
         match self
             .keys
             .entry(key.to_vec())
-            .or_insert(Stored::Text(b"0".to_vec()))
+            .or_insert_with(|| Stored::Text(b"0".to_vec()))
         {
             Stored::List(_) => wrong_type(),
             Stored::Text(text) => {

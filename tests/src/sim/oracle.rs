@@ -116,7 +116,7 @@ impl List {
             let (session, order) = *self
                 .sent
                 .get(item)
-                .ok_or(format!("{item} was never sent"))?;
+                .ok_or_else(|| format!("{item} was never sent"))?;
             require(seen.insert(item), &format!("{item} is there twice"))?;
             let expected = self.places.get(&place);
             require(
