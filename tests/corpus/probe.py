@@ -24,6 +24,7 @@ from deliver import Piece, deliver, deliveries, one_write
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHOWN_DIFFERENCES = 3
+CALM_JOBS = 24
 
 
 @dataclass
@@ -33,80 +34,92 @@ class Finding:
     case: Case
     outcome: Outcome
     differences: list[str] = field(default_factory=list)
-    retried: int = 0
+    repeated: int = 0
+
+    def note(self, label: str, got: Outcome, expected: Outcome | None) -> None:
+        if expected is not None and got != expected:
+            text = f"{label}:\n    got      {got.show()}\n    expected {expected.show()}"
+            self.differences.append(text)
 
 
 class Prober:
-    """Runs deliveries with bounded concurrency; differences are confirmed by slow retries."""
+    """Runs deliveries with bounded concurrency; differences are confirmed by slow repetitions."""
 
     def __init__(self, options, expected: dict[str, Outcome] | None) -> None:
         self.options = options
         self.expected = expected
         self.slots = asyncio.Semaphore(options.jobs)
+        self.calm = asyncio.Semaphore(CALM_JOBS)
         self.lone = asyncio.Lock()
 
     async def run(self, address, case: Case, pieces: list[Piece], quiet: float) -> Outcome:
         async with self.slots:
             return await deliver(address, case, pieces, quiet)
 
-    async def pair(
-        self, case: Case, pieces: list[Piece], quiet: float
+    async def confirm(
+        self, finding: Finding, pieces: list[Piece], reference: Outcome | None
     ) -> tuple[Outcome, Outcome | None]:
-        """Outcome of the first server and of whatever it is compared with."""
-        first = self.run(self.options.first, case, pieces, quiet)
-        if self.options.second:
+        """Deliver and compare with the reference, or with what the second server gives; a
+        difference counts only if it survives slow repetitions."""
+        case, quiet = finding.case, self.options.quiet
+
+        async def once(quiet: float) -> tuple[Outcome, Outcome | None]:
+            first = self.run(self.options.first, case, pieces, quiet)
+            if reference is not None or not self.options.second:
+                return await first, reference
             second = self.run(self.options.second, case, pieces, quiet)
             return tuple(await asyncio.gather(first, second))
-        reference = self.expected.get(case.name) if self.expected is not None else None
-        return await first, reference
 
-    async def confirm(
-        self, finding: Finding, case: Case, pieces: list[Piece], reference: Outcome | None
-    ) -> tuple[Outcome, Outcome | None]:
-        """Compare one delivery; a difference counts only if it survives slow retries."""
-        mine, other = await self.pair(case, pieces, self.options.quiet)
-        other = other or reference
-        for attempt in range(2):
-            if other is None or mine == other:
+        mine, other = await once(quiet)
+        for slower in (4, 8):
+            done = other is None or mine == other or len(finding.differences) >= SHOWN_DIFFERENCES
+            if done:
                 break
-            finding.retried += 1
-            async with self.lone:
-                mine, other = await self.pair(case, pieces, self.options.quiet * 5 * (attempt + 1))
-                other = other or reference
+            finding.repeated += 1
+            async with self.calm:
+                mine, other = await once(quiet * slower)
         return mine, other
 
     async def probe(self, case: Case) -> Finding:
-        """All wanted deliveries of one case."""
-        ways = deliveries(case, self.options.modes)
-        mine, other = None, None
+        """All wanted deliveries of one case. What one write gives is compared with the expected
+        outcome; the other deliveries have to give the same as the one write."""
         finding = Finding(case, Outcome(b"", False))
         if self.expected is not None and case.name not in self.expected:
             finding.differences.append("no recorded outcome")
             return finding
+        (label, pieces), *others = deliveries(case, self.options.modes)
+        reference = self.expected[case.name] if self.expected is not None else None
         if "heavy" in case.tags:
             async with self.lone:
-                mine, other = await self.pair(case, ways[0][1], self.options.quiet)
+                mine, other = await self.confirm(finding, pieces, reference)
         else:
-            mine, other = await self.confirm(finding, case, ways[0][1], None)
+            mine, other = await self.confirm(finding, pieces, reference)
         finding.outcome = mine
-        self.note(finding, ways[0][0], mine, other)
-        reference = mine if other is None else None
-        results = await asyncio.gather(
-            *(self.confirm(finding, case, pieces, reference) for _, pieces in ways[1:])
-        )
-        for (label, _), (one, two) in zip(ways[1:], results):
-            self.note(finding, label, one, two)
-        return finding
+        finding.note(label, mine, other)
 
-    def note(self, finding: Finding, label: str, mine: Outcome, other: Outcome | None) -> None:
-        if other is not None and mine != other:
-            text = f"{label}:\n    got      {mine.show()}\n    expected {other.show()}"
-            finding.differences.append(text)
+        async def other_way(label: str, pieces: list[Piece]) -> None:
+            got, expected = await self.confirm(finding, pieces, mine)
+            finding.note(f"{label}, compared with one write", got, expected)
+
+        await asyncio.gather(*(other_way(label, pieces) for label, pieces in others))
+        return finding
 
 
 async def probe_all(options, cases: list[Case], expected) -> list[Finding]:
+    """A finding for each case; those that are not done when the time is up are different."""
     prober = Prober(options, expected)
-    return list(await asyncio.gather(*(prober.probe(case) for case in cases)))
+    tasks = {asyncio.create_task(prober.probe(case)): case for case in cases}
+    done, late = await asyncio.wait(tasks, timeout=options.time)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    findings = []
+    for task, case in tasks.items():
+        if task in done:
+            findings.append(task.result())
+        else:
+            findings.append(Finding(case, Outcome(b"", False), ["not done in time"]))
+    return findings
 
 
 async def record(options, cases: list[Case]) -> None:
@@ -140,6 +153,7 @@ def parse_options(argv: list[str]):
     parser.add_argument("--skip-tag", action="append", default=[], help="none with this tag")
     parser.add_argument("--modes", default="one,byte,split", help="default: one,byte,split")
     parser.add_argument("--jobs", type=int, default=96, help="connections at once")
+    parser.add_argument("--time", type=float, default=150, help="seconds for all of it")
     parser.add_argument("--quiet", type=float, default=0.15, help="silence that ends a case")
     parser.add_argument("--verbose", action="store_true", help="always print the replies")
     options = parser.parse_args(argv)
@@ -168,9 +182,9 @@ def report(findings: list[Finding], options) -> int:
         if len(finding.differences) > SHOWN_DIFFERENCES:
             print(f"    ... and {len(finding.differences) - SHOWN_DIFFERENCES} more deliveries")
     different = sum(1 for finding in findings if finding.differences)
-    retried = sum(finding.retried for finding in findings)
-    if retried:
-        print(f"{retried} deliveries had to be repeated slowly")
+    repeated = sum(finding.repeated for finding in findings)
+    if repeated:
+        print(f"{repeated} deliveries had to be repeated slowly")
     print(f"{len(findings)} cases, {len(findings) - different} identical, {different} different")
     return 1 if different or not findings else 0
 
