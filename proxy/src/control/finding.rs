@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ pub(super) struct Discovering {
     pub(super) seeds: Vec<Address>,
     /// Rung by whoever doubts the topology.
     pub(super) stale: Arc<Notify>,
-    pub(super) view: Rc<View>,
+    pub(super) view: Arc<View>,
     pub(super) metrics: Arc<ControlMetrics>,
 }
 
@@ -79,7 +78,7 @@ impl Discovering {
 
 /// What the notices of the discovery come to.
 struct Findings {
-    view: Rc<View>,
+    view: Arc<View>,
     metrics: Arc<ControlMetrics>,
     topologies: watch::Sender<Arc<Topology>>,
     seeds: Vec<Address>,
@@ -98,7 +97,8 @@ impl Findings {
         match notice {
             discovery::Notice::Topology(topology) => self.take_topology(topology),
             discovery::Notice::Refreshed { answered: true } => {
-                self.view.confirmed.set(Some(Instant::now()));
+                self.metrics.refreshes.inc();
+                self.view.confirm();
                 self.logged = None;
             }
             discovery::Notice::Refreshed { answered: false } => {
@@ -125,7 +125,7 @@ impl Findings {
         self.metrics.count_topology(&topology);
         self.no_cluster = None;
         self.logged = None;
-        *self.view.topology.borrow_mut() = Some((Arc::clone(&topology), Instant::now()));
+        self.view.set_topology(Arc::clone(&topology));
         self.topologies.send_replace(topology);
     }
 
@@ -134,7 +134,7 @@ impl Findings {
         let is_due = self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY);
         if is_due && let Some(problem) = self.problem.take() {
             self.logged = Some(Instant::now());
-            let has_topology = self.view.topology.borrow().is_some();
+            let has_topology = self.view.topology().is_some();
             let then = if has_topology {
                 "keeping the last topology"
             } else {
@@ -214,7 +214,7 @@ mod tests {
         let discovering = Discovering {
             seeds: vec![node(1), node(2)],
             stale: Arc::default(),
-            view: Rc::default(),
+            view: Arc::default(),
             metrics: Arc::default(),
         };
         discovering.findings()
@@ -260,13 +260,7 @@ mod tests {
         findings.handle(Notice::Topology(topology()));
         assert!(found.topologies.has_changed().unwrap());
         assert_eq!(*found.topologies.borrow_and_update(), topology());
-        let shown = findings
-            .view
-            .topology
-            .borrow()
-            .as_ref()
-            .map(|(topology, _)| topology.clone());
-        assert_eq!(shown, Some(topology()));
+        assert_eq!(findings.view.topology(), Some(topology()));
         assert_eq!(findings.metrics.topologies.value(), 1);
     }
 

@@ -8,12 +8,16 @@ use slotway_protocol::cluster::Topology;
 use slotway_runtime::listener::AcceptMetrics;
 use slotway_runtime::metrics::{Counter, Family, Gauge, collector};
 
+use crate::admin::View;
+
 /// Written by the control thread, read at a scrape.
 #[derive(Debug, Default)]
 pub(super) struct ControlMetrics {
     pub(super) accept: Arc<AcceptMetrics>,
     /// Topologies that differed from the one before.
     pub(super) topologies: Counter,
+    /// Rounds of questions that some node answered.
+    pub(super) refreshes: Counter,
     /// Rounds of questions that no node answered.
     pub(super) refreshes_failed: Counter,
     shards: Gauge,
@@ -21,9 +25,18 @@ pub(super) struct ControlMetrics {
 }
 
 impl ControlMetrics {
-    pub(super) fn register(self: &Arc<Self>, registry: &Registry) -> prometheus::Result<()> {
-        let metrics = Arc::clone(self);
-        registry.register(collector("control", move || metrics.families())?)
+    pub(super) fn register(
+        self: &Arc<Self>,
+        registry: &Registry,
+        view: &Arc<View>,
+    ) -> prometheus::Result<()> {
+        let (metrics, view) = (Arc::clone(self), Arc::clone(view));
+        let collect = move || {
+            let mut families = metrics.families();
+            families.extend(age(&view));
+            families
+        };
+        registry.register(collector("control", collect)?)
     }
 
     pub(super) fn count_topology(&self, topology: &Topology) {
@@ -36,6 +49,7 @@ impl ControlMetrics {
         let Self {
             accept,
             topologies,
+            refreshes,
             refreshes_failed,
             shards,
             slots_covered,
@@ -50,6 +64,12 @@ impl ControlMetrics {
             family.sample(&[], gauge.value() as f64);
             family
         };
+        let mut refreshed = Family::counter(
+            "slotway_topology_refreshes_total",
+            "Rounds of asking nodes for the topology: some answered, or none did.",
+        );
+        refreshed.sample(&[("result", "ok")], refreshes.value() as f64);
+        refreshed.sample(&[("result", "failed")], refreshes_failed.value() as f64);
         vec![
             counter(
                 "slotway_clients_refused_total",
@@ -66,11 +86,7 @@ impl ControlMetrics {
                 "Topologies that differed from the one before.",
                 topologies,
             ),
-            counter(
-                "slotway_topology_refreshes_failed_total",
-                "Rounds in which no node told the topology.",
-                refreshes_failed,
-            ),
+            refreshed,
             gauge("slotway_topology_shards", "Shards of the cluster.", shards),
             gauge(
                 "slotway_topology_slots_covered",
@@ -79,4 +95,14 @@ impl ControlMetrics {
             ),
         ]
     }
+}
+
+/// Absent until a node has told the topology for the first time.
+fn age(view: &View) -> Option<Family> {
+    let mut family = Family::gauge(
+        "slotway_topology_age_seconds",
+        "Time since a node last confirmed the topology.",
+    );
+    family.sample(&[], view.topology_age()?.as_secs_f64());
+    Some(family)
 }

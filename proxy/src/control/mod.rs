@@ -7,7 +7,6 @@ mod workers;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -77,12 +76,12 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     );
 
     let mut workers = Workers::start(config)?;
-    let view = Rc::new(View::default());
+    let view = Arc::new(View::default());
     let metrics = Arc::new(ControlMetrics::default());
     let discovering = finding::Discovering {
         seeds: seeds.clone(),
         stale: Arc::clone(&workers.stale),
-        view: Rc::clone(&view),
+        view: Arc::clone(&view),
         metrics: Arc::clone(&metrics),
     };
     let found = discovering.start(config);
@@ -92,8 +91,8 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     accept(config, listener, &workers, &metrics, &accepting);
     if let Some(admin) = admin {
         let routes = Routes {
-            view: Rc::clone(&view),
-            registry: registry(&workers, &metrics)?,
+            view: Arc::clone(&view),
+            registry: registry(&workers, &metrics, &view)?,
         };
         spawn_local(serve_admin(
             admin,
@@ -109,7 +108,7 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
         Ok(seeds) = found.no_cluster => Err(StartError::NotACluster(seeds)),
     };
     if outcome.is_ok() {
-        view.draining.set(true);
+        view.set_draining();
         accepting.cancel();
         workers
             .drain(&mut signals, config.proxy.drain_timeout)
@@ -164,12 +163,16 @@ fn affordable_clients(config: &Config) -> usize {
     wanted.min(affordable)
 }
 
-fn registry(workers: &Workers, metrics: &Arc<ControlMetrics>) -> prometheus::Result<Registry> {
+fn registry(
+    workers: &Workers,
+    metrics: &Arc<ControlMetrics>,
+    view: &Arc<View>,
+) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     let stats = workers.stats.clone();
     registry.register(collector("workers", move || families(&stats))?)?;
     registry.register(process_collector()?)?;
-    metrics.register(&registry)?;
+    metrics.register(&registry, view)?;
     Ok(registry)
 }
 
