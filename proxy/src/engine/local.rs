@@ -9,10 +9,14 @@ use super::session::{About, Session};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Local {
     Auth,
+    ClientCaching,
     ClientGetName,
+    ClientGetRedir,
     ClientId,
+    ClientNoEvict,
     ClientSetInfo,
     ClientSetName,
+    ClientTrackingInfo,
     Command,
     ConfigGet,
     Echo,
@@ -65,10 +69,14 @@ pub(crate) fn run(
 ) -> After {
     match local {
         Local::Auth => auth(request, out),
+        Local::ClientCaching => client_caching(request.arg(2), out),
         Local::ClientGetName => client_get_name(session, out),
+        Local::ClientGetRedir => encode::integer(out, NO_REDIRECT),
         Local::ClientId => encode::integer(out, session.client_id as i64),
+        Local::ClientNoEvict => client_no_evict(request.arg(2), out),
         Local::ClientSetInfo => client_set_info(request, session, out),
         Local::ClientSetName => client_set_name(request.arg(2), session, out),
+        Local::ClientTrackingInfo => client_tracking_info(session.protocol, out),
         Local::Command => command::reply::reply(request, session.protocol, out),
         Local::ConfigGet => config_get(request, session.protocol, out),
         Local::Echo => encode::bulk(out, request.arg(1)),
@@ -97,10 +105,12 @@ fn ping(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// A cluster has database 0 only.
 fn select(request: &Request<'_>, out: &mut Vec<u8>) {
-    match parse_integer(request.arg(1)) {
-        Some(0) => encode::simple(out, b"OK"),
-        Some(_) => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
+    match parse_integer(request.arg(1)).map(i32::try_from) {
+        Some(Ok(0)) => encode::simple(out, b"OK"),
+        Some(Ok(_)) => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
+        Some(Err(_)) => encode::error(out, OUT_OF_RANGE),
         None => encode::error(out, b"ERR value is not an integer or out of range"),
     }
 }
@@ -125,7 +135,6 @@ fn hello(request: &Request<'_>, session: &mut Session, out: &mut Vec<u8>) {
             None => return encode::error(out, HELLO_NOT_A_NUMBER),
         };
     }
-    let mut name = None;
     let mut next = 2;
     while next < request.len() {
         let (option, left) = (request.arg(next), request.len() - next - 1);
@@ -135,19 +144,17 @@ fn hello(request: &Request<'_>, session: &mut Session, out: &mut Vec<u8>) {
             }
             next += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
-            name = Some(request.arg(next + 1));
+            // A name stays although a later option is refused.
+            let name = request.arg(next + 1);
+            if !is_client_word(name) {
+                return encode::error(out, BAD_CLIENT_NAME);
+            }
+            set_name(name, session);
             next += 2;
         } else {
-            let option = String::from_utf8_lossy(option);
-            let text = format!("ERR Syntax error in HELLO option '{option}'");
-            return encode::error(out, text.as_bytes());
+            let text = [&b"ERR Syntax error in HELLO option '"[..], option, b"'"].concat();
+            return encode::error(out, &text);
         }
-    }
-    if let Some(name) = name {
-        if !is_client_word(name) {
-            return encode::error(out, BAD_CLIENT_NAME);
-        }
-        set_name(name, session);
     }
     session.protocol = protocol;
     write_hello(session, out);
@@ -175,6 +182,33 @@ fn write_hello(session: &Session, out: &mut Vec<u8>) {
         encode::bulk(out, value.as_bytes());
     }
     encode::bulk(out, b"modules");
+    encode::array(out, 0);
+}
+
+/// `CLIENT CACHING <YES | NO>`: it needs tracking, which nobody can switch on here.
+fn client_caching(choice: &[u8], out: &mut Vec<u8>) {
+    let _ = choice;
+    encode::error(out, CACHING_WITHOUT_TRACKING);
+}
+
+/// `CLIENT NO-EVICT <ON | OFF>`: the proxy closes no client to save memory.
+fn client_no_evict(choice: &[u8], out: &mut Vec<u8>) {
+    if choice.eq_ignore_ascii_case(b"on") || choice.eq_ignore_ascii_case(b"off") {
+        encode::simple(out, b"OK");
+    } else {
+        encode::error(out, b"ERR syntax error");
+    }
+}
+
+/// `CLIENT TRACKINGINFO` of a client without tracking.
+fn client_tracking_info(protocol: Protocol, out: &mut Vec<u8>) {
+    encode::map(out, protocol, 3);
+    encode::bulk(out, b"flags");
+    encode::set(out, protocol, 1);
+    encode::bulk(out, b"off");
+    encode::bulk(out, b"redirect");
+    encode::integer(out, NO_REDIRECT);
+    encode::bulk(out, b"prefixes");
     encode::array(out, 0);
 }
 
@@ -297,12 +331,11 @@ fn is_client_word(word: &[u8]) -> bool {
     word.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
+/// The number, if it is written in the one form that redis-server takes: no plus, no needless zero.
 fn parse_integer(bytes: &[u8]) -> Option<i64> {
-    core::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.starts_with('+'))?
-        .parse()
-        .ok()
+    let text = core::str::from_utf8(bytes).ok()?;
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
 }
 
 /// The version of Redis whose commands and replies the proxy speaks; clients choose features by
@@ -312,12 +345,16 @@ const REDIS_VERSION: &str = "7.0.15";
 /// Setting names of redis-server that are true of the proxy: it stores nothing.
 const CONFIG: [(&str, &str); 3] = [("save", ""), ("appendonly", "no"), ("databases", "1")];
 
-const NAMES: [(&str, Local); 14] = [
+const NAMES: [(&str, Local); 18] = [
     ("auth", Local::Auth),
+    ("client|caching", Local::ClientCaching),
     ("client|getname", Local::ClientGetName),
+    ("client|getredir", Local::ClientGetRedir),
     ("client|id", Local::ClientId),
+    ("client|no-evict", Local::ClientNoEvict),
     ("client|setinfo", Local::ClientSetInfo),
     ("client|setname", Local::ClientSetName),
+    ("client|trackinginfo", Local::ClientTrackingInfo),
     ("command", Local::Command),
     ("config|get", Local::ConfigGet),
     ("echo", Local::Echo),
@@ -328,6 +365,15 @@ const NAMES: [(&str, Local); 14] = [
     ("reset", Local::Reset),
     ("select", Local::Select),
 ];
+
+/// Where invalidation messages go when a client has no tracking.
+const NO_REDIRECT: i64 = -1;
+
+const OUT_OF_RANGE: &[u8] =
+    b"ERR value is out of range, value must between -2147483648 and 2147483647";
+
+const CACHING_WITHOUT_TRACKING: &[u8] = b"ERR CLIENT CACHING can be called only when the client \
+is in tracking mode with OPTIN or OPTOUT mode enabled";
 
 const AUTH_WITHOUT_PASSWORD: &[u8] = b"ERR AUTH <password> called without any password configured \
 for the default user. Are you sure your configuration is correct?";

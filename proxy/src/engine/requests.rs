@@ -55,6 +55,9 @@ impl Proxy {
                 }
                 Ok(Scan::Request { consumed: len }) => {
                     let request = buffers.request(&input[consumed..consumed + len]);
+                    if switches_protocol(&request) && self.wait_for_replies(connection) {
+                        break;
+                    }
                     self.handle_request(Incoming {
                         connection,
                         request,
@@ -100,14 +103,34 @@ impl Proxy {
         if session.owed() >= self.options.client_in_flight_max
             || session.held_bytes() >= self.options.client_output_bytes_max
         {
-            if !session.paused {
-                session.paused = true;
-                self.stats.clients_paused.inc();
-                self.actions.push_back(Action::Pause(connection));
-            }
+            self.pause(connection);
             return None;
         }
         Some(session.scanner.scan(input, &self.options.request, buffers))
+    }
+
+    /// Whether the client must first have all replies it is owed; it is paused until then. The next
+    /// requests go through other connections to the nodes and could overtake those under way.
+    fn wait_for_replies(&mut self, connection: ConnectionId) -> bool {
+        let Some(session) = self.session(connection) else {
+            return false;
+        };
+        let waits = session.owed() > 0;
+        if waits {
+            session.waits_for_all = true;
+            self.pause(connection);
+        }
+        waits
+    }
+
+    fn pause(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.session(connection)
+            && !session.paused
+        {
+            session.paused = true;
+            self.stats.clients_paused.inc();
+            self.actions.push_back(Action::Pause(connection));
+        }
     }
 
     fn handle_request(&mut self, incoming: Incoming<'_>) {
@@ -222,14 +245,12 @@ impl Proxy {
     fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
         match common_slot(command, &incoming.request) {
             Ok(Some(slot)) => self.forward(incoming, command, slot),
-            Ok(None) => self.refuse(incoming, command, Refusal::NotYet),
             Err(SlotError::Crossed) => {
                 self.answer_error(incoming, command.id, &answer::error(answer::CROSS_SLOT));
             }
-            Err(SlotError::Keys(error)) => {
-                let text = format!("ERR {error}");
-                self.answer_error(incoming, command.id, &answer::error(text.as_bytes()));
-            }
+            // Every node can run a script without keys, or say what is wrong with a request whose
+            // keys can't be told. Always the same one, so that a script that was loaded is there.
+            Ok(None) | Err(SlotError::Keys(_)) => self.forward(incoming, command, ANY_SLOT),
         }
     }
 
@@ -360,14 +381,20 @@ impl Proxy {
         session.answer(command, incoming.now, write);
     }
 
-    /// The client broke the protocol: tell it, after all replies it is owed, and close.
+    /// The client broke the protocol: tell it, after all replies it is owed, and close. What looks
+    /// like an attack is told nothing and closed at once, as redis-server does.
     fn refuse_client(&mut self, connection: ConnectionId, error: &RequestError, now: Instant) {
         self.stats.requests_invalid.inc();
         let Some(session) = self.session(connection) else {
             return;
         };
         session.closing = true;
-        session.answer(CommandId(0), now, |out| error.reply(out));
+        if error.is_replied() {
+            return session.answer(CommandId(0), now, |out| error.reply(out));
+        }
+        if !std::mem::replace(&mut session.leaving, true) {
+            self.close(connection, CloseWhen::Now);
+        }
     }
 
     /// Closes a client that is owed nothing more and has left, or must leave.
@@ -383,17 +410,22 @@ impl Proxy {
 
     /// Reads on from a client that was paused, once it has caught up by half.
     pub(super) fn resume_if_ready(&mut self, connection: ConnectionId) {
-        let owed_max = self.options.client_in_flight_max / 2;
+        let half = self.options.client_in_flight_max / 2;
         let bytes_max = self.options.client_output_bytes_max / 2;
         let Some(session) = self.session(connection) else {
             return;
         };
+        let owed_max = if session.waits_for_all { 0 } else { half };
         if session.paused && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
             session.paused = false;
+            session.waits_for_all = false;
             self.actions.push_back(Action::Resume(connection));
         }
     }
 }
+
+/// Where requests go that every node can answer.
+const ANY_SLOT: Slot = Slot::MIN;
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]
@@ -408,6 +440,12 @@ fn lane(session: &Session, per_node: usize) -> usize {
     } else {
         first + session.connection.index as usize % per_node
     }
+}
+
+/// HELLO and RESET choose the protocol, and with it the connections that serve the client.
+#[inline]
+fn switches_protocol(request: &Request<'_>) -> bool {
+    request.arg(0).len() == 5 && (request.is_arg(0, b"hello") || request.is_arg(0, b"reset"))
 }
 
 /// Redis 7.0 does not have the command, but clients send it.

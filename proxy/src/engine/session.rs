@@ -36,6 +36,8 @@ pub(crate) struct Session {
     parked_shared: Vec<(u32, Bytes)>,
     /// Reading is paused until fewer replies are owed or the output is shorter.
     pub(crate) paused: bool,
+    /// It is paused until no reply is owed at all.
+    pub(crate) waits_for_all: bool,
     /// No more requests are read; the connection closes once all replies are out.
     pub(crate) closing: bool,
     /// The client has ended its side; it closes once nothing is owed and nothing is left to read.
@@ -114,6 +116,7 @@ impl Session {
             parked_live: 0,
             parked_shared: Vec::new(),
             paused: false,
+            waits_for_all: false,
             closing: false,
             ended: false,
             leaving: false,

@@ -415,6 +415,27 @@ fn each_protocol_has_its_own_connections() {
 }
 
 #[test]
+fn a_change_of_protocol_waits_for_what_is_under_way() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let switch = request(&["hello", "3"]) + &request(&["get", LOWER]);
+    let rest = bench.input(client, &(request(&["set", LOWER, "1"]) + &switch));
+    assert_eq!(
+        (&rest[..], &bench.paused[..]),
+        (switch.as_bytes(), &[client][..])
+    );
+    bench.sent(1);
+    bench.reply(1, "+OK\r\n");
+    assert_eq!(bench.resumed, [client]);
+    assert!(bench.input(client, &switch).is_empty());
+    assert!(bench.written(client).starts_with("+OK\r\n%7\r\n"));
+    assert_eq!(
+        bench.sent(1),
+        request(&["HELLO", "3"]) + &request(&["get", LOWER])
+    );
+}
+
+#[test]
 fn a_client_that_is_owed_too_much_is_paused() {
     let options = Options {
         client_in_flight_max: 4,
