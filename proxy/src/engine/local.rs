@@ -69,7 +69,7 @@ pub(crate) fn run(
 ) -> After {
     match local {
         Local::Auth => auth(request, out),
-        Local::ClientCaching => client_caching(request.arg(2), out),
+        Local::ClientCaching => encode::error(out, CACHING_WITHOUT_TRACKING),
         Local::ClientGetName => client_get_name(session, out),
         Local::ClientGetRedir => encode::integer(out, NO_REDIRECT),
         Local::ClientId => encode::integer(out, session.client_id as i64),
@@ -183,12 +183,6 @@ fn write_hello(session: &Session, out: &mut Vec<u8>) {
     }
     encode::bulk(out, b"modules");
     encode::array(out, 0);
-}
-
-/// `CLIENT CACHING <YES | NO>`: it needs tracking, which nobody can switch on here.
-fn client_caching(choice: &[u8], out: &mut Vec<u8>) {
-    let _ = choice;
-    encode::error(out, CACHING_WITHOUT_TRACKING);
 }
 
 /// `CLIENT NO-EVICT <ON | OFF>`: the proxy closes no client to save memory.
@@ -372,6 +366,7 @@ const NO_REDIRECT: i64 = -1;
 const OUT_OF_RANGE: &[u8] =
     b"ERR value is out of range, value must between -2147483648 and 2147483647";
 
+/// Nobody can switch tracking on here.
 const CACHING_WITHOUT_TRACKING: &[u8] = b"ERR CLIENT CACHING can be called only when the client \
 is in tracking mode with OPTIN or OPTOUT mode enabled";
 

@@ -250,7 +250,9 @@ impl Proxy {
             }
             // Every node can run a script without keys, or say what is wrong with a request whose
             // keys can't be told. Always the same one, so that a script that was loaded is there.
-            Ok(None) | Err(SlotError::Keys(_)) => self.forward(incoming, command, ANY_SLOT),
+            Ok(None) | Err(SlotError::Keys(_)) => {
+                self.forward(incoming, command, Slot::of(b""));
+            }
         }
     }
 
@@ -423,9 +425,6 @@ impl Proxy {
         }
     }
 }
-
-/// Where requests go that every node can answer.
-const ANY_SLOT: Slot = Slot::MIN;
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]
