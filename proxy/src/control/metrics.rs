@@ -106,3 +106,49 @@ fn age(view: &View) -> Option<Family> {
     family.sample(&[], view.topology_age()?.as_secs_f64());
     Some(family)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use slotway::engine::Stats;
+    use slotway_runtime::metrics::encode;
+
+    use super::*;
+
+    /// Every metric that the proxy shows, by the name in its help line.
+    fn shown() -> BTreeSet<String> {
+        let registry = Registry::new();
+        let view = Arc::new(View::default());
+        view.confirm();
+        Arc::new(ControlMetrics::default())
+            .register(&registry, &view)
+            .unwrap();
+        let stats = vec![Arc::new(Stats::new())];
+        let workers = move || slotway::metrics::families(&stats);
+        registry
+            .register(collector("workers", workers).unwrap())
+            .unwrap();
+        let text = String::from_utf8(encode(&registry).unwrap()).unwrap();
+        let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
+        let names = helps.filter_map(|line| line.split(' ').next());
+        // A family without a sample has no help line, and this one has none before a request.
+        names
+            .map(str::to_owned)
+            .chain(["slotway_requests_total".to_owned()])
+            .collect()
+    }
+
+    #[test]
+    fn dashboards_ask_for_metrics_that_exist() {
+        let dashboard = include_str!("../../../dashboards/proxy.json");
+        let words = dashboard.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+        let asked: BTreeSet<_> = words.filter(|word| word.starts_with("slotway_")).collect();
+        assert!(asked.len() > 10, "{asked:?}");
+        let shown = shown();
+        for name in asked {
+            let name = name.trim_end_matches("_bucket");
+            assert!(shown.contains(name), "{name} is not in {shown:?}");
+        }
+    }
+}
