@@ -172,7 +172,7 @@ fn a_seed_is_the_whole_story() {
 const MUTANT_SEEDS: u64 = 32;
 
 /// So many failures are described.
-const SHOWN_MAX: usize = 40;
+const SHOWN_MAX: usize = 8;
 
 /// Fewer seeds than this may happen to be calm.
 const SEEDS_TELLING: usize = 32;
