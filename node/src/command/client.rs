@@ -19,6 +19,10 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("client|kill", kill),
     ("client|reply", reply),
     ("client|no-evict", no_evict),
+    ("client|unblock", unblock),
+    ("client|caching", caching),
+    ("client|getredir", getredir),
+    ("client|trackinginfo", trackinginfo),
 ];
 
 fn id(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -295,3 +299,49 @@ fn no_evict(call: &mut Call<'_>) -> Result<(), CommandError> {
     call.reply_ok();
     Ok(())
 }
+
+/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: no command of this node blocks.
+fn unblock(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.len() > 4 {
+        return Err(CommandError::text(
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+        ));
+    }
+    if call.len() == 4 && !call.arg_is(3, "TIMEOUT") && !call.arg_is(3, "ERROR") {
+        return Err(CommandError::text(
+            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+        ));
+    }
+    call.integer_arg(2)?;
+    call.reply_integer(0);
+    Ok(())
+}
+
+/// `CLIENT CACHING <YES | NO>` needs tracking, which nobody can switch on here.
+fn caching(_call: &mut Call<'_>) -> Result<(), CommandError> {
+    Err(CommandError::text(
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
+         OPTOUT mode enabled",
+    ))
+}
+
+fn getredir(call: &mut Call<'_>) -> Result<(), CommandError> {
+    call.reply_integer(NO_REDIRECT);
+    Ok(())
+}
+
+/// `CLIENT TRACKINGINFO` of a client without tracking.
+fn trackinginfo(call: &mut Call<'_>) -> Result<(), CommandError> {
+    call.reply_map(3);
+    call.reply_bulk(b"flags");
+    encode::set(call.out, call.protocol, 1);
+    call.reply_bulk(b"off");
+    call.reply_bulk(b"redirect");
+    call.reply_integer(NO_REDIRECT);
+    call.reply_bulk(b"prefixes");
+    call.reply_array(0);
+    Ok(())
+}
+
+/// Where invalidation messages go when a client has no tracking.
+const NO_REDIRECT: i64 = -1;

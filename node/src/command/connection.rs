@@ -85,7 +85,6 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
             _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
         });
     }
-    let mut name = None;
     let mut index = 2;
     while index < call.len() {
         let more = call.len() - index - 1;
@@ -93,7 +92,8 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
             authenticate(call, call.arg(index + 1), call.arg(index + 2))?;
             index += 3;
         } else if call.arg_is(index, "SETNAME") && more >= 1 {
-            name = Some(validated_name(call.arg(index + 1))?);
+            // A name stays although a later option is refused.
+            call.session().name = validated_name(call.arg(index + 1))?;
             index += 2;
         } else {
             let option = String::from_utf8_lossy(call.arg(index));
@@ -108,9 +108,6 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
              select the RESP protocol version at the same time",
         ));
-    }
-    if let Some(name) = name {
-        call.session().name = name;
     }
     if let Some(protocol) = protocol {
         call.protocol = protocol;

@@ -3,8 +3,9 @@
 
 use bytes::{Buf, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
-use slotway_protocol::resp::{RequestError, Scan, encode};
+use slotway_protocol::resp::{RequestError, Scan};
 
+use super::session::Replies;
 use super::{Node, OUTPUT_PAUSE, limits};
 
 impl Node {
@@ -106,11 +107,16 @@ impl Node {
         self.close(connection, when);
     }
 
+    /// What looks like an attack is told nothing; the replies before it are not written either.
     fn refuse_protocol(&mut self, connection: ConnectionId, error: &RequestError) {
-        let channel = &mut self.channels[connection.index as usize];
-        let text = format!("ERR Protocol error: {error}");
-        encode::error(channel.output.buffer(), text.as_bytes());
         self.state.server.stats.errors += 1;
+        if !error.is_replied() {
+            return self.close(connection, CloseWhen::Now);
+        }
+        let index = connection.index as usize;
+        if self.state.sessions[index].replies == Replies::On {
+            error.reply(self.channels[index].output.buffer());
+        }
         self.close(connection, CloseWhen::Flushed);
     }
 }
