@@ -151,6 +151,8 @@ impl Findings {
             .iter()
             .all(|seed| self.not_a_cluster.contains(seed));
         if all && let Some(no_cluster) = self.no_cluster.take() {
+            // The program ends with this, so it must not log as well that it goes on asking.
+            self.problem = None;
             let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
             // The receiver is gone when a signal has come first.
             let _ = no_cluster.send(seeds.join(", "));
@@ -231,6 +233,8 @@ mod tests {
             found.no_cluster.try_recv().unwrap(),
             "127.0.0.1:1, 127.0.0.1:2"
         );
+        findings.handle(Notice::Refreshed { answered: false });
+        assert!(findings.logged.is_none(), "it says that it waits, and ends");
         // It is said once, to somebody who may be gone.
         findings.handle(not_a_cluster(2));
     }
