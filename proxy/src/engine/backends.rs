@@ -1,7 +1,7 @@
 //! The nodes behind the proxy: finding them, connecting, noticing that they are gone.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use slotway_protocol::cluster::{SLOTS, Slot, Topology};
 use slotway_protocol::command::{Command, Flags};
@@ -208,6 +208,7 @@ impl Proxy {
         let lane = index % self.lanes();
         let error = answer::unreachable(&self.pipelines[index].address);
         let taken = self.pipelines[index].take_all();
+        let repeatable = repeatable(&taken);
         let owned = taken.iter().filter(|(entry, ..)| entry.has_owner());
         let mut counts: BTreeMap<Slot, usize> = BTreeMap::new();
         owned.for_each(|(entry, ..)| *counts.entry(entry.slot).or_default() += 1);
@@ -217,11 +218,11 @@ impl Proxy {
                 self.holds.begin(slot, outstanding, now);
             }
         }
-        for (entry, frame, sent) in taken {
+        for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
             if !entry.has_owner() {
                 continue;
             }
-            if sent && !is_repeatable(&entry) {
+            if !repeatable {
                 self.stats.results_unknown.inc();
                 self.deliver_error(entry.ticket, answer::RESULT_UNKNOWN, now);
             } else {
@@ -287,11 +288,24 @@ impl Proxy {
     }
 }
 
-/// Whether running the request twice does no harm.
-fn is_repeatable(entry: &InFlight) -> bool {
-    Command::by_id(entry.command)
-        .flags
-        .contains(Flags::READONLY)
+/// Which of the requests that a lost connection leaves behind may be sent again: those that were
+/// not sent whole, and those that only read. But not a read with a write of the same client and
+/// slot behind it that may have run: the client would see its write before it was made.
+fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
+    let mut written = HashSet::new();
+    let mut repeatable: Vec<bool> = (taken.iter().rev())
+        .map(|(entry, _, sent)| {
+            let place = (entry.ticket.connection, entry.slot);
+            let command = Command::by_id(entry.command);
+            let only_reads = command.flags.contains(Flags::READONLY);
+            if *sent && !only_reads {
+                written.insert(place);
+            }
+            !sent || only_reads && !written.contains(&place)
+        })
+        .collect();
+    repeatable.reverse();
+    repeatable
 }
 
 /// 20 ms after the first failure, then twice as long each time, up to one second.

@@ -174,8 +174,7 @@ impl Holds {
             return;
         };
         let target = head.target.clone();
-        let all = hold.certain || target != Target::Owner;
-        let limit = if all { usize::MAX } else { 1 };
+        let limit = if hold.certain { usize::MAX } else { 1 };
         while batch.len() < limit
             && let Some(held) = hold.queue.pop_front_if(|held| held.target == target)
         {

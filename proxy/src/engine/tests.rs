@@ -298,7 +298,7 @@ fn a_lost_connection_repeats_reads_and_reports_writes() {
     let client = bench.client();
     bench.input(
         client,
-        &(request(&["get", LOWER]) + &request(&["incr", LOWER])),
+        &(request(&["incr", LOWER]) + &request(&["get", LOWER])),
     );
     bench.sent(1);
     bench.input(client, &request(&["incr", LOWER]));
@@ -312,8 +312,28 @@ fn a_lost_connection_repeats_reads_and_reports_writes() {
     );
     bench.reply(1, ":8\r\n");
     let unknown = "-ERR proxy: connection lost after sending, result unknown\r\n";
-    assert_eq!(bench.written(client), format!("$1\r\n7\r\n{unknown}:8\r\n"));
+    assert_eq!(bench.written(client), format!("{unknown}$1\r\n7\r\n:8\r\n"));
     assert_eq!(bench.stats.results_unknown.value(), 1);
+}
+
+#[test]
+fn a_read_is_not_repeated_behind_a_write_of_its_client() {
+    let mut bench = Bench::with_two_nodes();
+    let (client, other) = (bench.client(), bench.client());
+    bench.input(
+        client,
+        &(request(&["get", LOWER]) + &request(&["incr", LOWER])),
+    );
+    bench.input(other, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.lose(1);
+    assert_eq!(
+        bench.sent(1),
+        request(&["get", LOWER]),
+        "only the other client's"
+    );
+    let unknown = "-ERR proxy: connection lost after sending, result unknown\r\n";
+    assert_eq!(bench.written(client), unknown.repeat(2));
 }
 
 #[test]
