@@ -3,7 +3,7 @@
 use super::machine::Keeper;
 use super::network::End;
 use super::random::Random;
-use super::scenario::Scenario;
+use super::scenario::{LONG_STALL_MICROS, Scenario};
 use super::world::{Event, Role, World};
 
 /// Something that goes wrong, somewhere.
@@ -43,7 +43,7 @@ impl Fault {
             micros: random.between(1_000, 150_000),
         });
         add(faults.long_stalls, random, &|random| Self::Stall {
-            micros: random.between(1_000_000, 4_000_000),
+            micros: random.between(LONG_STALL_MICROS.0, LONG_STALL_MICROS.1),
         });
         add(faults.crashes, random, &|random| Self::Crash {
             micros: random.between(1_000, 300_000),

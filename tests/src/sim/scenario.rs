@@ -112,6 +112,11 @@ impl Scenario {
         let refuses = self.faults.moods > 0 || self.crowded_slots && self.moves > 0;
         !refuses || self.pipeline == 1
     }
+    /// When the last fault is over: none begins after `calm_at`, but a stall goes on for a while.
+    pub fn settled_at(&self) -> u64 {
+        let stalls = self.faults.long_stalls > 0;
+        self.calm_at + 1 + if stalls { LONG_STALL_MICROS.1 } else { 0 }
+    }
 
     /// Whether a request may come to nothing: otherwise every error is one too many.
     pub fn may_fail(&self) -> bool {
@@ -148,3 +153,6 @@ impl Faults {
         self.backend_resets + self.client_resets + self.long_stalls + self.crashes > 0
     }
 }
+
+/// How long a stall takes that is longer than the proxy waits for a node.
+pub const LONG_STALL_MICROS: (u64, u64) = (1_000_000, 4_000_000);

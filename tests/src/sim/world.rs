@@ -242,7 +242,7 @@ impl World {
 
     fn plan(&mut self) {
         let calm_at = self.scenario.calm_at;
-        self.clock.at(calm_at + 1, Event::Calm);
+        self.clock.at(self.scenario.settled_at(), Event::Calm);
         for _ in 0..self.scenario.moves {
             let at = self.random.below(calm_at);
             self.clock.at(at, Event::Move);
@@ -311,7 +311,7 @@ impl World {
     }
 
     fn is_calm(&self) -> bool {
-        self.clock.micros() > self.scenario.calm_at && self.cluster.is_quiet()
+        self.clock.micros() >= self.scenario.settled_at() && self.cluster.is_quiet()
     }
 
     fn is_wrong(&mut self) -> bool {
