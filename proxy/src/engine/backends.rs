@@ -100,12 +100,14 @@ impl Proxy {
         for (index, backend) in self.backends.iter_mut().enumerate() {
             backend.used = backends.contains(&index);
         }
-        self.owners = owners;
+        let before = std::mem::replace(&mut self.owners, owners);
         for slot in self.slots_in_flight_elsewhere() {
             let outstanding = self.outstanding(slot);
             self.holds.begin(slot, outstanding, now);
         }
-        self.holds.hurry(now);
+        let owners = &self.owners;
+        let has_moved = |slot: Slot| before[slot.index()] != owners[slot.index()];
+        self.holds.hurry(now, has_moved);
         self.advance_due(now);
     }
 

@@ -119,10 +119,12 @@ impl Holds {
         true
     }
 
-    /// Lets a hold try at once: something has changed.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        for hold in self.holds.values_mut() {
-            hold.not_before = now;
+    /// Lets the holds of some slots try at once: something has changed for them.
+    pub(crate) fn hurry(&mut self, now: Instant, concerns: impl Fn(Slot) -> bool) {
+        for (slot, hold) in &mut self.holds {
+            if concerns(*slot) {
+                hold.not_before = now;
+            }
         }
     }
 

@@ -119,6 +119,8 @@ impl Proxy {
             }
             Verdict::Later(reason) => {
                 self.stats.redirects_later.inc();
+                // Waiting, not going round in a circle: its own time limit bounds it.
+                entry.redirects = 0;
                 if reason != Later::TryAgain {
                     self.actions
                         .push_back(Action::Notify(Notice::TopologyStale));
