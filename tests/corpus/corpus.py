@@ -13,8 +13,17 @@ KNOWN_TAGS = {
     "pubsub", "script", "value",
     # how its outcome must be read
     "cluster-differs", "timing", "heavy", "hello-id", "hello-any", "c-string",
-    "client-reply",
+    "client-reply", "unique",
 }
+# Why a server may differ from redis-server.
+EXCEPTIONS = {
+    "refused": "a command that is not served yet; the reply says so",
+    "one-database": "SELECT and MOVE answer as in a cluster, which has one database",
+    "setinfo": "CLIENT SETINFO succeeds, as in Redis 7.2, since all client libraries send it",
+    "closes": "CLIENT REPLY OFF before an end: redis-server keeps a connection that is dead",
+}
+REFUSAL = b"is not supported"
+PLACEHOLDER = b"#" * 12
 ESCAPES = {"r": 13, "n": 10, "t": 9, "0": 0, "\\": 92, '"': 34, "{": 123}
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
 HELLO_BODY = re.compile(rb"\$6\r\nserver\r\n.*?\$7\r\nmodules\r\n\*0\r\n", re.S)
@@ -211,8 +220,30 @@ def load_expected(path: pathlib.Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def save_expected(path: pathlib.Path, title: str, outcomes: dict[str, Outcome]) -> None:
-    """Write outcomes in the form load_expected reads."""
+def load_exceptions(path: pathlib.Path, expected: dict[str, Outcome]) -> dict[str, Outcome]:
+    """The outcomes in which a server differs from those expected, each for a known reason."""
+    outcomes = {}
+    for block in blocks(path):
+        values = {key: value for key, value, _ in block}
+        name, why = values["case"], values.get("why")
+        where = f"{path}:{block[0][2]}: {name}"
+        outcome = Outcome(decode(values["reply"]), values["closed"] == "yes")
+        if name not in expected or name in outcomes:
+            raise FormatError(f"{where} is no case, or here twice")
+        if outcome == expected[name]:
+            raise FormatError(f"{where} is no exception any more: remove it")
+        if why not in EXCEPTIONS:
+            raise FormatError(f"{where} has no reason that is known")
+        if (why == "refused") != (REFUSAL in outcome.reply):
+            raise FormatError(f"{where}: 'refused' goes with the refusal in the reply")
+        outcomes[name] = outcome
+    return outcomes
+
+
+def save_expected(
+    path: pathlib.Path, title: str, outcomes: dict[str, Outcome], with_reason: bool = False
+) -> None:
+    """Write outcomes in the form load_expected reads, or load_exceptions with a reason."""
     parts = [f"# {title}\n"]
     for name, outcome in outcomes.items():
         reply = encode(outcome.reply)
@@ -220,5 +251,7 @@ def save_expected(path: pathlib.Path, title: str, outcomes: dict[str, Outcome]) 
             raise FormatError(f"{name}: reply with outer blanks cannot be recorded")
         line = f"reply: {reply}".rstrip()
         closed = "yes" if outcome.closed else "no"
-        parts.append(f"case: {name}\n{line}\nclosed: {closed}\n")
+        why = "refused" if REFUSAL in outcome.reply else "?"
+        reason = f"why: {why}\n" if with_reason else ""
+        parts.append(f"case: {name}\n{reason}{line}\nclosed: {closed}\n")
     path.write_text("\n".join(parts), encoding="ascii")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import socket
 import time
 
+import corpus
 from corpus import Case, Outcome
 
 SPLIT_PAUSE = 0.004
@@ -13,6 +16,9 @@ BYTE_PAUSE = 0.0005
 DEADLINE = 20.0
 
 Piece = tuple[bytes, float]
+
+# Numbers that no other delivery has, whichever process sends it.
+NUMBERS = itertools.count(random.randrange(10**5) * 10**7)
 
 
 def one_write(case: Case) -> list[Piece]:
@@ -41,6 +47,16 @@ def deliveries(case: Case, modes: set[str]) -> list[tuple[str, list[Piece]]]:
         for at in range(1, len(data)):
             ways.append((f"split at {at}", [(data[:at], SPLIT_PAUSE), (data[at:], 0.0)]))
     return ways
+
+
+def with_number(pieces: list[Piece], number: bytes) -> list[Piece]:
+    """The same pieces with the number where the placeholder is, also where a cut goes through."""
+    data = b"".join(piece for piece, _ in pieces).replace(corpus.PLACEHOLDER, number)
+    changed, start = [], 0
+    for piece, pause in pieces:
+        changed.append((data[start : start + len(piece)], pause))
+        start += len(piece)
+    return changed
 
 
 class Exchange:
@@ -91,6 +107,9 @@ async def deliver(
     address: tuple[str, int], case: Case, pieces: list[Piece], quiet: float
 ) -> Outcome:
     """Send the pieces, wait until the peer closes or is quiet, and report."""
+    own = b"%012d" % next(NUMBERS)
+    if "unique" in case.tags:
+        pieces = with_number(pieces, own)
     loop = asyncio.get_running_loop()
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
@@ -105,7 +124,10 @@ async def deliver(
         except asyncio.TimeoutError:
             pass  # the peer stopped reading; what it replied still counts
         await exchange.wait_quiet(quiet)
-        return Outcome(case.normalize(bytes(exchange.reply)), exchange.closed.is_set())
+        reply = bytes(exchange.reply)
+        if "unique" in case.tags:
+            reply = reply.replace(own, corpus.PLACEHOLDER)
+        return Outcome(case.normalize(reply), exchange.closed.is_set())
     finally:
         if reader:
             reader.cancel()

@@ -5,6 +5,9 @@ probe.py HOST:PORT                    print the replies; fail if delivery change
 probe.py HOST:PORT HOST:PORT2         compare reply and close of two servers
 probe.py HOST:PORT --expect FILE      compare with recorded outcomes
 probe.py HOST:PORT --record FILE      record outcomes of the one-write delivery
+
+With --expect: --except FILE names the cases in which the server is known to differ and what it
+answers; --record-except FILE writes a draft of that from what differs.
 """
 
 from __future__ import annotations
@@ -147,6 +150,8 @@ def parse_options(argv: list[str]):
     parser.add_argument("first", type=parse_address, metavar="HOST:PORT")
     parser.add_argument("second", type=parse_address, nargs="?", metavar="HOST:PORT2")
     parser.add_argument("--expect", type=pathlib.Path, help="file written by --record")
+    parser.add_argument("--except", type=pathlib.Path, action="append", default=[], dest="but")
+    parser.add_argument("--record-except", type=pathlib.Path)
     parser.add_argument("--record", type=pathlib.Path, help="write outcomes to this file")
     parser.add_argument("--only", default="", help="regular expression on case names")
     parser.add_argument("--tag", action="append", default=[], help="only cases with this tag")
@@ -158,6 +163,8 @@ def parse_options(argv: list[str]):
     parser.add_argument("--verbose", action="store_true", help="always print the replies")
     options = parser.parse_args(argv)
     options.modes = set(options.modes.split(","))
+    if (options.but or options.record_except) and not options.expect:
+        parser.error("--except and --record-except need --expect")
     if options.second and options.expect:
         parser.error("--expect takes one address")
     return options
@@ -196,7 +203,14 @@ def main(argv: list[str]) -> int:
         asyncio.run(record(options, cases))
         return 0
     expected = corpus.load_expected(options.expect) if options.expect else None
-    return report(asyncio.run(probe_all(options, cases, expected)), options)
+    for path in options.but:
+        expected |= corpus.load_exceptions(path, expected)
+    findings = asyncio.run(probe_all(options, cases, expected))
+    if options.record_except:
+        differ = {found.case.name: found.outcome for found in findings if found.differences}
+        title = "Where the server differs from redis-server; corpus.py knows the reasons."
+        corpus.save_expected(options.record_except, title, differ, with_reason=True)
+    return report(findings, options)
 
 
 if __name__ == "__main__":
