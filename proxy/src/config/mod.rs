@@ -35,6 +35,7 @@ pub(crate) struct ProxyConfig {
     pub(crate) workers: usize,
     pub(crate) max_clients: usize,
     pub(crate) drain_timeout: Duration,
+    pub(crate) close_timeout: Duration,
 }
 
 /// The cluster behind the proxy.
@@ -118,6 +119,7 @@ impl Config {
             client_output_bytes_max: limits.client_output_bytes_max,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
             hold_bytes_max: limits.hold_bytes_max,
+            close_timeout: self.proxy.close_timeout,
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
         }
@@ -151,6 +153,7 @@ impl ProxyConfig {
             workers: section.count("workers", WORKERS, default.workers),
             max_clients: section.count("max_clients", 1..=1_000_000, default.max_clients),
             drain_timeout: section.millis("drain_timeout_ms", WAIT_MS, default.drain_timeout),
+            close_timeout: section.millis("close_timeout_ms", WAIT_MS, default.close_timeout),
         }
     }
 }
@@ -260,6 +263,7 @@ impl Default for ProxyConfig {
             workers: available_parallelism().map_or(1, |cores| cores.get().min(*WORKERS.end())),
             max_clients: 10_000,
             drain_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -403,6 +407,7 @@ mod tests {
                 workers: 3,
                 max_clients: 7,
                 drain_timeout: Duration::from_millis(1),
+                close_timeout: ProxyConfig::default().close_timeout,
             },
             cluster: ClusterConfig {
                 seeds: vec![Address::new("a", 1), Address::new("::1", 2)],

@@ -224,15 +224,27 @@ impl Proxy {
         self.timeout = self.timeout.min(time);
     }
 
-    /// Gives back what idle connections hold.
+    /// Gives back what idle connections hold, and cuts off those that do not let themselves be
+    /// closed.
     fn shrink(&mut self, now: Instant) {
         self.shrunk = now;
+        let mut stuck = Vec::new();
         for connection in &mut self.connections {
-            if let Connection::Client(session) = connection
-                && now.since(session.active) >= SHRINK_INTERVAL
-            {
+            let Connection::Client(session) = connection else {
+                continue;
+            };
+            if now.since(session.active) >= SHRINK_INTERVAL {
                 session.shrink();
             }
+            if session.leaving {
+                let since = *session.leaving_since.get_or_insert(now);
+                if now.since(since) >= self.options.close_timeout {
+                    stuck.push(session.connection);
+                }
+            }
+        }
+        for connection in stuck {
+            self.close(connection, CloseWhen::Now);
         }
         self.pipelines.iter_mut().for_each(Pipeline::shrink);
     }

@@ -16,6 +16,8 @@ pub struct Options {
     pub command_timeout: Duration,
     /// How long a request waits for its slot to be served before it is answered with an error.
     pub hold_timeout: Duration,
+    /// How long a client that is being closed may take to read its last replies.
+    pub close_timeout: Duration,
     /// How many MOVED and ASK one request may follow.
     pub redirects_max: u8,
     /// Replies owed to one client; beyond it nothing more is read from that client.
@@ -57,6 +59,7 @@ impl Default for Options {
             connections_per_node: 1,
             command_timeout: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(10),
             redirects_max: 16,
             client_in_flight_max: 1024,
             client_output_bytes_max: 1024 * 1024,

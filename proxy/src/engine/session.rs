@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub(crate) ended: bool,
     /// The engine has asked for the connection to be closed.
     pub(crate) leaving: bool,
+    /// When that was noticed.
+    pub(crate) leaving_since: Option<Instant>,
     /// When the last request arrived.
     pub(crate) active: Instant,
 }
@@ -120,6 +122,7 @@ impl Session {
             closing: false,
             ended: false,
             leaving: false,
+            leaving_since: None,
             active: now,
         }
     }

@@ -540,6 +540,18 @@ fn a_client_that_ends_gets_what_it_is_owed() {
 }
 
 #[test]
+fn a_client_that_does_not_read_its_last_replies_is_cut_off() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["quit"]));
+    bench.pass(Duration::from_secs(1));
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.closed, [(client, CloseWhen::Flushed)]);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.closed[1..], [(client, CloseWhen::Now)]);
+}
+
+#[test]
 fn a_client_that_is_gone_leaves_nothing_behind() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
