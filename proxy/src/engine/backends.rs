@@ -256,9 +256,8 @@ impl Proxy {
             let Some(connection) = pipeline.connection() else {
                 continue;
             };
-            let late = pipeline
-                .front()
-                .is_some_and(|front| now.since(front.sent) >= self.options.command_timeout);
+            let silence = pipeline.silence(now);
+            let late = silence.is_some_and(|silence| silence >= self.options.command_timeout);
             if late {
                 self.stats.backend_timeouts.inc();
                 self.close(connection, CloseWhen::Now);

@@ -12,7 +12,7 @@ pub struct Options {
     pub request: RequestLimits,
     /// Connections that one worker keeps to each node, for each protocol version.
     pub connections_per_node: usize,
-    /// A request that a node has not answered in this time costs that node its connection.
+    /// A node that owes a reply and is silent for this time loses its connection.
     pub command_timeout: Duration,
     /// How long a request waits for its slot to be served before it is answered with an error.
     pub hold_timeout: Duration,

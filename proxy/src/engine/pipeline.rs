@@ -1,6 +1,7 @@
 //! One connection to a node: requests of many clients go out in one stream, replies come back in
 //! the same order. Keeps each request's bytes until its reply is there.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use slotway_protocol::cluster::Slot;
@@ -24,6 +25,8 @@ pub(crate) struct Pipeline {
     pub(crate) output: Output,
     /// What is owed by the node, in the order sent.
     in_flight: VecDeque<InFlight>,
+    /// When the node was last heard of.
+    pub(crate) heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
 }
@@ -82,6 +85,7 @@ impl Pipeline {
             scanner: ReplyScanner::default(),
             output: Output::retaining(),
             in_flight: VecDeque::new(),
+            heard: Instant::default(),
             failures: 0,
         }
     }
@@ -177,6 +181,12 @@ impl Pipeline {
             Link::Open(connection) => Some(connection),
             _ => None,
         }
+    }
+
+    /// How long the node has been silent while it owed a reply, in one piece.
+    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+        let front = self.in_flight.front()?;
+        Some(now.since(front.sent.max(self.heard)))
     }
 
     /// Gives back memory when there is nothing to do.

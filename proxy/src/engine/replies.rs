@@ -21,6 +21,7 @@ impl Proxy {
     ) {
         let before = input.len();
         let mut consumed = 0;
+        self.pipelines[index].heard = now;
         loop {
             let rest = &input[consumed..];
             let len = match self.pipelines[index].scanner.scan(rest) {
