@@ -315,11 +315,15 @@ impl Engine for Proxy {
     }
 
     #[inline]
-    fn handle_written(&mut self, connection: ConnectionId, _now: Now) {
-        if let Some(Connection::Client(session)) = self.connections.get(connection.index as usize)
-            && session.paused
-        {
-            self.resume_if_ready(connection);
+    fn handle_written(&mut self, connection: ConnectionId, now: Now) {
+        match self.connections.get(connection.index as usize) {
+            Some(Connection::Client(session)) if session.paused => {
+                self.resume_if_ready(connection);
+            }
+            Some(Connection::Backend { pipeline }) => {
+                self.pipelines[*pipeline].note_written(now.instant);
+            }
+            _ => {}
         }
     }
 

@@ -183,6 +183,17 @@ impl Pipeline {
         }
     }
 
+    /// The kernel took bytes. As long as they belong to the oldest request, the node can't answer.
+    #[inline]
+    pub(crate) fn note_written(&mut self, now: Instant) {
+        let written = self.output.retained_len();
+        if let Some(front) = self.in_flight.front()
+            && written <= front.len as usize
+        {
+            self.heard = now;
+        }
+    }
+
     /// How long the node has been silent while it owed a reply, in one piece.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
         let front = self.in_flight.front()?;
