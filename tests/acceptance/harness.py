@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 BUS_OFFSET = 10_000
-PORTS_END = 50_000
+# Above, bus ports would be among those that the system gives to outgoing connections.
+PORTS_END = 22_768
 STOP_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 
@@ -27,21 +28,37 @@ class Failed(Exception):
     """A check does not hold; the text says why."""
 
 
+FAILURES = (Failed, OSError, subprocess.SubprocessError, ValueError, TypeError, LookupError)
+
+
 def expect(condition: object, why: object) -> None:
     if not condition:
         raise Failed(str(why))
 
 
-def expect_equal(got: object, expected: object, what: str = "") -> None:
-    expect(got == expected, f"{what}{' is ' if what else ''}{got!r:.300}, expected {expected!r:.300}")
+def expect_equal(got: object, expected: object, what: str) -> None:
+    expect(got == expected, f"{what} is {got!r:.300}, expected {expected!r:.300}")
 
 
 class Checks:
-    """Prints one line for each check, and the count at the end."""
+    """Prints one line for each check, and the count at the end.
+
+    What fails outside of a check, such as a server that does not start, ends the `with` block and
+    counts as a failed check.
+    """
 
     def __init__(self) -> None:
         self.passed = 0
         self.failed = 0
+
+    def __enter__(self) -> "Checks":
+        return self
+
+    def __exit__(self, _kind, error, _traceback) -> bool:
+        if isinstance(error, FAILURES):
+            self.fail("what the checks need", error)
+            return True
+        return False
 
     @contextlib.contextmanager
     def check(self, name: str):
@@ -50,13 +67,16 @@ class Checks:
         started = time.monotonic()
         try:
             yield details
-        except (Failed, OSError, subprocess.SubprocessError, ValueError) as error:
-            self.failed += 1
-            print(f"FAIL  {name}: {type(error).__name__}: {error}", flush=True)
+        except FAILURES as error:
+            self.fail(name, error)
         else:
             self.passed += 1
             details.append(f"{time.monotonic() - started:.1f} s")
             print(f"ok    {name} ({', '.join(details)})", flush=True)
+
+    def fail(self, name: str, error: Exception) -> None:
+        self.failed += 1
+        print(f"FAIL  {name}: {type(error).__name__}: {error}", flush=True)
 
     def finish(self) -> int:
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
@@ -106,7 +126,7 @@ class Program:
 class Machine:
     """The processes and files of one run; leaving the `with` block ends and removes them all.
 
-    Ports come from 18000 on, or from what SLOTWAY_TEST_PORTS says.
+    Ports come from 18000 on, or from what SLOTWAY_TEST_PORTS says, and end below 22768.
     """
 
     def __init__(self, seconds: int) -> None:
@@ -164,9 +184,8 @@ class Machine:
             proxy.wait_until_ready()
         return proxy
 
-    def redis_servers(self, count: int) -> list[int]:
+    def redis_servers(self, first: int, count: int) -> list[int]:
         """Servers that can be a cluster and are none yet; returns their ports."""
-        first = self.ports(count, bus=True)
         for port in range(first, first + count):
             folder = self.folder / f"redis-{port}"
             folder.mkdir()
@@ -180,7 +199,8 @@ class Machine:
         return list(range(first, first + count))
 
     def redis_cluster(self, primaries: int = 3, replicas: int = 1) -> list[int]:
-        ports = self.redis_servers(primaries * (1 + replicas))
+        count = primaries * (1 + replicas)
+        ports = self.redis_servers(self.ports(count, bus=True), count)
         make_cluster(ports, replicas)
         return ports
 
