@@ -96,7 +96,9 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
             call.session().name = validated_name(call.arg(index + 1))?;
             index += 2;
         } else {
-            let option = String::from_utf8_lossy(call.arg(index));
+            // To redis-server it is a C string.
+            let shown = call.arg(index).split(|byte| *byte == 0).next();
+            let option = String::from_utf8_lossy(shown.unwrap_or_default());
             return Err(CommandError::text(format!(
                 "ERR Syntax error in HELLO option '{option}'"
             )));

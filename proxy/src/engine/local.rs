@@ -152,7 +152,9 @@ fn hello(request: &Request<'_>, session: &mut Session, out: &mut Vec<u8>) {
             set_name(name, session);
             next += 2;
         } else {
-            let text = [&b"ERR Syntax error in HELLO option '"[..], option, b"'"].concat();
+            // To the server it is a C string.
+            let shown = option.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = [&b"ERR Syntax error in HELLO option '"[..], shown, b"'"].concat();
             return encode::error(out, &text);
         }
     }
@@ -379,3 +381,104 @@ const HELLO_NOT_A_NUMBER: &[u8] = b"ERR Protocol version is not an integer or ou
 
 const BAD_CLIENT_NAME: &[u8] =
     b"ERR Client names cannot contain spaces, newlines or special characters.";
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::engine::{ConnectionId, Instant};
+    use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan};
+
+    use super::*;
+
+    const FACTS: Facts = Facts {
+        uptime_s: 0,
+        clients: 1,
+        requests: 1,
+    };
+
+    fn session() -> Session {
+        let connection = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        Session::new(connection, 7, Instant::default())
+    }
+
+    /// The reply to an inline command that the proxy answers.
+    fn reply(session: &mut Session, line: &str) -> String {
+        let input = format!("{line}\r\n");
+        let mut buffers = RequestBuffers::default();
+        let limits = RequestLimits::default();
+        let scan = RequestScanner::default().scan(input.as_bytes(), &limits, &mut buffers);
+        let Ok(Scan::Request { consumed }) = scan else {
+            panic!("{line} is no request: {scan:?}");
+        };
+        let request = buffers.request(&input.as_bytes()[..consumed]);
+        let command = command::resolve(&request).expect("a command");
+        let local = Local::of(command.name).expect("a command that the proxy answers");
+        let mut out = Vec::new();
+        run(local, &request, session, FACTS, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn select_takes_numbers_as_the_server_does() {
+        for (number, expected) in [
+            ("0", "+OK\r\n"),
+            ("1", "-ERR SELECT is not allowed in cluster mode\r\n"),
+            ("-1", "-ERR SELECT is not allowed in cluster mode\r\n"),
+            ("00", "-ERR value is not an integer or out of range\r\n"),
+            ("-0", "-ERR value is not an integer or out of range\r\n"),
+            ("+0", "-ERR value is not an integer or out of range\r\n"),
+            ("x", "-ERR value is not an integer or out of range\r\n"),
+            (
+                "2147483648",
+                "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n",
+            ),
+        ] {
+            let got = reply(&mut session(), &format!("SELECT {number}"));
+            assert_eq!(got, expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_refused_hello_changes_the_name_but_not_the_protocol() {
+        let mut session = session();
+        let got = reply(&mut session, r#"HELLO 3 SETNAME me "BO\r\x00GUS""#);
+        assert_eq!(got, "-ERR Syntax error in HELLO option 'BO '\r\n");
+        assert_eq!(session.protocol, Protocol::Resp2);
+        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
+        let got = reply(&mut session, r#"HELLO 3 SETNAME "two words""#);
+        assert!(got.starts_with("-ERR Client names cannot"), "{got}");
+        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
+    }
+
+    #[test]
+    fn nobody_has_tracking() {
+        let mut session = session();
+        assert_eq!(reply(&mut session, "CLIENT GETREDIR"), ":-1\r\n");
+        assert!(reply(&mut session, "CLIENT CACHING YES").starts_with("-ERR CLIENT CACHING can"));
+        let resp2 = reply(&mut session, "CLIENT TRACKINGINFO");
+        assert!(
+            resp2.starts_with("*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n"),
+            "{resp2}"
+        );
+        session.protocol = Protocol::Resp3;
+        let resp3 = reply(&mut session, "CLIENT TRACKINGINFO");
+        assert!(
+            resp3.starts_with("%3\r\n$5\r\nflags\r\n~1\r\n$3\r\noff\r\n"),
+            "{resp3}"
+        );
+    }
+
+    #[test]
+    fn no_evict_takes_on_and_off() {
+        for (choice, expected) in [
+            ("on", "+OK\r\n"),
+            ("OFF", "+OK\r\n"),
+            ("maybe", "-ERR syntax error\r\n"),
+        ] {
+            let got = reply(&mut session(), &format!("CLIENT NO-EVICT {choice}"));
+            assert_eq!(got, expected, "{choice}");
+        }
+    }
+}
