@@ -23,6 +23,10 @@ pub struct Output {
     released: usize,
     /// Counted from the front of `shared`.
     written: usize,
+    /// How many pieces of `shared` are written whole, and their length; so that a write need not
+    /// look for its beginning among all that is kept.
+    written_pieces: usize,
+    written_pieces_len: usize,
     retaining: bool,
 }
 
@@ -88,8 +92,10 @@ impl Output {
     /// Fills `slices` with what waits to be written, from the front, and returns how many it used.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        let mut skip = self.written;
-        for part in self.parts() {
+        let mut skip = self.written - self.written_pieces_len;
+        let shared = self.shared.range(self.written_pieces..);
+        let parts = shared.map(|bytes| &bytes[..]);
+        for part in parts.chain(std::iter::once(&self.tail[..])) {
             if skip >= part.len() {
                 skip -= part.len();
                 continue;
@@ -114,8 +120,8 @@ impl Output {
         );
         if !self.retaining {
             self.released = self.written;
-            self.discard_released();
         }
+        self.settle();
     }
 
     /// Forgets `count` written or unwritten bytes at the front: their answer is there, or they are
@@ -128,7 +134,7 @@ impl Output {
             "no more is released than there was"
         );
         self.written = self.written.max(self.released);
-        self.discard_released();
+        self.settle();
     }
 
     /// Copies `count` bytes from `offset` after the released mark to the end of `into`.
@@ -183,12 +189,16 @@ impl Output {
             .chain(std::iter::once(&self.tail[..]))
     }
 
+    /// Lets go of what is released, after a mark has moved.
     #[inline]
-    fn discard_released(&mut self) {
+    fn settle(&mut self) {
         if self.released == self.end() && self.shared.is_empty() {
             self.tail.clear();
             self.released = 0;
             self.written = 0;
+            if self.tail.capacity() > KEPT_BYTES {
+                self.tail = Vec::new();
+            }
         } else if self.released >= COMPACT_BYTES || !self.shared.is_empty() {
             self.discard_slowly();
         }
@@ -196,6 +206,12 @@ impl Output {
 
     #[cold]
     fn discard_slowly(&mut self) {
+        while let Some(piece) = self.shared.get(self.written_pieces)
+            && self.written_pieces_len + piece.len() <= self.written
+        {
+            self.written_pieces += 1;
+            self.written_pieces_len += piece.len();
+        }
         while let Some(front) = self.shared.front()
             && front.len() <= self.released
         {
@@ -204,6 +220,9 @@ impl Output {
             self.shared_len -= len;
             self.released -= len;
             self.written -= len;
+            // What is released is written, so the piece was among the written ones.
+            self.written_pieces -= 1;
+            self.written_pieces_len -= len;
         }
         if self.shared.is_empty() && self.released * 2 >= self.tail.len() {
             self.tail.drain(..self.released);
@@ -219,6 +238,9 @@ pub const LARGE_BYTES: usize = 32 * 1024;
 /// From here on a retaining output keeps bytes in a piece of their own: in the contiguous buffer
 /// they would be moved once more whenever the released front is cut off.
 const SEPARATE_BYTES: usize = 4 * 1024;
+
+/// An empty buffer keeps no more than this.
+const KEPT_BYTES: usize = 256 * 1024;
 
 /// Released bytes at the front are cut off once they are this many and half of the buffer.
 const COMPACT_BYTES: usize = 16 * 1024;
@@ -280,5 +302,59 @@ mod tests {
         }
         assert!(output.memory() < 4 * COMPACT_BYTES, "{}", output.memory());
         assert_eq!(output.retained_len(), 100);
+    }
+
+    /// Random operations on an output and on a plain vector.
+    #[test]
+    fn agrees_with_a_simple_model() {
+        let mut random = 1u64;
+        let mut below = |bound: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as usize % bound
+        };
+        for retaining in [false, true] {
+            let mut output = Output {
+                retaining,
+                ..Output::default()
+            };
+            let mut model: Vec<u8> = Vec::new();
+            let (mut released, mut written) = (0, 0);
+            for step in 0..20_000 {
+                let size = [3, 100, SEPARATE_BYTES + 1, LARGE_BYTES + 1][below(4)];
+                let bytes = vec![step as u8; 1 + below(size)];
+                match below(4) {
+                    0 => output.push(&bytes),
+                    1 => output.push_shared(Bytes::from(bytes.clone())),
+                    _ => {}
+                }
+                if output.end() - output.released > model.len() - released {
+                    model.extend_from_slice(&bytes);
+                }
+                let take = below(model.len() - written + 1);
+                assert_eq!(
+                    unwritten(&output)[..take.min(1)],
+                    model[written..][..take.min(1)]
+                );
+                output.advance(take);
+                written += take;
+                if retaining {
+                    let release = below(model.len() - released + 1);
+                    let mut copy = Vec::new();
+                    output.copy_retained(0, release, &mut copy);
+                    assert_eq!(copy, model[released..released + release]);
+                    output.release(release);
+                    released += release;
+                    written = written.max(released);
+                } else {
+                    released = written;
+                }
+                assert_eq!(output.len(), model.len() - written);
+                assert_eq!(output.retained_len(), written - released);
+                model.drain(..released);
+                (released, written) = (0, written - released);
+            }
+        }
     }
 }
