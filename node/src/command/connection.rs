@@ -96,12 +96,8 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
             call.session().name = validated_name(call.arg(index + 1))?;
             index += 2;
         } else {
-            // To redis-server it is a C string.
-            let shown = call.arg(index).split(|byte| *byte == 0).next();
-            let option = String::from_utf8_lossy(shown.unwrap_or_default());
-            return Err(CommandError::text(format!(
-                "ERR Syntax error in HELLO option '{option}'"
-            )));
+            refuse_hello_option(call, call.arg(index));
+            return Ok(());
         }
     }
     if !call.session().authenticated {
@@ -117,6 +113,15 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
     }
     reply_hello(call);
     Ok(())
+}
+
+/// Writes the error itself, since the option goes back as it came, also when it is no text. To
+/// redis-server it is a C string.
+fn refuse_hello_option(call: &mut Call<'_>, option: &[u8]) {
+    let shown = option.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = [&b"ERR Syntax error in HELLO option '"[..], shown, b"'"].concat();
+    encode::error(call.out, &text);
+    call.server.stats.errors += 1;
 }
 
 fn reply_hello(call: &mut Call<'_>) {
