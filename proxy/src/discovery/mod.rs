@@ -1,13 +1,15 @@
 //! Learns the topology: asks several nodes what they believe of the cluster, and for each slot
 //! believes the claim with the highest config epoch. An engine of its own, on the control thread.
 
+mod beliefs;
+
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use slotway_protocol::cluster::nodes::{NodeId, NodeLine, parse_nodes};
-use slotway_protocol::cluster::{SLOTS, Shard, Slot, Topology};
+use slotway_protocol::cluster::nodes::parse_nodes;
+use slotway_protocol::cluster::{SLOTS, Topology};
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
     Origin, Peer,
@@ -16,6 +18,7 @@ use slotway_protocol::output::Output;
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{ReplyScanner, encode};
 
+use self::beliefs::{Answer, Beliefs};
 use crate::engine::Credentials;
 
 /// What discovery is told once at its start.
@@ -26,7 +29,7 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// The time between two rounds when nothing has happened; up to a tenth is added at random.
     pub refresh_interval: Duration,
-    /// A node that has not answered in this time is not waited for.
+    /// A node that has not answered in this time is not waited for; once another has, much less.
     pub answer_timeout: Duration,
     /// Where the random numbers begin.
     pub random_seed: u64,
@@ -58,7 +61,10 @@ pub struct Discovery {
     options: Options,
     /// Nodes of the last topology, in the order in which they are asked next.
     known: VecDeque<Address>,
+    beliefs: Beliefs,
     round: Option<Round>,
+    /// Rounds begun so far.
+    rounds: u64,
     next_round: Instant,
     last_round: Instant,
     /// Rounds without an answer since the last with one.
@@ -78,7 +84,9 @@ pub struct Discovery {
 struct Round {
     deadline: Instant,
     pending: usize,
-    answers: Vec<Vec<NodeLine>>,
+    answered: bool,
+    /// The topology was doubted after the round began: some answers may be from before the change.
+    stale_again: bool,
 }
 
 /// One node being asked.
@@ -98,7 +106,9 @@ impl Discovery {
         Self {
             options,
             known: VecDeque::new(),
+            beliefs: Beliefs::default(),
             round: None,
+            rounds: 0,
             next_round: Instant::default(),
             last_round: Instant::default(),
             failures: 0,
@@ -116,12 +126,14 @@ impl Discovery {
     fn begin_round(&mut self, now: Instant) {
         self.started = true;
         self.last_round = now;
+        self.rounds += 1;
         let asked = self.whom_to_ask();
         let deadline = now + self.options.answer_timeout;
         self.round = Some(Round {
             deadline,
             pending: asked.len(),
-            answers: Vec::new(),
+            answered: false,
+            stale_again: false,
         });
         for address in asked {
             let token = ConnectToken(self.tokens);
@@ -151,44 +163,80 @@ impl Discovery {
     }
 
     /// A question came to its end, with an answer or without.
-    fn conclude(&mut self, answer: Option<Vec<NodeLine>>, now: Instant) {
+    fn conclude(&mut self, answer: Option<Answer>, now: Instant) {
+        let answer = answer.and_then(|answer| self.unless_blank(answer));
         let Some(round) = &mut self.round else { return };
         round.pending = round.pending.saturating_sub(1);
-        round.answers.extend(answer);
-        // The first answer of all is better than none; later on all that were asked count.
-        let first = self.published.is_none() && !round.answers.is_empty();
-        if round.pending == 0 {
+        let ends = round.pending == 0;
+        let Some(answer) = answer else {
+            if ends {
+                self.end_round(now);
+            }
+            return;
+        };
+        round.answered = true;
+        round.deadline = round.deadline.min(now + AFTER_AN_ANSWER);
+        // The first slots of all are better than none; later on all that were asked count.
+        let first = answer.has_slots() && !self.has_slots();
+        self.beliefs.add(answer);
+        if ends {
             self.end_round(now);
         } else if first {
-            let topology = merge(&round.answers);
-            self.publish(topology);
+            self.publish(self.beliefs.merge());
         }
+    }
+
+    /// A node without slots that once had some has restarted empty. Were it believed, all that
+    /// is known of the others would be lost with it; and of no use would it be even when all are
+    /// like that, because a topology without owners leads to nobody who could know better.
+    fn unless_blank(&mut self, answer: Answer) -> Option<Answer> {
+        if self.has_slots() && !answer.has_slots() {
+            self.unreachable(answer.from, "it knows of no slots".to_owned());
+            return None;
+        }
+        Some(answer)
+    }
+
+    fn has_slots(&self) -> bool {
+        let published = self.published.as_ref();
+        published.is_some_and(|topology| topology.covered() > 0)
     }
 
     fn end_round(&mut self, now: Instant) {
         let Some(round) = self.round.take() else {
             return;
         };
-        let answered = !round.answers.is_empty();
-        if answered {
+        if round.answered {
             self.failures = 0;
-            self.publish(merge(&round.answers));
+            let age_max = self.options.refresh_interval * BELIEVED_INTERVALS;
+            self.beliefs.expire(now, age_max);
+            self.publish(self.beliefs.merge());
         } else {
             self.failures += 1;
         }
-        let complete = self
-            .published
-            .as_ref()
-            .is_some_and(|it| it.covered() == SLOTS);
-        let wait = if answered && complete {
-            let jitter = self.random_below(self.options.refresh_interval.as_micros() as u64 / 10);
-            self.options.refresh_interval + Duration::from_micros(jitter)
-        } else {
-            RETRY_INTERVAL
-        };
-        self.next_round = now + wait;
-        self.actions
-            .push_back(Action::Notify(Notice::Refreshed { answered }));
+        self.next_round = now + self.pause(round.answered);
+        if round.stale_again {
+            self.hurry(now);
+        }
+        self.actions.push_back(Action::Notify(Notice::Refreshed {
+            answered: round.answered,
+        }));
+    }
+
+    /// The time to the next round if nothing happens.
+    fn pause(&mut self, answered: bool) -> Duration {
+        let published = self.published.as_ref();
+        if !answered || published.is_none_or(|topology| topology.covered() < SLOTS) {
+            return RETRY_INTERVAL;
+        }
+        let jitter = self.random_below(self.options.refresh_interval.as_micros() as u64 / 10);
+        self.options.refresh_interval + Duration::from_micros(jitter)
+    }
+
+    /// Lets the next round begin as soon as rounds may.
+    fn hurry(&mut self, now: Instant) {
+        let soon = (self.last_round + ROUNDS_APART).max(now);
+        self.next_round = self.next_round.min(soon);
     }
 
     fn publish(&mut self, topology: Topology) {
@@ -206,6 +254,9 @@ impl Discovery {
                 self.known.push_back(node);
             }
         }
+        let (known, seeds) = (&self.known, &self.options.seeds);
+        self.beliefs
+            .keep_only(|node| known.contains(node) || seeds.contains(node));
         let topology = Arc::new(topology);
         self.published = Some(topology.clone());
         self.actions
@@ -213,11 +264,18 @@ impl Discovery {
     }
 
     /// Reads the reply of a node that was asked.
-    fn read_answer(&mut self, address: &Address, reply: &[u8]) -> Option<Vec<NodeLine>> {
+    fn read_answer(&mut self, address: &Address, reply: &[u8], at: Instant) -> Option<Answer> {
         let problem = match TokenReader::new(reply).next_token() {
             Ok(Some(Token::Bulk(text) | Token::Verbatim(text))) => {
                 match parse_nodes(&String::from_utf8_lossy(text), address) {
-                    Ok(nodes) => return Some(nodes),
+                    Ok(lines) => {
+                        return Some(Answer {
+                            from: address.clone(),
+                            round: self.rounds,
+                            at,
+                            lines,
+                        });
+                    }
                     Err(error) => error.to_string(),
                 }
             }
@@ -319,7 +377,7 @@ impl Engine for Discovery {
             }
             question.done = true;
             let address = question.address.clone();
-            let answer = self.read_answer(&address, &input[..len]);
+            let answer = self.read_answer(&address, &input[..len], now.instant);
             self.actions.push_back(Action::Close {
                 connection,
                 when: CloseWhen::Now,
@@ -358,10 +416,10 @@ impl Engine for Discovery {
 
     fn handle_event(&mut self, event: Event, now: Now) {
         match event {
-            Event::Stale => {
-                let soon = (self.last_round + ROUNDS_APART).max(now.instant);
-                self.next_round = self.next_round.min(soon);
-            }
+            Event::Stale => match &mut self.round {
+                Some(round) => round.stale_again = true,
+                None => self.hurry(now.instant),
+            },
         }
     }
 
@@ -409,45 +467,14 @@ impl Discovery {
     }
 }
 
-/// What several nodes believe, as one: for each slot the claim with the highest epoch.
-fn merge(answers: &[Vec<NodeLine>]) -> Topology {
-    let mut owners: Vec<Option<&NodeLine>> = vec![None; SLOTS];
-    let lines = || answers.iter().flatten().filter(|line| !line.is_unreachable);
-    for line in lines().filter(|line| line.is_primary) {
-        for (first, last) in &line.slots {
-            for owner in &mut owners[first.index()..=last.index()] {
-                let better = |known: &NodeLine| line.config_epoch > known.config_epoch;
-                if owner.is_none_or(better) {
-                    *owner = Some(line);
-                }
-            }
-        }
-    }
-    let mut replicas: BTreeMap<NodeId, Vec<Address>> = BTreeMap::new();
-    for line in lines().filter(|line| !line.is_primary && !line.is_failed) {
-        if let Some(primary) = line.primary {
-            let known = replicas.entry(primary).or_default();
-            if !known.contains(&line.address) {
-                known.push(line.address.clone());
-            }
-        }
-    }
-    replicas
-        .values_mut()
-        .for_each(|addresses| addresses.sort_unstable());
-    let mut topology = Topology::empty();
-    for slot in Slot::all() {
-        if let Some(owner) = owners[slot.index()] {
-            let replicas = replicas.get(&owner.id).cloned().unwrap_or_default();
-            let primary = owner.address.clone();
-            topology.assign(slot, slot, Shard { primary, replicas });
-        }
-    }
-    topology
-}
-
 /// How many nodes are asked in one round.
 const ASKED_MAX: usize = 3;
+
+/// How long the others have once a node has answered: one that is down must not delay the rest.
+const AFTER_AN_ANSWER: Duration = Duration::from_millis(100);
+
+/// A node's answer counts for so many refresh intervals, unless it answers again.
+const BELIEVED_INTERVALS: u32 = 2;
 
 /// Rounds are at least this far apart, however often the topology is said to be stale.
 const ROUNDS_APART: Duration = Duration::from_millis(50);
@@ -457,3 +484,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// An answer longer than this is not believed; 1,000 nodes take about 200 KiB.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! What each node said last of the cluster, and all of that as one topology. Nobody is asked here.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap};
+
+use slotway_protocol::cluster::nodes::{NodeId, NodeLine};
+use slotway_protocol::cluster::{Shard, Slot, Topology};
+use slotway_protocol::engine::{Address, Instant};
+
+/// The latest answer of each node. A few nodes are asked at a time, and those few may all lag
+/// behind: what others said a little earlier still counts.
+#[derive(Debug, Default)]
+pub(super) struct Beliefs {
+    /// The oldest first.
+    answers: Vec<Answer>,
+}
+
+/// What one node believes.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The address at which it was asked.
+    pub(super) from: Address,
+    /// The round in which it was asked.
+    pub(super) round: u64,
+    pub(super) at: Instant,
+    pub(super) lines: Vec<NodeLine>,
+}
+
+impl Answer {
+    /// Whether it names an owner of any slot.
+    pub(super) fn has_slots(&self) -> bool {
+        self.claims().any(|line| !line.slots.is_empty())
+    }
+
+    /// The primaries, each with the slots it is said to own.
+    fn claims(&self) -> impl Iterator<Item = &NodeLine> {
+        self.reachable().filter(|line| line.is_primary)
+    }
+
+    fn reachable(&self) -> impl Iterator<Item = &NodeLine> {
+        self.lines.iter().filter(|line| !line.is_unreachable)
+    }
+
+    fn myself(&self) -> Option<&NodeLine> {
+        self.lines.iter().find(|line| line.is_myself)
+    }
+}
+
+impl Beliefs {
+    /// Takes an answer in place of what the same node said before.
+    pub(super) fn add(&mut self, answer: Answer) {
+        let id = answer.myself().map(|line| line.id);
+        self.answers.retain(|old| {
+            let same_id = id.is_some() && old.myself().map(|line| line.id) == id;
+            !same_id && old.from != answer.from
+        });
+        self.answers.push(answer);
+    }
+
+    /// Forgets what is older than `age_max`: a node that has left, or an owner that lost its slots
+    /// without a new epoch, must not be believed for ever.
+    pub(super) fn expire(&mut self, now: Instant, age_max: Duration) {
+        self.answers
+            .retain(|answer| now.since(answer.at) <= age_max);
+    }
+
+    /// Forgets what nodes said that nobody would ask again.
+    pub(super) fn keep_only(&mut self, is_asked: impl Fn(&Address) -> bool) {
+        self.answers.retain(|answer| is_asked(&answer.from));
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// For each slot the claim with the highest config epoch, and of equal ones the newest.
+    pub(super) fn merge(&self) -> Topology {
+        let spoken = Spoken::of(&self.answers);
+        let replicas = self.replicas(&spoken);
+        let mut topology = Topology::empty();
+        let owners = self.owners(&spoken);
+        for run in owners.chunk_by(|(_, one), (_, other)| is_same(*one, *other)) {
+            if let [(first, Some(owner)), ..] = run
+                && let Some((last, _)) = run.last()
+            {
+                let primary = owner.address.clone();
+                let replicas = replicas.get(&owner.id).cloned().unwrap_or_default();
+                topology.assign(*first, *last, Shard { primary, replicas });
+            }
+        }
+        topology
+    }
+
+    fn owners(&self, spoken: &Spoken<'_>) -> Vec<(Slot, Option<&NodeLine>)> {
+        let mut owners: Vec<_> = Slot::all().map(|slot| (slot, None::<&NodeLine>)).collect();
+        for answer in &self.answers {
+            for line in answer.claims().filter(|line| spoken.allows(line, answer)) {
+                for (first, last) in &line.slots {
+                    for (_, owner) in &mut owners[first.index()..=last.index()] {
+                        if owner.is_none_or(|known| line.config_epoch >= known.config_epoch) {
+                            *owner = Some(line);
+                        }
+                    }
+                }
+            }
+        }
+        owners
+    }
+
+    /// The replicas of each primary, as the newest answer that knows them has it.
+    fn replicas(&self, spoken: &Spoken<'_>) -> HashMap<NodeId, Vec<Address>> {
+        let mut newest: BTreeMap<NodeId, &NodeLine> = BTreeMap::new();
+        for answer in &self.answers {
+            let lines = answer.reachable();
+            let allowed = lines.filter(|line| spoken.allows(line, answer));
+            newest.extend(allowed.map(|line| (line.id, line)));
+        }
+        let mut replicas: HashMap<NodeId, Vec<Address>> = HashMap::new();
+        for line in newest.into_values() {
+            if let Some(primary) = line.primary
+                && !line.is_primary
+                && !line.is_failed
+            {
+                let addresses = replicas.entry(primary).or_default();
+                if !addresses.contains(&line.address) {
+                    addresses.push(line.address.clone());
+                }
+            }
+        }
+        replicas
+            .values_mut()
+            .for_each(|addresses| addresses.sort_unstable());
+        replicas
+    }
+}
+
+/// In which round each node last spoke for itself. What others said of it in earlier rounds is
+/// void: it may since have lost its slots, or another node may have come to its address.
+struct Spoken<'a> {
+    ids: HashMap<NodeId, u64>,
+    addresses: HashMap<&'a Address, u64>,
+}
+
+impl<'a> Spoken<'a> {
+    fn of(answers: &'a [Answer]) -> Self {
+        let mut spoken = Self {
+            ids: HashMap::new(),
+            addresses: HashMap::new(),
+        };
+        for answer in answers {
+            if let Some(line) = answer.myself() {
+                spoken.ids.insert(line.id, answer.round);
+                spoken.addresses.insert(&line.address, answer.round);
+            }
+        }
+        spoken
+    }
+
+    /// Whether the node has not spoken for itself in a round after that of the answer.
+    fn allows(&self, line: &NodeLine, answer: &Answer) -> bool {
+        let is_later = |round: Option<&u64>| round.is_some_and(|round| *round > answer.round);
+        !is_later(self.ids.get(&line.id)) && !is_later(self.addresses.get(&line.address))
+    }
+}
+
+fn is_same(one: Option<&NodeLine>, other: Option<&NodeLine>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => one.id == other.id && one.address == other.address,
+        _ => false,
+    }
+}

@@ -1,0 +1,458 @@
+//! The discovery between scripted nodes.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use slotway_protocol::cluster::{SLOTS, Slot, Topology};
+use slotway_protocol::engine::{
+    Action, Address, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
+};
+
+use super::{Discovery, Event, Notice, Options};
+
+const REFRESH: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Drives one discovery by hand.
+struct Bench {
+    discovery: Discovery,
+    now: Instant,
+    connections: u32,
+    /// Connections asked for and not answered.
+    wanted: Vec<(ConnectToken, Address)>,
+    topologies: Vec<Arc<Topology>>,
+    /// For each round that has ended, whether anybody answered.
+    refreshed: Vec<bool>,
+    unreachable: Vec<String>,
+}
+
+impl Bench {
+    fn new(seeds: &[u16]) -> Self {
+        let options = Options {
+            seeds: seeds.iter().map(|&port| node(port)).collect(),
+            credentials: None,
+            refresh_interval: REFRESH,
+            answer_timeout: ANSWER,
+            random_seed: 7,
+        };
+        Self {
+            discovery: Discovery::new(options),
+            now: Instant::from_micros(1_000_000),
+            connections: 0,
+            wanted: Vec::new(),
+            topologies: Vec::new(),
+            refreshed: Vec::new(),
+            unreachable: Vec::new(),
+        }
+    }
+
+    /// Has asked node 1 and knows the nodes 1 to 3, each with a third of the slots.
+    fn with_three_nodes() -> Self {
+        let mut bench = Self::new(&[1]);
+        bench.begin();
+        bench.answer(1, &thirds(1));
+        assert_eq!(bench.owners(), [1, 2, 3]);
+        bench
+    }
+
+    fn call(&mut self, call: impl FnOnce(&mut Discovery, Now)) {
+        let now = Now {
+            instant: self.now,
+            unix_ms: 0,
+        };
+        call(&mut self.discovery, now);
+        while let Some(action) = self.discovery.poll_action() {
+            match action {
+                Action::Connect { token, address } => self.wanted.push((token, address)),
+                Action::Notify(Notice::Topology(topology)) => self.topologies.push(topology),
+                Action::Notify(Notice::Refreshed { answered }) => self.refreshed.push(answered),
+                Action::Notify(Notice::Unreachable { reason, .. }) => self.unreachable.push(reason),
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.call(Discovery::handle_timeout);
+    }
+
+    /// Waits for what the discovery waits for, and says how long that was.
+    fn wait(&mut self) -> Duration {
+        let due = self.discovery.poll_timeout().unwrap();
+        let time = due.since(self.now);
+        self.pass(time);
+        time
+    }
+
+    /// Waits for the next round; whoever the last one asked has not answered.
+    fn begin(&mut self) {
+        let ended = self.refreshed.len();
+        while self.discovery.round.is_some() {
+            self.wait();
+        }
+        assert!(self.refreshed.len() <= ended + 1);
+        self.wanted.clear();
+        self.wait();
+        assert!(!self.wanted.is_empty(), "nobody is asked");
+    }
+
+    fn asked(&self) -> Vec<u16> {
+        let mut ports: Vec<u16> = self.wanted.iter().map(|(_, node)| node.port).collect();
+        ports.sort_unstable();
+        ports
+    }
+
+    /// Takes the connection to the node of that port.
+    fn connect(&mut self, port: u16) -> ConnectionId {
+        let found = self.wanted.iter().position(|(_, node)| node.port == port);
+        let (token, _) = self.wanted.remove(found.unwrap());
+        let connection = ConnectionId {
+            index: self.connections,
+            generation: 0,
+        };
+        self.connections += 1;
+        let peer = Peer {
+            remote: ([127, 0, 0, 1], port).into(),
+            local: ([127, 0, 0, 1], 9).into(),
+            origin: Origin::Connected(token),
+        };
+        self.call(|it, now| it.handle_open(connection, peer, now));
+        connection
+    }
+
+    fn answer(&mut self, port: u16, lines: &str) {
+        let connection = self.connect(port);
+        let reply = format!("${}\r\n{lines}\r\n", lines.len());
+        let mut input = BytesMut::from(reply.as_bytes());
+        self.call(|it, now| it.handle_input(connection, &mut input, now));
+        self.call(|it, now| it.handle_close(connection, now));
+    }
+
+    fn refuse(&mut self, port: u16) {
+        let found = self.wanted.iter().position(|(_, node)| node.port == port);
+        let (token, _) = self.wanted.remove(found.unwrap());
+        self.call(|it, now| it.handle_connect_failed(token, ConnectError::Refused, now));
+    }
+
+    /// Who owns the first slot of each third, by port; 0 where nobody does.
+    fn owners(&self) -> [u16; 3] {
+        let topology = self.topologies.last().unwrap();
+        THIRDS.map(|(first, _)| {
+            let owner = topology.owner(Slot::new(first).unwrap());
+            owner.map_or(0, |shard| topology.shards()[shard].primary.port)
+        })
+    }
+}
+
+const THIRDS: [(u64, u64); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
+
+fn node(port: u16) -> Address {
+    Address::new("127.0.0.1", port)
+}
+
+/// A primary on `port` whose id is made of `id`.
+fn primary(id: u16, port: u16, epoch: u64, thirds: &[usize], myself: bool) -> String {
+    let flags = if myself { "myself,master" } else { "master" };
+    let mut line = format!("{id:040x} 127.0.0.1:{port}@1{port} {flags} - 0 0 {epoch} connected");
+    for &third in thirds {
+        let (first, last) = THIRDS[third];
+        line.push_str(&format!(" {first}-{last}"));
+    }
+    line + "\n"
+}
+
+/// Nodes 1 to 3 have a third each, at epochs 1 to 3, says the node `me`.
+fn thirds(me: u16) -> String {
+    let line = |port: u16| primary(port, port, port.into(), &[port as usize - 1], port == me);
+    (1..=3).map(line).collect()
+}
+
+/// What `me` says when node 4 has taken the last third over from node 3.
+fn after_failover(me: u16) -> String {
+    [
+        primary(1, 1, 1, &[0], me == 1),
+        primary(2, 2, 2, &[1], me == 2),
+        primary(3, 3, 3, &[], me == 3),
+        primary(4, 4, 4, &[2], me == 4),
+    ]
+    .concat()
+}
+
+#[test]
+fn a_blank_node_does_not_wipe_the_topology() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    assert_eq!(bench.asked(), [1, 2, 3]);
+    // Node 2 has lost its files; the others do not answer in time.
+    bench.answer(2, &primary(9, 2, 0, &[], true));
+    bench.refuse(1);
+    bench.wait();
+    assert_eq!(bench.refreshed, [true, false], "it is no answer");
+    assert!(
+        bench
+            .unreachable
+            .contains(&"it knows of no slots".to_owned())
+    );
+    assert_eq!((bench.topologies.len(), bench.owners()), (1, [1, 2, 3]));
+    // All nodes are still known, and asked again soon.
+    bench.begin();
+    assert_eq!(bench.asked(), [1, 2, 3]);
+    bench.answer(2, &primary(9, 2, 0, &[], true));
+    bench.answer(1, &thirds(1));
+    bench.answer(3, &thirds(3));
+    assert_eq!((bench.topologies.len(), bench.owners()), (1, [1, 2, 3]));
+    assert_eq!(bench.refreshed, [true, false, true]);
+}
+
+#[test]
+fn a_blank_node_is_a_cluster_to_begin_with() {
+    let mut bench = Bench::new(&[1, 2]);
+    bench.begin();
+    bench.answer(1, &primary(1, 1, 0, &[], true));
+    assert_eq!(bench.topologies.len(), 0, "the other may know more");
+    bench.answer(2, &primary(2, 2, 0, &[], true));
+    assert_eq!(bench.topologies[0].covered(), 0);
+    assert_eq!(bench.refreshed, [true]);
+    // The first answer with slots is good at once, while the other is still awaited.
+    bench.begin();
+    bench.answer(1, &thirds(1));
+    assert_eq!(bench.owners(), [1, 2, 3]);
+    assert_eq!(bench.refreshed, [true]);
+}
+
+#[test]
+fn a_doubt_during_a_round_begins_another() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    bench.call(|it, now| it.handle_event(Event::Stale, now));
+    assert_eq!(bench.asked(), [1, 2, 3], "one round at a time");
+    for port in 1..=3 {
+        bench.answer(port, &thirds(port));
+    }
+    assert_eq!(bench.wait(), Duration::from_millis(50));
+    assert_eq!(bench.asked(), [1, 2, 3]);
+    // The doubt is heeded once.
+    for port in 1..=3 {
+        bench.answer(port, &thirds(port));
+    }
+    assert!(bench.wait() >= REFRESH);
+}
+
+#[test]
+fn a_doubt_during_a_long_round_begins_another_at_once() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    bench.call(|it, now| it.handle_event(Event::Stale, now));
+    bench.pass(Duration::from_millis(80));
+    for port in 1..=3 {
+        bench.answer(port, &thirds(port));
+    }
+    assert_eq!(bench.wait(), Duration::ZERO);
+    assert_eq!(bench.asked(), [1, 2, 3]);
+}
+
+#[test]
+fn a_silent_node_is_not_waited_for_once_another_has_answered() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    bench.pass(Duration::from_millis(10));
+    bench.answer(1, &after_failover(1));
+    bench.pass(Duration::from_millis(60));
+    bench.answer(2, &after_failover(2));
+    assert_eq!(bench.wait(), Duration::from_millis(40));
+    assert_eq!(bench.refreshed, [true, true]);
+    assert_eq!(bench.owners(), [1, 2, 4]);
+    // Without any answer the whole time is theirs, and no longer than that.
+    bench.begin();
+    bench.refuse(bench.asked()[0]);
+    assert_eq!(bench.wait(), ANSWER);
+    bench.begin();
+    bench.pass(ANSWER - Duration::from_millis(1));
+    let port = bench.asked()[0];
+    bench.answer(port, &after_failover(port));
+    assert_eq!(bench.wait(), Duration::from_millis(1));
+}
+
+#[test]
+fn nodes_that_lag_behind_do_not_bring_an_old_map_back() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    bench.answer(1, &after_failover(1));
+    bench.wait();
+    assert_eq!(bench.owners(), [1, 2, 4]);
+    // Three of four are asked, and none of them has heard of it.
+    bench.begin();
+    for port in bench.asked() {
+        if port != 1 && port != 4 {
+            bench.answer(port, &thirds(port));
+        }
+    }
+    while bench.refreshed.len() < 3 {
+        bench.wait();
+    }
+    assert_eq!((bench.topologies.len(), bench.owners()), (2, [1, 2, 4]));
+}
+
+#[test]
+fn an_old_answer_is_not_believed_for_ever() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    // Node 1 alone says so, and never again.
+    bench.answer(1, &after_failover(1));
+    bench.wait();
+    let begun = bench.now;
+    while bench.owners() == [1, 2, 4] {
+        bench.begin();
+        for port in bench.asked() {
+            if port == 2 || port == 3 {
+                bench.answer(port, &thirds(port));
+            }
+        }
+        let since = bench.now.since(begun);
+        assert!(since < 4 * REFRESH, "still believed after {since:?}");
+    }
+    assert!(bench.now.since(begun) >= 2 * REFRESH);
+    assert_eq!(bench.owners(), [1, 2, 3]);
+}
+
+#[test]
+fn a_node_is_believed_about_itself() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    // The slots were taken from node 3 and given to node 2, without a new epoch.
+    let moved = [
+        primary(1, 1, 1, &[0], false),
+        primary(2, 2, 2, &[1, 2], false),
+        primary(3, 3, 3, &[], true),
+    ];
+    bench.answer(3, &moved.concat());
+    bench.wait();
+    assert_eq!(bench.owners(), [1, 2, 2]);
+}
+
+#[test]
+fn a_cluster_made_anew_at_the_same_addresses_is_believed() {
+    let mut bench = Bench::new(&[1]);
+    bench.begin();
+    let high = |me| {
+        [
+            primary(1, 1, 11, &[0], me == 1),
+            primary(2, 2, 12, &[1], me == 2),
+            primary(3, 3, 13, &[2], me == 3),
+        ]
+        .concat()
+    };
+    bench.answer(1, &high(1));
+    assert_eq!(bench.owners(), [1, 2, 3]);
+    // Reset: new ids, low epochs, other slots.
+    bench.begin();
+    for port in [1, 2, 3] {
+        let lines = [
+            primary(21, 1, 1, &[2], port == 1),
+            primary(22, 2, 2, &[0], port == 2),
+            primary(23, 3, 3, &[1], port == 3),
+        ];
+        bench.answer(port, &lines.concat());
+    }
+    assert_eq!(bench.owners(), [2, 3, 1]);
+    assert_eq!(bench.topologies.last().unwrap().covered(), SLOTS);
+}
+
+#[test]
+fn among_equal_epochs_the_newest_answer_wins() {
+    let mut bench = Bench::new(&[1]);
+    bench.begin();
+    bench.answer(1, &thirds(1));
+    bench.begin();
+    // Node 3 has moved to another address: same id, same epoch.
+    let moved = [
+        primary(1, 1, 1, &[0], false),
+        primary(2, 2, 2, &[1], true),
+        primary(3, 5, 3, &[2], false),
+    ];
+    bench.answer(2, &moved.concat());
+    bench.wait();
+    assert_eq!(bench.owners(), [1, 2, 5]);
+    assert_eq!(bench.topologies.last().unwrap().shards().len(), 3);
+}
+
+#[test]
+fn what_is_remembered_is_bounded_by_the_nodes_that_are_known() {
+    let mut bench = Bench::new(&[1, 2]);
+    bench.begin();
+    bench.answer(1, &thirds(1));
+    bench.answer(2, &thirds(2));
+    // The cluster moves to new addresses again and again, faster than answers grow old.
+    for generation in 1..20 {
+        bench.call(|it, now| it.handle_event(Event::Stale, now));
+        bench.begin();
+        let base = generation * 10;
+        let lines: String = (0..3)
+            .map(|third| {
+                let epoch = u64::from(base) + third as u64;
+                let port = base + third;
+                primary(port, port, epoch, &[usize::from(third)], false)
+            })
+            .collect();
+        for port in bench.asked() {
+            bench.answer(port, &lines);
+        }
+        assert_eq!(bench.owners(), [base, base + 1, base + 2]);
+        assert!(bench.discovery.beliefs.len() <= 5);
+    }
+}
+
+#[test]
+fn replicas_follow_the_newest_answer() {
+    let mut bench = Bench::new(&[1]);
+    let replica = |of: u16, flags: &str| {
+        format!(
+            "{:040x} 127.0.0.1:8@18 {flags} {of:040x} 0 0 1 connected\n",
+            8
+        )
+    };
+    let replicas = |bench: &Bench| -> Vec<usize> {
+        let topology = bench.topologies.last().unwrap();
+        let shards = topology.shards().iter();
+        shards.map(|shard| shard.replicas.len()).collect()
+    };
+    bench.begin();
+    bench.answer(1, &(thirds(1) + &replica(1, "slave")));
+    assert_eq!(replicas(&bench), [1, 0, 0]);
+    bench.begin();
+    bench.answer(2, &(thirds(2) + &replica(2, "slave")));
+    bench.wait();
+    assert_eq!(
+        replicas(&bench),
+        [0, 1, 0],
+        "it follows another primary now"
+    );
+    bench.begin();
+    let port = bench.asked()[0];
+    bench.answer(port, &(thirds(port) + &replica(2, "slave,fail")));
+    bench.wait();
+    assert_eq!(replicas(&bench), [0, 0, 0]);
+}
+
+#[test]
+fn scattered_slots_are_one_shard() {
+    let mut bench = Bench::new(&[1]);
+    bench.begin();
+    let mut lines = [String::new(), String::new()];
+    for (port, line) in [1_u16, 2].into_iter().zip(&mut lines) {
+        *line = primary(port, port, port.into(), &[], port == 1);
+        line.pop();
+        for slot in (usize::from(port) - 1..SLOTS).step_by(2) {
+            line.push_str(&format!(" {slot}"));
+        }
+        line.push('\n');
+    }
+    bench.answer(1, &lines.concat());
+    let topology = bench.topologies.last().unwrap();
+    assert_eq!((topology.shards().len(), topology.covered()), (2, SLOTS));
+    for slot in Slot::all() {
+        assert_eq!(topology.owner(slot), Some(slot.index() % 2));
+    }
+}
