@@ -77,7 +77,7 @@ type CounterOf = fn(&Stats) -> &Counter;
 type GaugeOf = fn(&Stats) -> &Gauge;
 type HistogramOf = fn(&Stats) -> &Histogram;
 
-const COUNTERS: [(&str, &str, CounterOf); 15] = [
+const COUNTERS: [(&str, &str, CounterOf); 16] = [
     (
         "slotway_requests_invalid_total",
         "Requests that are no command or break the protocol.",
@@ -92,6 +92,11 @@ const COUNTERS: [(&str, &str, CounterOf); 15] = [
         "slotway_clients_paused_total",
         "Times a client was not read from: owed too many replies, or not taking them.",
         |stats| &stats.clients_paused,
+    ),
+    (
+        "slotway_clients_cut_total",
+        "Clients cut off because client_output_bytes_cut were waiting for them.",
+        |stats| &stats.clients_cut,
     ),
     (
         "slotway_client_received_bytes_total",
@@ -182,12 +187,12 @@ const GAUGES: [(&str, &str, GaugeOf); 5] = [
 const HISTOGRAMS: [(&str, &str, HistogramOf); 2] = [
     (
         "slotway_client_request_duration_seconds",
-        "Time from a request's arrival to its reply's place in the client's output.",
+        "Time from a request's arrival to the reply to all of it being here.",
         |stats| &stats.client_latency,
     ),
     (
         "slotway_backend_request_duration_seconds",
-        "The part of it from handing a request to a node to reading the reply.",
+        "The part of it from queueing a request for a node to reading that node's reply.",
         |stats| &stats.backend_latency,
     ),
 ];

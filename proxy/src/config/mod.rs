@@ -61,6 +61,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) inline_bytes_max: usize,
     pub(crate) request_bytes_max: usize,
     pub(crate) client_output_bytes_max: usize,
+    pub(crate) client_output_bytes_cut: usize,
     pub(crate) client_in_flight_max: usize,
     pub(crate) backend_queue_bytes_max: usize,
     pub(crate) hold_bytes_max: usize,
@@ -117,6 +118,7 @@ impl Config {
             redirects_max: cluster.redirects_max,
             client_in_flight_max: limits.client_in_flight_max,
             client_output_bytes_max: limits.client_output_bytes_max,
+            client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
             hold_bytes_max: limits.hold_bytes_max,
             close_timeout: self.proxy.close_timeout,
@@ -215,6 +217,11 @@ impl LimitsConfig {
                 KIB..=1024 * MIB,
                 default.client_output_bytes_max,
             ),
+            client_output_bytes_cut: section.count(
+                "client_output_bytes_cut",
+                MIB..=64 * 1024 * MIB,
+                default.client_output_bytes_cut,
+            ),
             client_in_flight_max: section.count(
                 "client_in_flight_max",
                 1..=65_536,
@@ -292,8 +299,9 @@ impl Default for LimitsConfig {
             inline_bytes_max: 64 * KIB,
             request_bytes_max: 1024 * MIB,
             client_output_bytes_max: MIB,
+            client_output_bytes_cut: 256 * MIB,
             client_in_flight_max: 1024,
-            backend_queue_bytes_max: 64 * MIB,
+            backend_queue_bytes_max: 256 * MIB,
             hold_bytes_max: 64 * MIB,
         }
     }
@@ -426,6 +434,7 @@ mod tests {
                 inline_bytes_max: 65,
                 request_bytes_max: 4096,
                 client_output_bytes_max: 4096,
+                client_output_bytes_cut: 256 * MIB,
                 client_in_flight_max: 2,
                 backend_queue_bytes_max: MIB + 1,
                 hold_bytes_max: MIB + 2,

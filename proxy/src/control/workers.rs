@@ -46,6 +46,9 @@ impl Workers {
             let drained = drained_sender.clone();
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
+                engine::Notice::LoginRefused { address, text } => {
+                    tracing::warn!(node = %address, reply = %text, "a node refuses our login");
+                }
                 // Nobody listens before the drain has begun and after it has ended.
                 engine::Notice::Drained => drop(drained.send(())),
             };

@@ -1,7 +1,9 @@
 //! The nodes behind the proxy: finding them, connecting, noticing that they are gone.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+
+use bytes::Bytes;
 
 use slotway_protocol::cluster::{SLOTS, Slot, Topology};
 use slotway_protocol::command::{Command, Flags};
@@ -12,7 +14,7 @@ use slotway_protocol::resp::{Protocol, encode};
 
 use super::hold::{Held, Target};
 use super::pipeline::{InFlight, Link, Pipeline};
-use super::{Connection, NO_OWNER, Notice, Proxy, answer};
+use super::{Connection, NO_OWNER, Proxy, answer};
 
 /// A node that requests go to.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Backend {
     address: Address,
     /// The topology names it. Others serve redirects, and are dropped when idle.
     used: bool,
+    /// When the topology ceased to name it.
+    left: Option<Instant>,
     /// Since when nothing was in flight to an unused backend.
     idle_since: Option<Instant>,
 }
@@ -38,6 +42,7 @@ impl Proxy {
         let backend = Backend {
             address: address.clone(),
             used: false,
+            left: None,
             idle_since: None,
         };
         let index = match self.free_backend() {
@@ -98,12 +103,18 @@ impl Proxy {
             }
         }
         for (index, backend) in self.backends.iter_mut().enumerate() {
-            backend.used = backends.contains(&index);
+            let used = backends.contains(&index);
+            if backend.used && !used {
+                backend.left = Some(now);
+            } else if used {
+                backend.left = None;
+            }
+            backend.used = used;
         }
+        self.told.clone_from(&owners);
         let before = std::mem::replace(&mut self.owners, owners);
         for slot in self.slots_in_flight_elsewhere() {
-            let outstanding = self.outstanding(slot);
-            self.holds.begin(slot, outstanding, now);
+            self.begin_hold(slot, now);
         }
         let owners = &self.owners;
         let has_moved = |slot: Slot| before[slot.index()] != owners[slot.index()];
@@ -128,6 +139,24 @@ impl Proxy {
         slots
     }
 
+    /// Whether the topology names the node.
+    pub(super) fn is_member(&self, address: &Address) -> bool {
+        let mut backends = self.backends.iter();
+        backends.any(|backend| backend.used && backend.address == *address)
+    }
+
+    /// A node that only a redirect has named can't be reached: what the topology says counts again.
+    fn distrust(&mut self, backend: usize) {
+        if self.backends[backend].used {
+            return;
+        }
+        for (owner, told) in self.owners.iter_mut().zip(&self.told) {
+            if *owner == backend as u32 {
+                *owner = *told;
+            }
+        }
+    }
+
     pub(super) fn connect(&mut self, index: usize) {
         let pipeline = &mut self.pipelines[index];
         pipeline.link = Link::Connecting;
@@ -149,11 +178,12 @@ impl Proxy {
         let login = self.login(self.pipelines[index].protocol);
         let pipeline = &mut self.pipelines[index];
         pipeline.link = Link::Open(connection);
-        pipeline.failures = 0;
+        // A connection that ends before it has served anything is a failure, too.
+        pipeline.failures = pipeline.failures.saturating_add(1);
         pipeline.log_in(&login, now);
         self.stats.backends.add(1);
         self.stats.backend_connects.inc();
-        if !self.pipelines[index].output.is_empty() {
+        if !self.pipelines[index].output().is_empty() {
             self.actions.push_back(Action::Wake(connection));
         }
     }
@@ -189,37 +219,45 @@ impl Proxy {
         now: Instant,
     ) {
         let pipeline = &mut self.pipelines[token.0 as usize];
-        pipeline.failures += 1;
+        pipeline.failures = pipeline.failures.saturating_add(1);
         let until = now + reconnect_delay(pipeline.failures);
         pipeline.link = Link::Down { until };
+        let backend = pipeline.backend;
+        self.distrust(backend);
         self.stats.backend_connects_failed.inc();
         self.give_back(token.0 as usize, until, now);
     }
 
     pub(super) fn backend_lost(&mut self, index: usize, now: Instant) {
-        self.pipelines[index].link = Link::Idle;
         self.stats.backends.add(-1);
-        self.give_back(index, now, now);
+        let pipeline = &mut self.pipelines[index];
+        let until = if pipeline.failures > 0 {
+            let until = now + reconnect_delay(pipeline.failures);
+            pipeline.link = Link::Down { until };
+            until
+        } else {
+            pipeline.link = Link::Idle;
+            now
+        };
+        let backend = pipeline.backend;
+        if until > now {
+            self.distrust(backend);
+        }
+        self.give_back(index, until, now);
     }
 
     /// Takes all requests out of a pipeline that has no connection: those that certainly did not
     /// run, or that only read, wait for another chance; the others get an error.
     fn give_back(&mut self, index: usize, not_before: Instant, now: Instant) {
-        self.actions
-            .push_back(Action::Notify(Notice::TopologyStale));
+        self.topology_is_stale();
         let lane = index % self.lanes();
-        let error = answer::unreachable(&self.pipelines[index].address);
+        let error = Bytes::from(answer::unreachable(&self.pipelines[index].address));
         let taken = self.pipelines[index].take_all();
         let repeatable = repeatable(&taken);
-        let owned = taken.iter().filter(|(entry, ..)| entry.has_owner());
-        let mut counts: BTreeMap<Slot, usize> = BTreeMap::new();
-        owned.for_each(|(entry, ..)| *counts.entry(entry.slot).or_default() += 1);
-        for (slot, count) in counts {
-            if !self.holds.contains(slot) {
-                let outstanding = self.outstanding(slot) + count;
-                self.holds.begin(slot, outstanding, now);
-            }
-        }
+        let owned = || taken.iter().filter(|(entry, ..)| entry.has_owner());
+        // They still count as in flight, so each hold waits for those taken out here.
+        owned().for_each(|(entry, ..)| self.begin_hold(entry.slot, now));
+        owned().for_each(|(entry, ..)| self.in_flight_by_slot[entry.slot.index()] -= 1);
         for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
             if !entry.has_owner() {
                 continue;
@@ -257,7 +295,12 @@ impl Proxy {
                 continue;
             };
             let silence = pipeline.silence(now);
-            let late = silence.is_some_and(|silence| silence >= self.options.command_timeout);
+            // A former primary may hang for ever; its slots have a new one to go to.
+            let limit = match self.backends[pipeline.backend].left {
+                Some(_) => self.options.command_timeout.min(LEFT_TIMEOUT),
+                None => self.options.command_timeout,
+            };
+            let late = silence.is_some_and(|silence| silence >= limit);
             if late {
                 self.stats.backend_timeouts.inc();
                 self.close(connection, CloseWhen::Now);
@@ -316,3 +359,6 @@ fn reconnect_delay(failures: u32) -> Duration {
 
 /// How long an idle connection to a node outside the topology is kept.
 const UNUSED_KEPT: Duration = Duration::from_secs(10);
+
+/// How long a node that the topology does not name any more may be silent while it owes a reply.
+const LEFT_TIMEOUT: Duration = Duration::from_millis(500);

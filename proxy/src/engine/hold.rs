@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Address, Instant};
 
@@ -45,7 +46,14 @@ pub(crate) struct Held {
     pub(crate) lane: usize,
     pub(crate) target: Target,
     /// What to tell the client when the time is over.
-    pub(crate) error: Vec<u8>,
+    pub(crate) error: Bytes,
+}
+
+impl Held {
+    /// The memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.frame.len() + size_of::<Self>()
+    }
 }
 
 /// Where a held request goes.
@@ -92,13 +100,13 @@ impl Holds {
 
     /// Adds a request behind all others of its slot.
     pub(crate) fn append(&mut self, held: Held) {
-        self.bytes += held.frame.len();
+        self.bytes += held.bytes();
         self.hold(held.entry.slot).queue.push_back(held);
     }
 
     /// Takes back a request that a node did not serve.
     pub(crate) fn put_back(&mut self, held: Held, not_before: Instant) {
-        self.bytes += held.frame.len();
+        self.bytes += held.bytes();
         let hold = self.hold(held.entry.slot);
         hold.returned.push(held);
         hold.certain = false;
@@ -161,7 +169,7 @@ impl Holds {
     /// Takes out the first request.
     pub(crate) fn take_head(&mut self, slot: Slot) -> Option<Held> {
         let held = self.hold(slot).queue.pop_front()?;
-        self.bytes -= held.frame.len();
+        self.bytes -= held.bytes();
         Some(held)
     }
 
@@ -183,7 +191,7 @@ impl Holds {
             batch.push(held);
         }
         hold.outstanding = batch.len();
-        self.bytes -= batch.iter().map(|held| held.frame.len()).sum::<usize>();
+        self.bytes -= batch.iter().map(|held| held.bytes()).sum::<usize>();
     }
 
     /// Ends the hold if nothing waits in it and what is outstanding needs no care: it went to the
@@ -218,7 +226,7 @@ impl Holds {
             .holds
             .values()
             .flat_map(|hold| hold.queue.iter().chain(&hold.returned));
-        assert_eq!(self.bytes, held.map(|held| held.frame.len()).sum::<usize>());
+        assert_eq!(self.bytes, held.map(|held| held.bytes()).sum::<usize>());
     }
 
     fn hold(&mut self, slot: Slot) -> &mut Hold {

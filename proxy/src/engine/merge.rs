@@ -165,16 +165,16 @@ impl Merge {
         if reply.first() == Some(&b'-') || reply.first() == Some(&b'!') {
             self.error.extend_from_slice(reply);
         } else {
-            encode::error(
-                &mut self.error,
-                b"ERR proxy: a node gave a reply of the wrong form",
-            );
+            encode::error(&mut self.error, WRONG_FORM);
         }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         if !self.error.is_empty() {
             return out.extend_from_slice(&self.error);
+        }
+        if self.elements.iter().any(|(_, len)| *len == 0) {
+            return encode::error(out, WRONG_FORM);
         }
         match self.kind {
             MergeKind::Sum => encode::integer(out, self.sum),
@@ -190,6 +190,9 @@ impl Merge {
         }
     }
 }
+
+/// The answer when the parts make no whole.
+const WRONG_FORM: &[u8] = b"ERR proxy: a node gave a reply of the wrong form";
 
 /// Memory that a finished merge keeps for the next one.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
@@ -253,6 +256,7 @@ mod tests {
     fn a_reply_of_the_wrong_form_is_an_error() {
         for (kind, reply) in [
             (MergeKind::Elements, "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+            (MergeKind::Elements, "*0\r\n"),
             (MergeKind::Elements, "$1\r\na\r\n"),
             (MergeKind::Sum, "+OK\r\n"),
         ] {

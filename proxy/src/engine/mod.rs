@@ -29,7 +29,8 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use slotway_protocol::cluster::{SLOTS, Slot, Topology};
 use slotway_protocol::engine::{
-    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
+    Origin, Peer,
 };
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::RequestBuffers;
@@ -53,6 +54,10 @@ pub struct Proxy {
     backends: Vec<Backend>,
     /// For each slot the index of the backend that owns it, or [`NO_OWNER`].
     owners: Vec<u32>,
+    /// The same as the last topology told it, without what redirects said since.
+    told: Vec<u32>,
+    /// For each slot how many requests nodes have not answered.
+    in_flight_by_slot: Vec<u32>,
     /// [`Proxy::lanes`] for each backend, in the order of the backends.
     pipelines: Vec<Pipeline>,
     holds: Holds,
@@ -69,6 +74,7 @@ pub struct Proxy {
     /// The connection whose input is being handled: it is written without a wake.
     current: u32,
     draining: bool,
+    drained: bool,
     scratch: Scratch,
 }
 
@@ -110,7 +116,9 @@ pub enum Event {
 pub enum Notice {
     /// A redirect or a lost connection says that the topology has changed.
     TopologyStale,
-    /// No client is left after [`Event::Drain`].
+    /// A node does not accept our user name and password.
+    LoginRefused { address: Address, text: String },
+    /// No client is left after [`Event::Drain`]; sent once.
     Drained,
 }
 
@@ -123,6 +131,8 @@ impl Proxy {
             connections: Vec::new(),
             backends: Vec::new(),
             owners: vec![NO_OWNER; SLOTS],
+            told: vec![NO_OWNER; SLOTS],
+            in_flight_by_slot: vec![0; SLOTS],
             pipelines: Vec::new(),
             holds: Holds::default(),
             merges: Merges::default(),
@@ -134,6 +144,7 @@ impl Proxy {
             clients_seen: 0,
             current: u32::MAX,
             draining: false,
+            drained: false,
             scratch: Scratch::default(),
         }
     }
@@ -145,6 +156,15 @@ impl Proxy {
     pub fn check_invariants(&self) {
         self.holds.check_invariants();
         self.pipelines.iter().for_each(Pipeline::check_invariants);
+        let mut in_flight = vec![0; SLOTS];
+        let owned = self.pipelines.iter().flat_map(Pipeline::in_flight);
+        owned
+            .filter(|entry| entry.has_owner())
+            .for_each(|entry| in_flight[entry.slot.index()] += 1);
+        assert_eq!(
+            in_flight, self.in_flight_by_slot,
+            "every request in flight is counted"
+        );
         let mut merging = 0;
         for connection in &self.connections {
             if let Connection::Client(session) = connection {
@@ -189,7 +209,12 @@ impl Proxy {
             self.merges.give_up(merge);
         }
         self.stats.clients.add(-1);
-        if self.draining && self.stats.clients.value() == 0 {
+        self.notify_if_drained();
+    }
+
+    fn notify_if_drained(&mut self) {
+        if self.draining && !self.drained && self.stats.clients.value() == 0 {
+            self.drained = true;
             self.actions.push_back(Action::Notify(Notice::Drained));
         }
     }
@@ -214,9 +239,7 @@ impl Proxy {
         for connection in finished {
             self.close(connection, CloseWhen::Flushed);
         }
-        if self.stats.clients.value() == 0 {
-            self.actions.push_back(Action::Notify(Notice::Drained));
-        }
+        self.notify_if_drained();
     }
 
     /// Sees to it that [`Engine::handle_timeout`] is called by then.
@@ -329,6 +352,12 @@ impl Engine for Proxy {
 
     fn handle_timeout(&mut self, now: Now) {
         let now = now.instant;
+        if now.since(self.timeout) >= STALL {
+            // It was us, or the whole machine, that stood still: the nodes get their time again.
+            self.pipelines
+                .iter_mut()
+                .for_each(|pipeline| pipeline.heard = now);
+        }
         self.timeout = now + TICK;
         if now.since(self.swept) >= TICK {
             self.swept = now;
@@ -353,7 +382,7 @@ impl Engine for Proxy {
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
         match &mut self.connections[connection.index as usize] {
             Connection::Client(session) => &mut session.output,
-            Connection::Backend { pipeline } => &mut self.pipelines[*pipeline].output,
+            Connection::Backend { pipeline } => self.pipelines[*pipeline].output(),
             Connection::Vacant => panic!("the driver asks for open connections only"),
         }
     }
@@ -374,6 +403,9 @@ const NO_OWNER: u32 = u32::MAX;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// When the engine is called this much too late, nobody's silence counts.
+const STALL: Duration = Duration::from_millis(500);
 
 /// A client that was idle for this long gives its buffers back.
 const SHRINK_INTERVAL: Duration = Duration::from_secs(1);

@@ -14,7 +14,8 @@ pub struct Options {
     pub connections_per_node: usize,
     /// A node that owes a reply and is silent for this time loses its connection.
     pub command_timeout: Duration,
-    /// How long a request waits for its slot to be served before it is answered with an error.
+    /// How long a request waits for its slot to be served, from the first time that it has to,
+    /// before it is answered with an error.
     pub hold_timeout: Duration,
     /// How long a client that is being closed may take to read its last replies.
     pub close_timeout: Duration,
@@ -24,8 +25,11 @@ pub struct Options {
     pub client_in_flight_max: usize,
     /// Reply bytes waiting for one client; beyond it nothing more is read from that client.
     pub client_output_bytes_max: usize,
-    /// Request bytes kept for one connection to a node, answered ones not counted; beyond it
-    /// requests get an error.
+    /// Reply bytes waiting for one client; one that has asked for more than that and does not read
+    /// is cut off.
+    pub client_output_bytes_cut: usize,
+    /// Request bytes kept for one connection to a node, answered ones and the one being served not
+    /// counted; beyond it requests get an error.
     pub backend_queue_bytes_max: usize,
     /// Request bytes held by one worker for slots that are moving or down; beyond it requests get
     /// an error.
@@ -63,7 +67,8 @@ impl Default for Options {
             redirects_max: 16,
             client_in_flight_max: 1024,
             client_output_bytes_max: 1024 * 1024,
-            backend_queue_bytes_max: 64 * 1024 * 1024,
+            client_output_bytes_cut: 256 * 1024 * 1024,
+            backend_queue_bytes_max: 256 * 1024 * 1024,
             hold_bytes_max: 64 * 1024 * 1024,
             credentials: None,
             worker: 0,

@@ -22,13 +22,23 @@ pub(crate) struct Pipeline {
     pub(crate) link: Link,
     pub(crate) scanner: ReplyScanner,
     /// Requests on their way, and those that wait for their reply.
-    pub(crate) output: Output,
+    output: Output,
+    /// While the connection logs in. Requests wait: on a connection that is refused none has run.
+    login: Option<Box<Login>>,
     /// What is owed by the node, in the order sent.
     in_flight: VecDeque<InFlight>,
     /// When the node was last heard of.
     pub(crate) heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
+}
+
+/// What begins a connection.
+#[derive(Debug)]
+struct Login {
+    output: Output,
+    /// Replies that have not come.
+    pending: usize,
 }
 
 /// The state of a pipeline's connection.
@@ -54,6 +64,8 @@ pub(crate) struct InFlight {
     pub(crate) slot: Slot,
     /// How many redirects it has followed.
     pub(crate) redirects: u8,
+    /// When it first had to wait for its slot; zero for never.
+    pub(crate) held_since: Instant,
     /// The bytes it takes in the output.
     pub(crate) len: u32,
     /// When the proxy got it from the client.
@@ -71,8 +83,6 @@ pub(crate) enum Kind {
     Asked,
     /// The ASKING itself; its reply is dropped.
     Asking,
-    /// HELLO or AUTH; an error closes the connection.
-    Login,
 }
 
 impl Pipeline {
@@ -84,10 +94,37 @@ impl Pipeline {
             link: Link::Idle,
             scanner: ReplyScanner::default(),
             output: Output::retaining(),
+            login: None,
             in_flight: VecDeque::new(),
             heard: Instant::default(),
             failures: 0,
         }
+    }
+
+    /// What is to be written now.
+    #[inline]
+    pub(crate) fn output(&mut self) -> &mut Output {
+        match &mut self.login {
+            Some(login) => &mut login.output,
+            None => &mut self.output,
+        }
+    }
+
+    /// The bytes kept for requests without a reply, but for the oldest: it is being served, however
+    /// large it is.
+    #[inline]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        let front = self.in_flight.front().map_or(0, |front| front.len as usize);
+        self.output.len() + self.output.retained_len() - front
+    }
+
+    /// Whether the node has not been sent all of the oldest request.
+    #[inline]
+    pub(crate) fn is_front_unsent(&self) -> bool {
+        let written = self.output.retained_len();
+        self.in_flight
+            .front()
+            .is_some_and(|front| written < front.len as usize)
     }
 
     /// Appends a request. Says whether the output was empty before.
@@ -139,39 +176,50 @@ impl Pipeline {
         bytes
     }
 
-    /// Puts the requests that log in before everything else; only on a fresh connection.
+    /// Begins a fresh connection with these requests; without any it is ready at once.
     pub(crate) fn log_in(&mut self, requests: &[Vec<u8>], now: Instant) {
-        let mut waiting = Vec::new();
-        self.output
-            .copy_retained(0, self.output.len(), &mut waiting);
-        self.output.clear();
-        for request in requests.iter().rev() {
-            self.in_flight
-                .push_front(InFlight::login(request.len(), now));
-        }
-        for request in requests {
-            self.output.push(request);
-        }
-        self.output.push(&waiting);
+        self.heard = now;
         for entry in &mut self.in_flight {
             entry.sent = now;
+        }
+        if requests.is_empty() {
+            return;
+        }
+        let mut output = Output::default();
+        requests.iter().for_each(|request| output.push(request));
+        let pending = requests.len();
+        self.login = Some(Box::new(Login { output, pending }));
+    }
+
+    pub(crate) fn is_logging_in(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// A reply to the login came; the last one lets the requests go.
+    pub(crate) fn note_login_reply(&mut self) {
+        if let Some(login) = &mut self.login {
+            login.pending -= 1;
+            if login.pending == 0 {
+                self.login = None;
+            }
         }
     }
 
     /// Empties the pipeline. Each request comes with its bytes and whether the kernel took all of
     /// them: only then may the node have executed it.
     pub(crate) fn take_all(&mut self) -> Vec<(InFlight, Vec<u8>, bool)> {
-        let written = self.output.retained_len();
-        let mut offset = 0;
+        let mut written = self.output.retained_len();
         let mut taken = Vec::with_capacity(self.in_flight.len());
         for entry in self.in_flight.drain(..) {
             let len = entry.len as usize;
             let mut bytes = Vec::with_capacity(len);
-            self.output.copy_retained(offset, len, &mut bytes);
-            offset += len;
-            taken.push((entry, bytes, offset <= written));
+            self.output.copy_retained(0, len, &mut bytes);
+            self.output.release(len);
+            taken.push((entry, bytes, len <= written));
+            written = written.saturating_sub(len);
         }
         self.output.clear();
+        self.login = None;
         self.scanner = ReplyScanner::default();
         taken
     }
@@ -187,17 +235,18 @@ impl Pipeline {
     #[inline]
     pub(crate) fn note_written(&mut self, now: Instant) {
         let written = self.output.retained_len();
-        if let Some(front) = self.in_flight.front()
-            && written <= front.len as usize
-        {
+        let front = self.in_flight.front().map_or(0, |front| front.len as usize);
+        if written <= front {
             self.heard = now;
         }
     }
 
     /// How long the node has been silent while it owed a reply, in one piece.
     pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
-        let front = self.in_flight.front()?;
-        Some(now.since(front.sent.max(self.heard)))
+        match self.in_flight.front() {
+            Some(front) => Some(now.since(front.sent.max(self.heard))),
+            None => self.login.is_some().then(|| now.since(self.heard)),
+        }
     }
 
     /// Gives back memory when there is nothing to do.
@@ -220,10 +269,6 @@ impl Pipeline {
 }
 
 impl InFlight {
-    fn login(len: usize, now: Instant) -> Self {
-        Self::unowned(Kind::Login, len, now)
-    }
-
     /// An ASKING, which no client waits for.
     pub(crate) fn asking(now: Instant) -> Self {
         Self::unowned(Kind::Asking, ASKING.len(), now)
@@ -244,6 +289,7 @@ impl InFlight {
             command: CommandId(0),
             slot: Slot::of(b""),
             redirects: 0,
+            held_since: Instant::default(),
             len: len as u32,
             arrived: now,
             sent: now,
@@ -276,7 +322,7 @@ mod tests {
         for frame in [&b"first"[..], b"second", b"third"] {
             pipeline.push(frame, entry(frame.len()));
         }
-        pipeline.output.advance(b"first".len() + 3);
+        pipeline.output().advance(b"first".len() + 3);
         let taken = pipeline.take_all();
         let seen: Vec<_> = taken
             .iter()
@@ -290,13 +336,25 @@ mod tests {
     }
 
     #[test]
-    fn logs_in_before_what_waits() {
+    fn requests_wait_for_the_login() {
         let mut pipeline = Pipeline::new(0, Address::new("h", 1), Protocol::Resp3);
         pipeline.push(b"request", entry(7));
         pipeline.log_in(&[b"hello".to_vec()], Instant::default());
-        assert_eq!(pipeline.front_bytes(), b"hello");
-        assert_eq!(pipeline.pop().map(|entry| entry.kind), Some(Kind::Login));
-        assert_eq!(pipeline.front_bytes(), b"request");
+        assert_eq!(pipeline.output().len(), 5);
+        pipeline.output().advance(5);
+        pipeline.push(b"another", entry(7));
+        pipeline.note_login_reply();
+        assert_eq!(pipeline.output().len(), 14);
         pipeline.check_invariants();
+    }
+
+    #[test]
+    fn the_oldest_request_does_not_fill_the_queue() {
+        let mut pipeline = Pipeline::new(0, Address::new("h", 1), Protocol::Resp2);
+        pipeline.push(&[b'x'; 1000], entry(1000));
+        assert_eq!(pipeline.queued_bytes(), 0);
+        pipeline.push(b"small", entry(5));
+        pipeline.output().advance(1005);
+        assert_eq!(pipeline.queued_bytes(), 5);
     }
 }

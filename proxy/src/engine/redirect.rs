@@ -2,7 +2,7 @@
 //! send the request again. None of those was executed (Redis Cluster specification, "MOVED
 //! redirection" and "ASK redirection"; `getNodeByQuery` in the server).
 
-use slotway_protocol::cluster::Redirect;
+use slotway_protocol::cluster::{Redirect, Slot};
 use slotway_protocol::engine::Address;
 
 /// What to do with a reply.
@@ -28,33 +28,58 @@ pub(crate) enum Later {
     ReadOnly,
 }
 
-/// Judges the reply of the node at `origin`.
+/// Judges the reply of the node at `origin` to a request for `slot`. A script may return any error
+/// text it likes, after any number of writes, so of scripts only a server's own words count.
 #[inline]
-pub(crate) fn judge(reply: &[u8], origin: &Address) -> Verdict {
+pub(crate) fn judge(reply: &[u8], origin: &Address, slot: Slot, is_script: bool) -> Verdict {
     if reply.first() == Some(&b'-') {
-        judge_error(reply, origin)
+        judge_error(reply, origin, slot, is_script)
     } else {
         Verdict::Deliver
     }
 }
 
-fn judge_error(reply: &[u8], origin: &Address) -> Verdict {
+fn judge_error(reply: &[u8], origin: &Address, slot: Slot, is_script: bool) -> Verdict {
     let text = reply[1..].trim_ascii_end();
-    let word = text.split(|byte| *byte == b' ').next().unwrap_or(text);
+    let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let later = |reason| {
+        if is_script && !OWN_WORDS.contains(&text) {
+            Verdict::Deliver
+        } else {
+            Verdict::Later(reason)
+        }
+    };
     match word {
         b"MOVED" | b"ASK" => match Redirect::parse(text, origin) {
-            Some(Redirect::Moved { address, .. }) => Verdict::Moved(address),
-            Some(Redirect::Ask { address, .. }) => Verdict::Ask(address),
-            None => Verdict::Deliver,
+            Some(Redirect::Moved {
+                slot: moved,
+                address,
+            }) if moved == slot => Verdict::Moved(address),
+            Some(Redirect::Ask {
+                slot: asked,
+                address,
+            }) if asked == slot => Verdict::Ask(address),
+            _ => Verdict::Deliver,
         },
-        b"TRYAGAIN" => Verdict::Later(Later::TryAgain),
-        b"CLUSTERDOWN" => Verdict::Later(Later::ClusterDown),
-        b"LOADING" => Verdict::Later(Later::Loading),
-        b"MASTERDOWN" => Verdict::Later(Later::MasterDown),
-        b"READONLY" => Verdict::Later(Later::ReadOnly),
+        b"TRYAGAIN" => later(Later::TryAgain),
+        b"CLUSTERDOWN" => later(Later::ClusterDown),
+        b"LOADING" => later(Later::Loading),
+        b"MASTERDOWN" => later(Later::MasterDown),
+        b"READONLY" => later(Later::ReadOnly),
         _ => Verdict::Deliver,
     }
 }
+
+/// What redis-server 7.0 says, word for word.
+const OWN_WORDS: [&[u8]; 7] = [
+    b"TRYAGAIN Multiple keys request during rehashing of slot",
+    b"CLUSTERDOWN The cluster is down",
+    b"CLUSTERDOWN The cluster is down and only accepts read commands",
+    b"CLUSTERDOWN Hash slot not served",
+    b"LOADING Redis is loading the dataset in memory",
+    b"MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    b"READONLY You can't write against a read only replica.",
+];
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +95,8 @@ mod tests {
             ("-MOVED 1 b:2\r\n", Verdict::Moved(there.clone())),
             ("-ASK 1 b:2\r\n", Verdict::Ask(there)),
             ("-MOVED nowhere\r\n", Verdict::Deliver),
+            ("-MOVED 2 b:2\r\n", Verdict::Deliver),
+            ("-ASK 2 b:2\r\n", Verdict::Deliver),
             (
                 "-TRYAGAIN Multiple keys request\r\n",
                 Verdict::Later(Later::TryAgain),
@@ -84,7 +111,25 @@ mod tests {
             ),
             ("-MASTERDOWN Link\r\n", Verdict::Later(Later::MasterDown)),
         ] {
-            assert_eq!(judge(reply.as_bytes(), &origin), verdict, "{reply}");
+            let slot = Slot::new(1).unwrap();
+            assert_eq!(
+                judge(reply.as_bytes(), &origin, slot, false),
+                verdict,
+                "{reply}"
+            );
         }
+    }
+
+    #[test]
+    fn a_script_has_to_use_the_servers_own_words() {
+        let origin = Address::new("a", 1);
+        let slot = Slot::new(1).unwrap();
+        for text in OWN_WORDS {
+            let reply = [b"-", text, b"\r\n"].concat();
+            let verdict = judge(&reply, &origin, slot, true);
+            assert!(matches!(verdict, Verdict::Later(_)), "{verdict:?}");
+        }
+        let invented = judge(b"-TRYAGAIN x\r\n", &origin, slot, true);
+        assert_eq!(invented, Verdict::Deliver);
     }
 }

@@ -2,12 +2,13 @@
 //! the client, put it in its place.
 
 use bytes::{Buf, BytesMut};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::{Command, Group};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 
-use super::hold::{Held, Target};
-use super::pipeline::{InFlight, Kind};
-use super::redirect::{Later, Verdict, judge};
+use super::pipeline::Kind;
+use super::redirect::{Verdict, judge};
 use super::session::{Reply, Ticket};
 use super::{Connection, Notice, Proxy, answer};
 
@@ -24,41 +25,64 @@ impl Proxy {
         self.pipelines[index].heard = now;
         loop {
             let rest = &input[consumed..];
-            let len = match self.pipelines[index].scanner.scan(rest) {
+            let pipeline = &mut self.pipelines[index];
+            let len = match pipeline.scanner.scan(rest) {
                 Ok(Some(len)) => len,
                 Ok(None) => break,
                 Err(_) => return self.cut_backend(index, input),
             };
-            let kind = self.pipelines[index].front().map(|entry| entry.kind);
-            let understood = match kind {
-                _ if rest[0] == b'>' => true,
-                Some(Kind::Request | Kind::Asked) if len >= LARGE_BYTES => {
-                    input.advance(consumed);
-                    consumed = 0;
-                    let reply = input.split_to(len).freeze();
-                    self.handle_reply(index, Reply::Shared(reply), now);
-                    continue;
+            let kind = pipeline.front().map(|entry| entry.kind);
+            if rest[0] == b'>' {
+                consumed += len;
+            } else if pipeline.is_logging_in() {
+                if rest[0] == b'-' {
+                    return self.refused_by_backend(index, input);
                 }
-                Some(Kind::Request | Kind::Asked) => {
+                self.login_accepted(index);
+                consumed += len;
+            } else if pipeline.is_front_unsent() || kind.is_none() {
+                // The node speaks before it was asked. A reply to a request that it has only seen
+                // the beginning of is for that request, but the connection is of no use any more.
+                if kind.is_some() {
                     self.handle_reply(index, Reply::Copied(&rest[..len]), now);
-                    true
                 }
-                Some(Kind::Asking) => self.pipelines[index].pop().is_some(),
-                Some(Kind::Login) => {
-                    let worked = rest[0] != b'-';
-                    worked && self.pipelines[index].pop().is_some()
-                }
-                None => false,
-            };
-            if !understood {
                 return self.cut_backend(index, input);
+            } else if kind == Some(Kind::Asking) {
+                pipeline.pop();
+                consumed += len;
+            } else if len >= LARGE_BYTES {
+                input.advance(consumed);
+                consumed = 0;
+                let reply = input.split_to(len).freeze();
+                self.handle_reply(index, Reply::Shared(reply), now);
+            } else {
+                self.handle_reply(index, Reply::Copied(&rest[..len]), now);
+                consumed += len;
             }
-            consumed += len;
         }
         input.advance(consumed);
         self.stats
             .backend_bytes_in
             .add((before - input.len()) as u64);
+    }
+
+    fn login_accepted(&mut self, index: usize) {
+        let pipeline = &mut self.pipelines[index];
+        pipeline.note_login_reply();
+        if let Some(connection) = pipeline.connection()
+            && !pipeline.output().is_empty()
+        {
+            self.actions.push_back(Action::Wake(connection));
+        }
+    }
+
+    /// The node does not want our login.
+    fn refused_by_backend(&mut self, index: usize, input: &mut BytesMut) {
+        let text = String::from_utf8_lossy(input[1..].trim_ascii_end()).into_owned();
+        let address = self.pipelines[index].address.clone();
+        let notice = Notice::LoginRefused { address, text };
+        self.actions.push_back(Action::Notify(notice));
+        self.cut_backend(index, input);
     }
 
     /// The node said something that nobody asked for, or that can't be read: nothing that follows
@@ -72,96 +96,27 @@ impl Proxy {
 
     #[inline]
     fn handle_reply(&mut self, index: usize, reply: Reply<'_>, now: Instant) {
-        if reply.bytes().first() == Some(&b'-') {
-            let verdict = judge(reply.bytes(), &self.pipelines[index].address);
+        let pipeline = &mut self.pipelines[index];
+        if reply.bytes().first() == Some(&b'-')
+            && let Some(front) = pipeline.front()
+        {
+            let is_script = Command::by_id(front.command).group == Group::Scripting;
+            let verdict = judge(reply.bytes(), &pipeline.address, front.slot, is_script);
             if verdict != Verdict::Deliver {
-                return self.send_elsewhere(index, verdict, reply.bytes(), now);
+                return self.send_elsewhere(index, verdict, is_script, reply.bytes(), now);
             }
         }
-        let Some(entry) = self.pipelines[index].pop() else {
-            return;
-        };
+        let Some(entry) = pipeline.pop() else { return };
+        pipeline.failures = 0;
+        if entry.has_owner() {
+            self.in_flight_by_slot[entry.slot.index()] -= 1;
+        }
         self.stats
             .backend_latency
             .observe(now.micros_since(entry.sent));
         self.deliver(entry.ticket, reply, now);
         if !self.holds.is_empty() && self.holds.settle(entry.slot) {
             self.advance_hold(entry.slot, now);
-        }
-    }
-
-    /// The node did not serve the oldest request: it goes back to its slot's hold.
-    #[cold]
-    fn send_elsewhere(&mut self, index: usize, verdict: Verdict, reply: &[u8], now: Instant) {
-        let lane = index % self.lanes();
-        let frame = self.pipelines[index].front_bytes();
-        let Some(mut entry) = self.pipelines[index].pop() else {
-            return;
-        };
-        let slot = entry.slot;
-        let attempts = self.holds.attempts(slot);
-        let mut target = Target::Owner;
-        let mut not_before = now;
-        match verdict {
-            Verdict::Moved(address) => {
-                self.stats.redirects_moved.inc();
-                entry.redirects += 1;
-                self.owners[slot.index()] = self.backend(&address) as u32;
-                self.actions
-                    .push_back(Action::Notify(Notice::TopologyStale));
-                if attempts > 1 {
-                    not_before = now + back_off(attempts);
-                }
-            }
-            Verdict::Ask(address) => {
-                self.stats.redirects_ask.inc();
-                entry.redirects += 1;
-                target = Target::Ask(address);
-            }
-            Verdict::Later(reason) => {
-                self.stats.redirects_later.inc();
-                // Waiting, not going round in a circle: its own time limit bounds it.
-                entry.redirects = 0;
-                if reason != Later::TryAgain {
-                    self.actions
-                        .push_back(Action::Notify(Notice::TopologyStale));
-                }
-                not_before = now + back_off(attempts);
-            }
-            Verdict::Deliver => {}
-        }
-        self.begin_hold(slot, now);
-        let late = now.since(entry.arrived) >= self.options.hold_timeout;
-        if entry.redirects > self.options.redirects_max {
-            self.deliver_error(entry.ticket, answer::REDIRECTS, now);
-        } else if late {
-            self.stats.holds_expired.inc();
-            self.deliver(entry.ticket, Reply::Copied(reply), now);
-        } else {
-            let error = reply.to_vec();
-            self.put_back(
-                Held {
-                    entry,
-                    frame,
-                    lane,
-                    target,
-                    error,
-                },
-                not_before,
-                now,
-            );
-        }
-        if self.holds.settle(slot) {
-            self.advance_hold(slot, now);
-        }
-    }
-
-    /// A slot's requests wait from now on, if they do not yet. The one that was just taken out of
-    /// its pipeline counts as outstanding.
-    fn begin_hold(&mut self, slot: slotway_protocol::cluster::Slot, now: Instant) {
-        if !self.holds.contains(slot) {
-            let outstanding = self.outstanding(slot) + 1;
-            self.holds.begin(slot, outstanding, now);
         }
     }
 
@@ -175,7 +130,11 @@ impl Proxy {
         if session.connection != ticket.connection {
             return;
         }
+        if session.leaving {
+            return;
+        }
         let was_empty = session.output.is_empty();
+        let too_much = session.held_bytes() > self.options.client_output_bytes_cut;
         let (delivered, failed, len) = match session.merge_of(ticket) {
             None => {
                 let failed = reply.bytes().first() == Some(&b'-');
@@ -186,15 +145,18 @@ impl Proxy {
                 if !self.merges.add(merge, ticket, reply.bytes()) {
                     return;
                 }
-                self.scratch.reply.clear();
-                self.merges.finish(merge, &mut self.scratch.reply);
-                let merged = &self.scratch.reply;
-                let failed = merged.first() == Some(&b'-');
-                (
-                    session.fill(ticket, Reply::Copied(merged)),
-                    failed,
-                    merged.len(),
-                )
+                let mut merged = std::mem::take(&mut self.scratch.reply);
+                merged.clear();
+                self.merges.finish(merge, &mut merged);
+                let (failed, len) = (merged.first() == Some(&b'-'), merged.len());
+                let delivered = if len >= LARGE_BYTES {
+                    session.fill(ticket, Reply::Shared(merged.into()))
+                } else {
+                    let delivered = session.fill(ticket, Reply::Copied(&merged));
+                    self.scratch.reply = merged;
+                    delivered
+                };
+                (delivered, failed, len)
             }
         };
         let wake =
@@ -208,7 +170,9 @@ impl Proxy {
         if wake {
             self.actions.push_back(Action::Wake(ticket.connection));
         }
-        if attention {
+        if too_much {
+            self.cut_client(ticket.connection);
+        } else if attention {
             self.attend(ticket.connection);
         }
     }
@@ -223,13 +187,21 @@ impl Proxy {
         self.close_if_finished(connection);
     }
 
+    /// The client does not take its replies and has asked for more of them than can be kept.
+    #[cold]
+    fn cut_client(&mut self, connection: ConnectionId) {
+        self.stats.clients_cut.inc();
+        if let Some(session) = self.session(connection) {
+            session.closing = true;
+            session.leaving = true;
+        }
+        self.close(connection, CloseWhen::Now);
+    }
+
     /// How many requests for the slot nodes have not answered.
-    pub(super) fn outstanding(&self, slot: slotway_protocol::cluster::Slot) -> usize {
-        let of_slot = |entry: &&InFlight| entry.slot == slot && entry.has_owner();
-        self.pipelines
-            .iter()
-            .map(|pipeline| pipeline.in_flight().filter(of_slot).count())
-            .sum()
+    #[inline]
+    pub(super) fn outstanding(&self, slot: Slot) -> usize {
+        self.in_flight_by_slot[slot.index()] as usize
     }
 }
 
@@ -241,9 +213,4 @@ impl Reply<'_> {
             Reply::Shared(bytes) => bytes,
         }
     }
-}
-
-/// How long to wait before a node is asked again: 1 ms, then twice as long each time, up to 50 ms.
-pub(super) fn back_off(attempts: u32) -> core::time::Duration {
-    core::time::Duration::from_millis((1 << attempts.min(6)).min(50))
 }

@@ -13,6 +13,7 @@ use super::merge::MergeKind;
 use super::pipeline::{InFlight, Kind, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
 use super::session::Ticket;
+use super::waiting::note_held;
 use super::{Connection, NO_OWNER, Proxy, Session, answer};
 
 /// A request with the client it came from.
@@ -39,7 +40,22 @@ impl Proxy {
             match scan {
                 Ok(Scan::Incomplete) => break,
                 Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
-                Ok(Scan::Request { consumed: len }) if len >= LARGE_BYTES => {
+                Ok(Scan::Request { consumed: len }) => {
+                    let request = buffers.request(&input[consumed..consumed + len]);
+                    if switches_protocol(&request) && self.wait_for_replies(connection) {
+                        break;
+                    }
+                    if len < LARGE_BYTES {
+                        let shared = None;
+                        self.handle_request(Incoming {
+                            connection,
+                            request,
+                            shared,
+                            now,
+                        });
+                        consumed += len;
+                        continue;
+                    }
                     input.advance(consumed);
                     consumed = 0;
                     let frame = input.split_to(len).freeze();
@@ -52,19 +68,6 @@ impl Proxy {
                         shared,
                         now,
                     });
-                }
-                Ok(Scan::Request { consumed: len }) => {
-                    let request = buffers.request(&input[consumed..consumed + len]);
-                    if switches_protocol(&request) && self.wait_for_replies(connection) {
-                        break;
-                    }
-                    self.handle_request(Incoming {
-                        connection,
-                        request,
-                        shared: None,
-                        now,
-                    });
-                    consumed += len;
                 }
                 Err(error) => {
                     consumed = input.len();
@@ -172,6 +175,7 @@ impl Proxy {
             command: command.id,
             slot,
             redirects: 0,
+            held_since: Instant::default(),
             len: incoming.request.frame().len() as u32,
             arrived: incoming.now,
             sent: incoming.now,
@@ -199,11 +203,12 @@ impl Proxy {
         if matches!(pipeline.link, Link::Down { .. }) {
             return self.hold_new(entry, lane, frame);
         }
-        if pipeline.output.memory() > self.options.backend_queue_bytes_max {
+        if pipeline.queued_bytes() > self.options.backend_queue_bytes_max {
             self.stats.queue_full.inc();
             return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
+        self.in_flight_by_slot[entry.slot.index()] += 1;
         let was_empty = match shared {
             Some(shared) => pipeline.push_shared(shared.clone(), entry),
             None => pipeline.push(frame, entry),
@@ -221,32 +226,31 @@ impl Proxy {
     #[cold]
     fn hold_new(&mut self, entry: InFlight, lane: usize, frame: &[u8]) {
         let now = entry.arrived;
-        let error = answer::error(answer::SLOT_NOT_SERVED);
         let slot = entry.slot;
-        let held = Held {
+        let mut held = Held {
             entry,
             frame: frame.to_vec(),
             lane,
             target: Target::Owner,
-            error,
+            error: answer::error(answer::SLOT_NOT_SERVED).into(),
         };
+        note_held(&mut held, now);
         if !self.holds.contains(slot) {
-            let outstanding = self.outstanding(slot);
-            self.holds.begin(slot, outstanding, now);
+            self.begin_hold(slot, now);
+            self.wake_at(now);
         }
         if self.hold_is_full(&held) {
             return;
         }
         self.stats.held.inc();
         self.holds.append(held);
-        self.wake_at(now);
     }
 
     fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
         match common_slot(command, &incoming.request) {
             Ok(Some(slot)) => self.forward(incoming, command, slot),
             Err(SlotError::Crossed) => {
-                self.answer_error(incoming, command.id, &answer::error(answer::CROSS_SLOT));
+                self.answer_at_once(incoming, command.id, &answer::error(answer::CROSS_SLOT));
             }
             // Every node can run a script without keys, or say what is wrong with a request whose
             // keys can't be told. Always the same one, so that a script that was loaded is there.
@@ -268,7 +272,7 @@ impl Proxy {
         if !(request.len() - 1).is_multiple_of(step) {
             let name = command.name;
             let text = format!("ERR wrong number of arguments for '{name}' command");
-            return self.answer_error(incoming, command.id, &answer::error(text.as_bytes()));
+            return self.answer_at_once(incoming, command.id, &answer::error(text.as_bytes()));
         }
         let mut keys = std::mem::take(&mut self.scratch.keys);
         keys.clear();
@@ -324,6 +328,7 @@ impl Proxy {
                 command: command.id,
                 slot,
                 redirects: 0,
+                held_since: Instant::default(),
                 len: frame.len() as u32,
                 arrived: incoming.now,
                 sent: incoming.now,
@@ -343,7 +348,11 @@ impl Proxy {
                 .started
                 .map_or(0, |started| incoming.now.since(started).as_secs()),
             clients: self.stats.clients.value().unsigned_abs(),
-            requests: self.stats.requests_total(),
+            // A sum over all commands, which nobody else needs.
+            requests: match local {
+                Local::Info => self.stats.requests_total(),
+                _ => 0,
+            },
         };
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
@@ -351,7 +360,7 @@ impl Proxy {
             let after = local::run(local, &incoming.request, session, facts, &mut reply);
             session.closing |= after == After::Close;
         }
-        self.answer_error(incoming, command, &reply);
+        self.answer_at_once(incoming, command, &reply);
         self.scratch.reply = reply;
     }
 
@@ -360,11 +369,11 @@ impl Proxy {
             Refusal::NotYet => answer::not_yet(command.name),
             Refusal::NoCluster => answer::error(answer::NO_CLUSTER),
         };
-        self.answer_error(incoming, command.id, &reply);
+        self.answer_at_once(incoming, command.id, &reply);
     }
 
-    /// Gives a reply that is known at once; despite the name it may be a good one.
-    fn answer_error(&mut self, incoming: &Incoming<'_>, command: CommandId, reply: &[u8]) {
+    /// Gives a reply that is known at once, and counts it.
+    fn answer_at_once(&mut self, incoming: &Incoming<'_>, command: CommandId, reply: &[u8]) {
         let failed = reply.first() == Some(&b'-');
         self.stats.count_request(command, failed);
         self.stats.client_latency.observe(0);

@@ -10,9 +10,9 @@ pub struct Stats {
     requests: Vec<[Counter; 2]>,
     /// Requests that are no command, or break the protocol.
     pub requests_invalid: Counter,
-    /// From a request's arrival to its reply being handed to the client's socket.
+    /// From a request's arrival to the reply to all of it being here.
     pub client_latency: Histogram,
-    /// From a request being handed to a node's socket to its reply.
+    /// The part of it from queueing a request for a node to that node's reply.
     pub backend_latency: Histogram,
     pub clients: Gauge,
     pub clients_accepted: Counter,
@@ -26,7 +26,7 @@ pub struct Stats {
     pub backend_bytes_out: Counter,
     pub redirects_moved: Counter,
     pub redirects_ask: Counter,
-    /// TRYAGAIN, CLUSTERDOWN, LOADING and MASTERDOWN.
+    /// TRYAGAIN, CLUSTERDOWN, LOADING, MASTERDOWN and READONLY.
     pub redirects_later: Counter,
     /// Requests that had to wait for a slot.
     pub held: Counter,
@@ -41,6 +41,8 @@ pub struct Stats {
     pub in_flight: Gauge,
     /// Clients not read from because they do not take their replies, or are owed too many.
     pub clients_paused: Counter,
+    /// Clients cut off because they did not take what they had asked for.
+    pub clients_cut: Counter,
     /// Requests refused because a node's queue was full.
     pub queue_full: Counter,
 }
@@ -73,6 +75,7 @@ impl Stats {
             results_unknown: Counter::default(),
             in_flight: Gauge::default(),
             clients_paused: Counter::default(),
+            clients_cut: Counter::default(),
             queue_full: Counter::default(),
         }
     }

@@ -28,6 +28,7 @@ struct Bench {
     resumed: Vec<ConnectionId>,
     paused: Vec<ConnectionId>,
     stale: usize,
+    refusals: Vec<String>,
 }
 
 impl Bench {
@@ -44,6 +45,7 @@ impl Bench {
             resumed: Vec::new(),
             paused: Vec::new(),
             stale: 0,
+            refusals: Vec::new(),
         }
     }
 
@@ -71,6 +73,7 @@ impl Bench {
                 Action::Resume(connection) => self.resumed.push(connection),
                 Action::Pause(connection) => self.paused.push(connection),
                 Action::Notify(Notice::TopologyStale) => self.stale += 1,
+                Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
                 Action::Notify(Notice::Drained) | Action::Wake(_) => {}
             }
         }
@@ -166,6 +169,14 @@ impl Bench {
     fn lose(&mut self, port: u16) {
         let connection = self.nodes.remove(&port).unwrap();
         self.call(|proxy, now| proxy.handle_close(connection, now));
+    }
+
+    /// Lets time pass as a driver does, which calls at each timeout.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.pass(Duration::from_millis(20));
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -303,6 +314,7 @@ fn a_lost_connection_repeats_reads_and_reports_writes() {
     bench.sent(1);
     bench.input(client, &request(&["incr", LOWER]));
     bench.lose(1);
+    bench.wait(Duration::from_millis(40));
     assert_eq!(bench.sent(1), request(&["get", LOWER]));
     bench.reply(1, "$1\r\n7\r\n");
     assert_eq!(
@@ -327,6 +339,7 @@ fn a_read_is_not_repeated_behind_a_write_of_its_client() {
     bench.input(other, &request(&["get", LOWER]));
     bench.sent(1);
     bench.lose(1);
+    bench.wait(Duration::from_millis(40));
     assert_eq!(
         bench.sent(1),
         request(&["get", LOWER]),
@@ -399,9 +412,9 @@ fn a_node_that_does_not_answer_loses_its_connection() {
     let client = bench.client();
     bench.input(client, &request(&["set", LOWER, "1"]));
     bench.sent(1);
-    bench.pass(Duration::from_millis(4_900));
+    bench.wait(Duration::from_millis(4_900));
     assert_eq!(bench.closed, []);
-    bench.pass(Duration::from_millis(200));
+    bench.wait(Duration::from_millis(200));
     assert_eq!(bench.closed, [(bench.nodes[&1], CloseWhen::Now)]);
     assert_eq!(bench.stats.backend_timeouts.value(), 1);
 }
@@ -426,11 +439,10 @@ fn each_protocol_has_its_own_connections() {
         &(request(&["hello", "3"]) + &request(&["get", LOWER])),
     );
     assert!(bench.written(client).starts_with("%7\r\n$6\r\nserver\r\n"));
-    assert_eq!(
-        bench.sent(1),
-        request(&["HELLO", "3"]) + &request(&["get", LOWER])
-    );
-    bench.reply(1, "%1\r\n+proto\r\n:3\r\n_\r\n");
+    assert_eq!(bench.sent(1), request(&["HELLO", "3"]));
+    bench.reply(1, "%1\r\n+proto\r\n:3\r\n");
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
+    bench.reply(1, "_\r\n");
     assert_eq!(bench.written(client), "_\r\n");
 }
 
@@ -449,10 +461,7 @@ fn a_change_of_protocol_waits_for_what_is_under_way() {
     assert_eq!(bench.resumed, [client]);
     assert!(bench.input(client, &switch).is_empty());
     assert!(bench.written(client).starts_with("+OK\r\n%7\r\n"));
-    assert_eq!(
-        bench.sent(1),
-        request(&["HELLO", "3"]) + &request(&["get", LOWER])
-    );
+    assert_eq!(bench.sent(1), request(&["HELLO", "3"]));
 }
 
 #[test]
@@ -562,4 +571,156 @@ fn a_client_that_is_gone_leaves_nothing_behind() {
     bench.reply(1, "*1\r\n$-1\r\n");
     bench.reply(2, "*1\r\n$-1\r\n");
     assert_eq!(bench.closed, []);
+}
+
+#[test]
+fn a_script_cannot_invent_redirects() {
+    let mut bench = Bench::with_two_nodes();
+    let (client, other) = (bench.client(), bench.client());
+    let slot = Slot::of(LOWER.as_bytes());
+    let script = request(&["eval", "return 1", "1", LOWER]);
+    bench.input(client, &script);
+    bench.sent(1);
+    bench.reply(1, &format!("-MOVED {slot} evil:6379\r\n"));
+    assert_eq!(bench.wanted.len(), 0, "nobody connects there");
+    bench.wait(Duration::from_millis(20));
+    assert_eq!(bench.sent(1), script, "the topology counts");
+    bench.reply(1, &format!("-MOVED {slot} node:2\r\n"));
+    assert_eq!(
+        bench.sent(2),
+        request(&["ASKING"]) + &script,
+        "a member is believed once"
+    );
+    bench.reply(2, "+OK\r\n-TRYAGAIN invented\r\n");
+    assert_eq!(bench.written(client), "-TRYAGAIN invented\r\n");
+    bench.input(other, &request(&["get", LOWER]));
+    assert_eq!(
+        bench.sent(1),
+        request(&["get", LOWER]),
+        "the map is as it was"
+    );
+}
+
+#[test]
+fn a_redirect_to_a_dead_node_is_not_believed_for_ever() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.reply(
+        1,
+        &format!("-MOVED {} dead:9\r\n", Slot::of(LOWER.as_bytes())),
+    );
+    bench.refuse();
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
+}
+
+#[test]
+fn no_redirect_reaches_a_client() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.wait(Duration::from_millis(4_500));
+    bench.reply(
+        1,
+        &format!("-MOVED {} node:2\r\n", Slot::of(LOWER.as_bytes())),
+    );
+    for _ in 0..60 {
+        bench.refuse();
+        bench.wait(Duration::from_millis(100));
+    }
+    assert_eq!(
+        bench.written(client),
+        "-CLUSTERDOWN proxy cannot reach node:2\r\n"
+    );
+}
+
+#[test]
+fn a_node_that_refuses_our_login_is_asked_ever_more_seldom() {
+    let credentials = super::Credentials {
+        username: None,
+        password: "wrong".into(),
+    };
+    let options = Options {
+        credentials: Some(credentials),
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    bench.input(client, &request(&["incr", LOWER]));
+    let mut logins = 0;
+    for _ in 0..40 {
+        if bench.sent(1) == request(&["AUTH", "wrong"]) {
+            logins += 1;
+            bench.reply(1, "-WRONGPASS no\r\n");
+            bench.lose(1);
+        }
+        bench.wait(Duration::from_millis(100));
+    }
+    assert!((4..12).contains(&logins), "{logins}");
+    assert_eq!(bench.refusals.len(), logins);
+    for _ in 0..30 {
+        bench.refuse();
+        bench.wait(Duration::from_millis(100));
+    }
+    let answer = bench.written(client);
+    assert_eq!(
+        answer, "-CLUSTERDOWN proxy cannot reach node:1\r\n",
+        "it did not run"
+    );
+}
+
+#[test]
+fn a_reply_before_its_request_is_sent_ends_the_connection() {
+    let mut bench = Bench::with_two_nodes();
+    let (client, other) = (bench.client(), bench.client());
+    bench.input(client, &request(&["set", LOWER, "large"]));
+    bench.connect();
+    let node = bench.nodes[&1];
+    bench.proxy.output(node).advance(10);
+    bench.input(other, &request(&["incr", LOWER]));
+    bench.reply(1, "-ERR Protocol error: invalid bulk length\r\n");
+    assert_eq!(bench.closed, [(node, CloseWhen::Now)]);
+    bench.lose(1);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(
+        bench.sent(1),
+        request(&["incr", LOWER]),
+        "the other one never ran"
+    );
+    assert!(bench.written(client).starts_with("-ERR Protocol error"));
+}
+
+#[test]
+fn a_client_that_asks_for_much_and_reads_nothing_is_cut_off() {
+    let options = Options {
+        client_output_bytes_cut: 100_000,
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]).repeat(8));
+    bench.sent(1);
+    let large = format!("$40000\r\n{}\r\n", "x".repeat(40_000));
+    bench.reply(1, &large.repeat(3));
+    assert_eq!(bench.closed, []);
+    bench.reply(1, &large.repeat(5));
+    assert_eq!(bench.closed, [(client, CloseWhen::Now)]);
+    assert_eq!(bench.stats.clients_cut.value(), 1);
+}
+
+#[test]
+fn a_machine_that_stood_still_blames_no_node() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["set", LOWER, "1"]));
+    bench.sent(1);
+    bench.pass(Duration::from_secs(7));
+    assert_eq!(bench.closed, []);
+    bench.wait(Duration::from_millis(5_080));
+    assert_eq!(bench.closed, [(bench.nodes[&1], CloseWhen::Now)]);
 }

@@ -2,17 +2,137 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Action, Instant};
 
 use super::hold::{Held, Target};
 use super::pipeline::{ASKING, InFlight, Kind, Link};
+use super::redirect::{Later, Verdict};
 use super::session::Reply;
 use super::{NO_OWNER, Notice, Proxy, answer};
 
 impl Proxy {
+    /// The node did not serve the oldest request: it goes back to its slot's hold.
+    #[cold]
+    pub(super) fn send_elsewhere(
+        &mut self,
+        index: usize,
+        verdict: Verdict,
+        is_script: bool,
+        reply: &[u8],
+        now: Instant,
+    ) {
+        let lane = index % self.lanes();
+        let frame = self.pipelines[index].front_bytes();
+        let Some(mut entry) = self.pipelines[index].pop() else {
+            return;
+        };
+        let slot = entry.slot;
+        self.begin_hold(slot, now);
+        self.in_flight_by_slot[slot.index()] -= 1;
+        let mut error = Bytes::from(answer::error(answer::SLOT_NOT_SERVED));
+        match &verdict {
+            Verdict::Moved(_) | Verdict::Ask(_) => entry.redirects += 1,
+            Verdict::Later(_) => {
+                // Waiting, not going round in a circle: its own time limit bounds it.
+                entry.redirects = 0;
+                error = Bytes::copy_from_slice(reply);
+            }
+            Verdict::Deliver => {}
+        }
+        let (target, not_before) = if is_script {
+            self.follow_for_script(slot, verdict, now)
+        } else {
+            self.follow(slot, verdict, now)
+        };
+        if entry.redirects > self.options.redirects_max {
+            self.deliver_error(entry.ticket, answer::REDIRECTS, now);
+        } else {
+            let held = Held {
+                entry,
+                frame,
+                lane,
+                target,
+                error,
+            };
+            self.put_back(held, not_before, now);
+        }
+        if self.holds.settle(slot) {
+            self.advance_hold(slot, now);
+        }
+    }
+
+    /// Where a request goes next, and when at the earliest.
+    fn follow(&mut self, slot: Slot, verdict: Verdict, now: Instant) -> (Target, Instant) {
+        let attempts = self.holds.attempts(slot);
+        match verdict {
+            Verdict::Moved(address) => {
+                self.stats.redirects_moved.inc();
+                self.owners[slot.index()] = self.backend(&address) as u32;
+                self.topology_is_stale();
+                let pause = if attempts > 1 {
+                    back_off(attempts)
+                } else {
+                    Duration::ZERO
+                };
+                (Target::Owner, now + pause)
+            }
+            Verdict::Ask(address) => {
+                self.stats.redirects_ask.inc();
+                (Target::Ask(address), now)
+            }
+            Verdict::Later(reason) => {
+                self.stats.redirects_later.inc();
+                if reason != Later::TryAgain {
+                    self.topology_is_stale();
+                }
+                (Target::Owner, now + back_off(attempts))
+            }
+            Verdict::Deliver => (Target::Owner, now),
+        }
+    }
+
+    /// The same for a script, whose redirect may be its own invention: it is believed for this one
+    /// request only, and only as far as the topology's own nodes.
+    fn follow_for_script(
+        &mut self,
+        slot: Slot,
+        verdict: Verdict,
+        now: Instant,
+    ) -> (Target, Instant) {
+        let later = now + back_off(self.holds.attempts(slot));
+        match verdict {
+            Verdict::Moved(address) | Verdict::Ask(address) if self.is_member(&address) => {
+                self.stats.redirects_moved.inc();
+                self.topology_is_stale();
+                (Target::Ask(address), now)
+            }
+            Verdict::Moved(_) | Verdict::Ask(_) => {
+                self.stats.redirects_moved.inc();
+                self.topology_is_stale();
+                (Target::Owner, later)
+            }
+            other => self.follow(slot, other, now),
+        }
+    }
+
+    pub(super) fn topology_is_stale(&mut self) {
+        self.actions
+            .push_back(Action::Notify(Notice::TopologyStale));
+    }
+
+    /// A slot's requests wait from now on, if they do not yet.
+    pub(super) fn begin_hold(&mut self, slot: Slot, now: Instant) {
+        if !self.holds.contains(slot) {
+            let outstanding = self.outstanding(slot);
+            self.holds.begin(slot, outstanding, now);
+        }
+    }
+
     /// Takes back a request that was not served, unless too much waits already.
-    pub(super) fn put_back(&mut self, held: Held, not_before: Instant, now: Instant) {
+    pub(super) fn put_back(&mut self, mut held: Held, not_before: Instant, now: Instant) {
+        note_held(&mut held, now);
         if self.hold_is_full(&held) {
             return;
         }
@@ -23,7 +143,9 @@ impl Proxy {
 
     /// Answers a request that can't wait because too much does.
     pub(super) fn hold_is_full(&mut self, held: &Held) -> bool {
-        let full = self.holds.bytes() + held.frame.len() > self.options.hold_bytes_max;
+        // One request has room however large it is, or it could never follow a redirect.
+        let full = self.holds.bytes() > 0
+            && self.holds.bytes() + held.bytes() > self.options.hold_bytes_max;
         if full {
             self.stats.holds_refused.inc();
             self.deliver_error(held.entry.ticket, answer::HOLD_FULL, held.entry.arrived);
@@ -56,8 +178,7 @@ impl Proxy {
             return self.holds.end_if_idle(slot);
         };
         let Some(backend) = self.target_backend(slot, &target) else {
-            self.actions
-                .push_back(Action::Notify(Notice::TopologyStale));
+            self.topology_is_stale();
             return self.wait(slot, now + UNOWNED_RETRY);
         };
         if let Some(ready) = self.holds.ready_at(slot)
@@ -88,7 +209,7 @@ impl Proxy {
     /// Answers the requests at the head that have waited too long.
     fn expire(&mut self, slot: Slot, now: Instant) {
         while let Some(head) = self.holds.head(slot)
-            && now.since(head.entry.arrived) >= self.options.hold_timeout
+            && now.since(head.entry.held_since) >= self.options.hold_timeout
         {
             let Some(held) = self.holds.take_head(slot) else {
                 return;
@@ -134,6 +255,7 @@ impl Proxy {
             }
         };
         self.stats.backend_bytes_out.add(held.frame.len() as u64);
+        self.in_flight_by_slot[held.entry.slot.index()] += 1;
         let entry = InFlight {
             kind,
             sent: now,
@@ -152,3 +274,15 @@ impl Proxy {
 
 /// How soon to look again for the owner of a slot that has none.
 const UNOWNED_RETRY: Duration = Duration::from_millis(50);
+
+/// Notes when a request first had to wait.
+pub(super) fn note_held(held: &mut Held, now: Instant) {
+    if held.entry.held_since == Instant::default() {
+        held.entry.held_since = now;
+    }
+}
+
+/// How long to wait before a node is asked again: 1 ms, then twice as long each time, up to 50 ms.
+fn back_off(attempts: u32) -> Duration {
+    Duration::from_millis((1 << attempts.min(6)).min(50))
+}
