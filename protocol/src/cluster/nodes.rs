@@ -140,10 +140,8 @@ mod tests {
     #[test]
     fn reads_a_primary_with_slots_under_way() {
         let text = format!(
-        let text = format!(
             "{ID} 127.0.0.1:30001@31001,host-1 myself,master - 0 0 7 connected \
              0-5460 9 [93->-{PRIMARY}]\n"
-        );
         );
         let node = line(&text);
         assert_eq!(node.address, Address::new("127.0.0.1", 30001));
