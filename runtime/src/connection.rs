@@ -72,7 +72,7 @@ impl<E: Engine + 'static> Turn<'_, E> {
         }
         let mut writes = WRITES_PER_POLL;
         self.write(cx, &mut writes)?;
-        self.read(cx)?;
+        self.read(cx, READS_PER_POLL)?;
         if self.close_wish() == Some(CloseWhen::Now) {
             return Poll::Ready(Ok(()));
         }
@@ -93,8 +93,18 @@ impl<E: Engine + 'static> Turn<'_, E> {
         }
     }
 
-    /// Writes until the output is empty or the kernel takes no more.
+    /// Writes until the output is empty or the kernel takes no more. That a peer takes no more does
+    /// not undo what it has said: before a failure ends the connection, its bytes are handed in.
     fn write(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> io::Result<()> {
+        let written = self.write_all(cx, budget);
+        if written.is_err() {
+            // The connection ends with the first failure, whatever this one is.
+            let _ = self.read(cx, READS_AT_THE_END);
+        }
+        written
+    }
+
+    fn write_all(&mut self, cx: &mut Context<'_>, budget: &mut u32) -> io::Result<()> {
         while let Poll::Ready(written) = self.write_some(cx, budget)? {
             if !written {
                 break;
@@ -131,16 +141,9 @@ impl<E: Engine + 'static> Turn<'_, E> {
         })
     }
 
-    /// Reads until there is no more or this poll has read enough.
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let id = self.connection.id;
-        if self.driver.take_resumed(id)
-            && !self.driver.is_paused(id)
-            && !self.connection.partial.is_empty()
-        {
-            self.hand_in_partial();
-        }
-        let mut budget = READS_PER_POLL;
+    /// Reads until there is no more or `budget` reads are done.
+    fn read(&mut self, cx: &mut Context<'_>, mut budget: u32) -> io::Result<()> {
+        self.hand_in_resumed();
         while !self.connection.ended && !self.driver.is_paused(self.connection.id) {
             if budget == 0 {
                 cx.waker().wake_by_ref();
@@ -214,10 +217,27 @@ impl<E: Engine + 'static> Turn<'_, E> {
         }
     }
 
+    /// Gives the engine what it left, if it wants that now.
+    fn hand_in_resumed(&mut self) {
+        let id = self.connection.id;
+        if self.driver.take_resumed(id)
+            && !self.driver.is_paused(id)
+            && !self.connection.partial.is_empty()
+        {
+            self.hand_in_partial();
+        }
+    }
+
     fn end(&mut self) {
+        // The engine may have paused and resumed within one call and not yet seen the rest.
+        self.hand_in_resumed();
+        let id = self.connection.id;
+        if self.driver.is_paused(id) {
+            // The end is still there to be read when the engine goes on.
+            return;
+        }
         self.connection.ended = true;
         self.connection.partial = BytesMut::new();
-        let id = self.connection.id;
         self.driver.call(|engine, now| engine.handle_end(id, now));
     }
 
@@ -258,6 +278,10 @@ const LARGE_READ_BYTES: usize = 256 * 1024;
 
 /// How often one connection reads before the others have their turn.
 const READS_PER_POLL: u32 = 4;
+
+/// How often a connection reads that is about to end, times 64 KiB at least: more than the kernel
+/// keeps for it.
+const READS_AT_THE_END: u32 = 128;
 
 /// How often one connection writes before the others have their turn.
 const WRITES_PER_POLL: u32 = 4;

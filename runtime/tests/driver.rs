@@ -6,7 +6,7 @@ mod lab;
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
 use lab::{Client, Event, Notice, Server, dead_address, frame};
@@ -255,6 +255,51 @@ fn a_peer_that_ends_its_side_still_gets_its_replies() {
         matches!(notice, Notice::Closed(_)).then_some(())
     });
     assert_eq!(ends.get(), 1, "it is told of the end once");
+}
+
+#[test]
+fn what_was_left_at_the_end_is_handed_in_once_more() {
+    let server = Server::small();
+    let mut client = server.client();
+    assert_eq!(client.ask(b"hello"), b"hello");
+    // All of it and the end are there when the worker looks.
+    server.stall(Duration::from_millis(200));
+    let bytes = [frame(b"!rest"), frame(b"!hold 100"), frame(b"last")].concat();
+    client.0.write_all(&bytes).unwrap();
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.receive(), b"last");
+    assert!(client.is_over());
+    let ended = server.notices.try_iter();
+    let ended = ended.filter(|notice| matches!(notice, Notice::Ended(_)));
+    assert_eq!(ended.count(), 1, "it is told of the end, and once");
+}
+
+#[test]
+fn a_failed_write_does_not_lose_what_has_arrived() {
+    let relay = Server::small();
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = backend.local_addr().unwrap();
+    let mut client = relay.client();
+    assert_eq!(
+        client.ask(format!("!connect {address}").as_bytes()),
+        b"connected"
+    );
+    let (mut backend, _) = backend.accept().unwrap();
+    client.send(b"!relay first");
+    let mut request = [0; 9];
+    backend.read_exact(&mut request).unwrap();
+    // Small enough to be on the other side in whole before the reset is.
+    let reply = vec![b'r'; 40_000];
+    relay.stall(Duration::from_millis(500));
+    // The client is looked at first, so that the relay writes before it reads the reply.
+    client.send(b"!relay second");
+    std::thread::sleep(Duration::from_millis(50));
+    backend.write_all(&frame(&reply)).unwrap();
+    socket2::SockRef::from(&backend)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(backend);
+    assert!(client.receive() == reply);
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct Link {
     is_backend: bool,
     /// Takes no frame, however many are there.
     is_held: bool,
+    /// Takes no frame any more in this call.
+    is_sated: bool,
 }
 
 #[derive(Default)]
@@ -70,6 +72,12 @@ pub struct Lab {
 enum Timed {
     Say,
     Resume,
+}
+
+impl Link {
+    fn is_full(&self) -> bool {
+        self.is_held || self.is_sated
+    }
 }
 
 impl Lab {
@@ -128,6 +136,11 @@ impl Lab {
                 self.links[id.index as usize].is_held = verb == "hold";
                 self.actions.push_back(Action::Pause(id));
                 self.timer(after(rest), id, Timed::Resume);
+            }
+            "rest" => {
+                self.links[id.index as usize].is_sated = true;
+                self.actions.push_back(Action::Pause(id));
+                self.actions.push_back(Action::Resume(id));
             }
             "timer" => self.timer(after(rest), id, Timed::Say),
             "connect" => {
@@ -189,8 +202,10 @@ impl Engine for Lab {
     }
 
     fn handle_input(&mut self, id: ConnectionId, input: &mut BytesMut, now: Now) {
-        self.links[id.index as usize].inputs += 1;
-        while input.len() >= 4 && !self.links[id.index as usize].is_held {
+        let link = &mut self.links[id.index as usize];
+        link.inputs += 1;
+        link.is_sated = false;
+        while input.len() >= 4 && !self.links[id.index as usize].is_full() {
             let len = 4 + u32::from_be_bytes(input[..4].try_into().unwrap()) as usize;
             if input.len() < len {
                 return;
