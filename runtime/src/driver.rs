@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 
 use crate::abort::AbortOnPanic;
 use crate::clock::Clock;
-use crate::connect;
+use crate::connect::{self, Lookups};
 use crate::connection::{Connection, Polled};
 use crate::ready::{Poller, ReadyList, waker};
 use crate::table::Table;
@@ -66,6 +66,7 @@ pub struct Driver<E: Engine> {
     pub(crate) read_buffer: RefCell<BytesMut>,
     clock: Clock,
     options: DriverOptions,
+    lookups: Lookups,
     on_notice: RefCell<Box<dyn FnMut(E::Notice)>>,
     /// The connection being polled: it writes its output before it returns, so nobody wakes it.
     current: Cell<Option<ConnectionId>>,
@@ -109,6 +110,7 @@ impl<E: Engine + 'static> Driver<E> {
             read_buffer: RefCell::default(),
             clock: Clock::start(),
             options,
+            lookups: Lookups::default(),
             on_notice: RefCell::new(Box::new(on_notice)),
             current: Cell::new(None),
             draining: Cell::new(false),
@@ -305,7 +307,8 @@ impl<E: Engine + 'static> Driver<E> {
         let _abort = AbortOnPanic("connect");
         let options = &self.options;
         let keepalive = options.connected_keepalive;
-        let outcome = connect::connect(&address, options.connect_timeout, keepalive).await;
+        let outcome =
+            connect::connect(&address, options.connect_timeout, keepalive, &self.lookups).await;
         if self.is_stopped() {
             return;
         }
