@@ -1,6 +1,7 @@
 //! The worker threads: started, told of topologies and of the drain, and stopped.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ pub(super) struct Workers {
     /// Some worker has seen that the topology is not true any more; any number of such sightings
     /// is one.
     pub(super) stale: Arc<Notify>,
-    /// One message from each worker that has no client left.
-    drained: mpsc::UnboundedReceiver<()>,
+    /// The number of each worker that has no client left; one may say so more than once.
+    drained: mpsc::UnboundedReceiver<usize>,
 }
 
 impl Workers {
@@ -50,7 +51,7 @@ impl Workers {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
                 }
                 // Nobody listens before the drain has begun and after it has ended.
-                engine::Notice::Drained => drop(drained.send(())),
+                engine::Notice::Drained => drop(drained.send(worker)),
             };
             let handle = spawn_worker(
                 &format!("worker-{worker}"),
@@ -80,9 +81,13 @@ impl Workers {
             spawn_local(deliver_drain(worker.clone()));
         }
         let in_time = Cell::new(false);
+        let (handles, drained) = (&self.handles, &mut self.drained);
         let all = async {
-            for _ in 0..self.handles.len() {
-                self.drained.recv().await;
+            all_drained(handles.len(), drained).await;
+            // What a worker had not taken from its queue before it said so is closed by now, or
+            // will be in a moment.
+            while handles.iter().any(|worker| worker.connections() > 0) {
+                tokio::time::sleep(RETRY).await;
             }
         };
         let outcome = signals
@@ -120,6 +125,16 @@ async fn deliver_topologies(mut topologies: watch::Receiver<Arc<Topology>>, work
     }
 }
 
+/// Returns when each of so many workers has said that it has no client left, or is gone.
+async fn all_drained(workers: usize, drained: &mut mpsc::UnboundedReceiver<usize>) {
+    let mut busy: BTreeSet<usize> = (0..workers).collect();
+    while !busy.is_empty()
+        && let Some(worker) = drained.recv().await
+    {
+        busy.remove(&worker);
+    }
+}
+
 async fn deliver_drain(worker: Worker) {
     while let Err(SendError::Full(_)) = worker.send(engine::Event::Drain) {
         tokio::time::sleep(RETRY).await;
@@ -135,3 +150,39 @@ fn worker_options(config: &Config) -> WorkerOptions {
 
 /// How long to wait before offering an event again to a worker that has no room for it.
 const RETRY: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use slotway_runtime::worker::local_runtime;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_says_twice_that_it_is_done_speaks_for_no_other() {
+        let runtime = local_runtime().unwrap();
+        runtime.block_on(async {
+            let (sender, mut drained) = mpsc::unbounded_channel();
+            let wait = Duration::from_millis(20);
+            for worker in [0, 2, 0, 2] {
+                sender.send(worker).unwrap();
+            }
+            let mut all = std::pin::pin!(all_drained(3, &mut drained));
+            assert!(timeout(wait, &mut all).await.is_err(), "one is not done");
+            sender.send(1).unwrap();
+            assert!(timeout(wait, &mut all).await.is_ok());
+        });
+    }
+
+    #[test]
+    fn workers_that_are_gone_are_not_waited_for() {
+        let runtime = local_runtime().unwrap();
+        runtime.block_on(async {
+            let (sender, mut drained) = mpsc::unbounded_channel();
+            sender.send(0).unwrap();
+            drop(sender);
+            let all = all_drained(2, &mut drained);
+            assert!(timeout(Duration::from_secs(1), all).await.is_ok());
+        });
+    }
+}
