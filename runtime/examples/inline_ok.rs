@@ -15,7 +15,9 @@ use slotway_protocol::engine::{
     Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
 };
 use slotway_protocol::output::Output;
-use slotway_runtime::listener::{AcceptMetrics, AcceptOptions, BACKLOG, accept_loop, bind};
+use slotway_runtime::listener::{
+    AcceptMetrics, AcceptOptions, BACKLOG, ConnectionsMax, accept_loop, bind,
+};
 use slotway_runtime::worker::local_runtime;
 use slotway_runtime::{WorkerOptions, spawn_worker};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         listener,
         vec![worker],
         AcceptOptions {
-            connections_max: 100_000,
+            connections_max: ConnectionsMax::new(100_000),
             ..AcceptOptions::default()
         },
         Arc::new(AcceptMetrics::default()),

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Counter;
-use crate::worker::WorkerHandle;
+use crate::worker::{SendError, WorkerHandle};
 
 /// Why an address can't be listened on, with what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -85,14 +86,33 @@ pub struct AcceptOptions {
     pub listener: u16,
     /// How many accepted connections all the workers together may have; one more is told so and
     /// closed. Default 10,000, as in Redis.
-    pub connections_max: usize,
+    pub connections_max: ConnectionsMax,
+}
+
+/// A number that may change while the listener accepts; clones are the same number.
+#[derive(Debug, Clone)]
+pub struct ConnectionsMax(Arc<AtomicUsize>);
+
+impl ConnectionsMax {
+    pub fn new(max: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(max)))
+    }
+
+    pub fn value(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open already stay so.
+    pub fn set(&self, max: usize) {
+        self.0.store(max, Ordering::Relaxed);
+    }
 }
 
 impl Default for AcceptOptions {
     fn default() -> Self {
         Self {
             listener: 0,
-            connections_max: 10_000,
+            connections_max: ConnectionsMax::new(10_000),
         }
     }
 }
@@ -160,16 +180,36 @@ impl<Event> Acceptor<Event> {
 
     async fn take(&mut self, socket: StdStream) -> io::Result<()> {
         let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
-        if connections >= self.options.connections_max {
+        if connections >= self.options.connections_max.value() {
             self.metrics.refused.inc();
             refuse(socket);
             return Ok(());
         }
         self.metrics.accepted.inc();
-        self.last = idlest(&self.workers, self.last);
-        let worker = &self.workers[self.last];
-        let taken = worker.accept(socket, self.options.listener).await;
-        taken.map_err(io::Error::other)
+        let mut waiting = Some(socket);
+        while let Some(socket) = waiting {
+            waiting = self.offer(socket)?;
+            if waiting.is_some() {
+                tokio::time::sleep(ALL_FULL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the connection to the idlest worker whose queue has room; it comes back if none has.
+    /// One that is stuck takes no more, which must not keep clients from the others.
+    fn offer(&mut self, mut socket: StdStream) -> io::Result<Option<StdStream>> {
+        for index in by_idleness(&self.workers, self.last) {
+            match self.workers[index].accept(socket, self.options.listener) {
+                Ok(()) => {
+                    self.last = index;
+                    return Ok(None);
+                }
+                Err(SendError::Full(back)) => socket = back,
+                Err(error @ SendError::Stopped(_)) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(Some(socket))
     }
 
     /// Waits before the next attempt unless only that one connection was at fault: without a free
@@ -196,12 +236,13 @@ impl<Event> Acceptor<Event> {
     }
 }
 
-/// The worker with the fewest connections; among equals the next after `last`.
-fn idlest<Event>(workers: &[WorkerHandle<Event>], last: usize) -> usize {
+/// The workers by the number of their connections; among equals the next after `last` is first.
+fn by_idleness<Event>(workers: &[WorkerHandle<Event>], last: usize) -> Vec<usize> {
     let after_last = (1..=workers.len()).map(|step| (last + step) % workers.len());
-    after_last
-        .min_by_key(|&index| workers[index].connections())
-        .unwrap_or(0)
+    let mut order: Vec<usize> = after_last.collect();
+    // Each number is read once: the workers change them meanwhile.
+    order.sort_by_cached_key(|&index| workers[index].connections());
+    order
 }
 
 fn refuse(socket: StdStream) {
@@ -210,5 +251,8 @@ fn refuse(socket: StdStream) {
 }
 
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long to wait while no worker has room for another connection.
+const ALL_FULL: Duration = Duration::from_millis(2);
 
 const LOG_EVERY: Duration = Duration::from_secs(1);

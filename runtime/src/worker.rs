@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use slotway_protocol::engine::Engine;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::abort::AbortOnPanic;
@@ -48,18 +49,14 @@ struct Shared<Event> {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// The event comes back when a worker can't take it.
+/// The event or connection comes back when a worker can't take it.
 #[derive(Debug, thiserror::Error)]
-pub enum SendError<Event> {
-    #[error("the worker is busy, its events are full")]
-    Full(Event),
+pub enum SendError<T> {
+    #[error("the worker is busy, its queue is full")]
+    Full(T),
     #[error("the worker has stopped")]
-    Stopped(Event),
+    Stopped(T),
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the worker has stopped")]
-pub struct WorkerStopped;
 
 /// Starts a thread that builds an engine and drives it. `on_notice` runs on that thread.
 ///
@@ -122,17 +119,23 @@ pub fn local_runtime() -> io::Result<LocalRuntime> {
 }
 
 impl<Event> WorkerHandle<Event> {
-    /// Hands over an accepted connection; waits while too many wait already.
+    /// Hands over an accepted connection without waiting. The worker takes it before any event
+    /// that is sent later.
     ///
     /// # Errors
-    /// When the worker has stopped; the connection is dropped.
-    pub async fn accept(&self, socket: StdStream, listener: u16) -> Result<(), WorkerStopped> {
+    /// With the connection, when too many wait already or the worker has stopped.
+    pub fn accept(&self, socket: StdStream, listener: u16) -> Result<(), SendError<StdStream>> {
         self.shared.accepted.fetch_add(1, Ordering::Relaxed);
-        let sent = self.shared.sockets.send((socket, listener)).await;
-        sent.map_err(|_| {
-            self.shared.accepted.fetch_sub(1, Ordering::Relaxed);
-            WorkerStopped
-        })
+        self.shared
+            .sockets
+            .try_send((socket, listener))
+            .map_err(|error| {
+                self.shared.accepted.fetch_sub(1, Ordering::Relaxed);
+                match error {
+                    TrySendError::Full((socket, _)) => SendError::Full(socket),
+                    TrySendError::Closed((socket, _)) => SendError::Stopped(socket),
+                }
+            })
     }
 
     /// Hands over an event without waiting.
@@ -144,8 +147,8 @@ impl<Event> WorkerHandle<Event> {
             .events
             .try_send(event)
             .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(event) => SendError::Full(event),
-                mpsc::error::TrySendError::Closed(event) => SendError::Stopped(event),
+                TrySendError::Full(event) => SendError::Full(event),
+                TrySendError::Closed(event) => SendError::Stopped(event),
             })
     }
 
@@ -196,7 +199,13 @@ impl<Event> Inbox<Event> {
                 biased;
                 () = self.stop.cancelled() => return,
                 event = self.events.recv() => match event {
-                    Some(event) => driver.send(event),
+                    Some(event) => {
+                        // A drain, say, means the clients that came before it, too.
+                        while let Ok((socket, listener)) = self.sockets.try_recv() {
+                            driver.accept_counted(socket, listener);
+                        }
+                        driver.send(event);
+                    }
                     None => return,
                 },
                 accepted = self.sockets.recv() => match accepted {

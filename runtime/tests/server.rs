@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lab::{Client, Event, Lab, Notice, Server};
-use slotway_runtime::listener::{AcceptOptions, bind};
+use slotway_runtime::listener::{AcceptOptions, ConnectionsMax, bind};
 use slotway_runtime::process::Usage;
 use slotway_runtime::signals::{Drained, Signal, Signals};
-use slotway_runtime::worker::{SendError, local_runtime};
+use slotway_runtime::worker::{SendError, WorkerHandle, local_runtime};
 use slotway_runtime::{Driver, DriverOptions, WorkerOptions, spawn_worker};
 
 #[test]
@@ -49,9 +49,80 @@ fn the_idlest_worker_gets_the_next_connection() {
 }
 
 #[test]
+fn a_worker_that_is_full_does_not_keep_the_others_from_clients() {
+    let options = WorkerOptions {
+        accept_capacity: 1,
+        ..WorkerOptions::default()
+    };
+    let server = Server::start(2, options, AcceptOptions::default());
+    let begun = Instant::now();
+    let stall = Duration::from_secs(2);
+    server.stall(stall);
+    let mut clients: Vec<_> = (0..10).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send(b"hello");
+    }
+    let wait = Some(Duration::from_millis(50));
+    let answered = clients.iter_mut().filter_map(|client| {
+        client.0.set_read_timeout(wait).unwrap();
+        client.try_receive().ok()
+    });
+    // One waits in the queue of the worker that is stalled.
+    assert_eq!(answered.count(), 9);
+    assert!(begun.elapsed() < stall, "the machine is too slow for this");
+    let counts: Vec<_> = server
+        .workers
+        .iter()
+        .map(WorkerHandle::connections)
+        .collect();
+    assert_eq!(counts, [1, 9]);
+}
+
+#[test]
+fn with_all_workers_full_clients_wait_and_are_served_at_last() {
+    let options = WorkerOptions {
+        accept_capacity: 1,
+        ..WorkerOptions::default()
+    };
+    let server = Server::start(1, options, AcceptOptions::default());
+    server.stall(Duration::from_millis(300));
+    let mut clients: Vec<_> = (0..5).map(|_| server.client()).collect();
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(
+        server.workers[0].connections(),
+        1,
+        "the others are not counted yet"
+    );
+    for client in &mut clients {
+        assert_eq!(client.ask(b"hello"), b"hello");
+    }
+    assert_eq!(server.workers[0].connections(), 5);
+}
+
+#[test]
+fn an_event_finds_the_connections_that_were_accepted_before_it() {
+    let server = Server::small();
+    server.stall(Duration::from_millis(300));
+    let _clients = [server.client(), server.client()];
+    while server.metrics.accepted.value() < 2 {
+        std::thread::yield_now();
+    }
+    assert!(server.workers[0].send(Event::Mark(2)).is_ok());
+    let mut opened = 0;
+    while server.notice(|notice| match notice {
+        Notice::Opened(..) => Some(true),
+        Notice::Mark(2) => Some(false),
+        _ => None,
+    }) {
+        opened += 1;
+    }
+    assert_eq!(opened, 2);
+}
+
+#[test]
 fn one_connection_too_many_is_told_so() {
     let accept = AcceptOptions {
-        connections_max: 2,
+        connections_max: ConnectionsMax::new(2),
         ..AcceptOptions::default()
     };
     let server = Server::start(1, WorkerOptions::default(), accept);
@@ -290,12 +361,14 @@ fn an_idle_connection_costs_little_memory() {
     let address = listener.local_addr().unwrap();
     let options = WorkerOptions::default();
     let worker = spawn_worker("worker-0", options, Lab::default, drop).unwrap();
-    let runtime = local_runtime().unwrap();
     let open = |count: u64| -> Vec<_> {
         let open_one = |_| {
             let client = Client::connect(address);
-            let (socket, _) = listener.accept().unwrap();
-            runtime.block_on(worker.accept(socket, 0)).unwrap();
+            let (mut socket, _) = listener.accept().unwrap();
+            while let Err(SendError::Full(back)) = worker.accept(socket, 0) {
+                socket = back;
+                std::thread::yield_now();
+            }
             client
         };
         (0..count).map(open_one).collect()

@@ -1,6 +1,7 @@
 //! The control thread: starts the workers and the discovery, accepts clients, carries topologies
 //! from the discovery to the workers, serves the admin routes, and drains on a signal.
 
+mod files;
 mod finding;
 mod metrics;
 mod workers;
@@ -14,14 +15,17 @@ use slotway::metrics::families;
 use slotway_protocol::engine::Address;
 use slotway_runtime::DriverOptions;
 use slotway_runtime::admin::{AdminOptions, serve_admin};
-use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, accept_loop, bind};
+use slotway_runtime::listener::{
+    AcceptOptions, BACKLOG, BindError, ConnectionsMax, accept_loop, bind,
+};
 use slotway_runtime::metrics::collector;
-use slotway_runtime::process::{open_files_max, process_collector};
+use slotway_runtime::process::process_collector;
 use slotway_runtime::signals::Signals;
 use slotway_runtime::worker::local_runtime;
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
+use self::files::Files;
 use self::metrics::ControlMetrics;
 use self::workers::Workers;
 use crate::admin::{Routes, View};
@@ -88,7 +92,15 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     workers.follow(&found.topologies);
     let accepting = CancellationToken::new();
     let serving = CancellationToken::new();
-    accept(config, listener, &workers, &metrics, &accepting);
+    let files = Files::new(config);
+    accept(
+        listener,
+        files.clients_max(),
+        &workers,
+        &metrics,
+        &accepting,
+    );
+    spawn_local(files.follow(found.topologies.clone()));
     if let Some(admin) = admin {
         let routes = Routes {
             view: Arc::clone(&view),
@@ -120,14 +132,14 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
 }
 
 fn accept(
-    config: &Config,
     listener: TcpListener,
+    connections_max: ConnectionsMax,
     workers: &Workers,
     metrics: &ControlMetrics,
     stop: &CancellationToken,
 ) {
     let options = AcceptOptions {
-        connections_max: affordable_clients(config),
+        connections_max,
         ..AcceptOptions::default()
     };
     let accepting = accept_loop(
@@ -142,25 +154,6 @@ fn accept(
             tracing::error!(%error, "no further clients are accepted");
         }
     });
-}
-
-/// Every client takes an open file, and the connections to the nodes must not go short of them.
-fn affordable_clients(config: &Config) -> usize {
-    let wanted = config.proxy.max_clients;
-    let Ok(Some(files)) = open_files_max() else {
-        return wanted;
-    };
-    let files = usize::try_from(files).unwrap_or(usize::MAX);
-    let reserved = FILES_RESERVED + config.proxy.workers * FILES_PER_WORKER;
-    let affordable = files.saturating_sub(reserved).max(1);
-    if affordable < wanted {
-        tracing::warn!(
-            max_clients = affordable,
-            "only {files} files may be open; raise the limit (ulimit -n {}) for {wanted} clients",
-            wanted + reserved
-        );
-    }
-    wanted.min(affordable)
 }
 
 fn registry(
@@ -217,9 +210,3 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
 }
 
 const ADMIN_BACKLOG: u32 = 128;
-
-/// Open files that are no clients': listeners, event queues, admin connections, logs.
-const FILES_RESERVED: usize = 128;
-
-/// Open files for a worker's connections to nodes.
-const FILES_PER_WORKER: usize = 32;
