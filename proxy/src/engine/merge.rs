@@ -5,8 +5,6 @@ use slotway_protocol::command::ResponsePolicy;
 use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
-use super::session::Ticket;
-
 /// All merges under way; finished ones are used again.
 #[derive(Debug, Default)]
 pub(crate) struct Merges {
@@ -86,13 +84,13 @@ impl Merges {
         id
     }
 
-    /// Adds the reply to the part that the ticket names by its first place in the order. Says
-    /// whether it was the last.
-    pub(crate) fn add(&mut self, id: MergeId, ticket: Ticket, reply: &[u8]) -> bool {
+    /// Adds the reply to the part whose first place in the order is `part`. Says whether it was the
+    /// last.
+    pub(crate) fn add(&mut self, id: MergeId, part: u32, reply: &[u8]) -> bool {
         let merge = &mut self.merges[id.0 as usize];
         assert!(merge.remaining > 0, "a finished merge gets no reply");
         merge.remaining -= 1;
-        if merge.error.is_empty() && merge.take(ticket.part as usize, reply).is_none() {
+        if merge.error.is_empty() && merge.take(part as usize, reply).is_none() {
             merge.fail(reply);
         }
         merge.remaining == 0
@@ -200,24 +198,13 @@ const KEPT_KEYS_MAX: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use slotway_protocol::engine::ConnectionId;
-
     use super::*;
 
     fn merged(kind: MergeKind, order: &[u32], parts: &[(u32, &str)]) -> String {
         let mut merges = Merges::default();
         let id = merges.begin(kind, parts.len(), order.iter().copied());
-        let connection = ConnectionId {
-            index: 0,
-            generation: 0,
-        };
         for (number, (part, reply)) in parts.iter().enumerate() {
-            let ticket = Ticket {
-                connection,
-                sequence: 0,
-                part: *part,
-            };
-            let last = merges.add(id, ticket, reply.as_bytes());
+            let last = merges.add(id, *part, reply.as_bytes());
             assert_eq!(last, number + 1 == parts.len());
         }
         let mut out = Vec::new();

@@ -142,7 +142,7 @@ impl Proxy {
                 (session.fill(ticket, reply), failed, len)
             }
             Some(merge) => {
-                if !self.merges.add(merge, ticket, reply.bytes()) {
+                if !self.merges.add(merge, ticket.part, reply.bytes()) {
                     return;
                 }
                 let mut merged = std::mem::take(&mut self.scratch.reply);

@@ -1,0 +1,202 @@
+//! The engine between a scripted client and scripted nodes: what drives it by hand.
+
+mod failures;
+mod redirects;
+mod requests;
+
+use core::time::Duration;
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use slotway_protocol::cluster::{Shard, Slot, Topology};
+use slotway_protocol::engine::{
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
+    Origin, Peer,
+};
+
+use super::{Credentials, Event, Notice, Options, Proxy, Stats};
+
+/// Drives one engine by hand.
+struct Bench {
+    proxy: Proxy,
+    stats: Arc<Stats>,
+    now: Instant,
+    connections: u32,
+    /// Open connections to nodes, by port and whether they speak RESP3.
+    nodes: HashMap<u16, ConnectionId>,
+    /// Connections asked for and not answered.
+    wanted: Vec<(ConnectToken, Address)>,
+    closed: Vec<(ConnectionId, CloseWhen)>,
+    resumed: Vec<ConnectionId>,
+    paused: Vec<ConnectionId>,
+    stale: usize,
+    refusals: Vec<String>,
+}
+
+impl Bench {
+    fn new(options: Options) -> Self {
+        let stats = Arc::new(Stats::new());
+        Self {
+            proxy: Proxy::new(options, stats.clone()),
+            stats,
+            now: Instant::from_micros(1_000_000),
+            connections: 0,
+            nodes: HashMap::new(),
+            wanted: Vec::new(),
+            closed: Vec::new(),
+            resumed: Vec::new(),
+            paused: Vec::new(),
+            stale: 0,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// Two nodes: port 1 has the lower half of the slots, port 2 the upper one.
+    fn with_two_nodes() -> Self {
+        let mut bench = Self::new(Options::default());
+        bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+        bench
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            instant: self.now,
+            unix_ms: 0,
+        }
+    }
+
+    fn call<R>(&mut self, call: impl FnOnce(&mut Proxy, Now) -> R) -> R {
+        let now = self.now();
+        let result = call(&mut self.proxy, now);
+        while let Some(action) = self.proxy.poll_action() {
+            match action {
+                Action::Connect { token, address } => self.wanted.push((token, address)),
+                Action::Close { connection, when } => self.closed.push((connection, when)),
+                Action::Resume(connection) => self.resumed.push(connection),
+                Action::Pause(connection) => self.paused.push(connection),
+                Action::Notify(Notice::TopologyStale) => self.stale += 1,
+                Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
+                Action::Notify(Notice::Drained) | Action::Wake(_) => {}
+            }
+        }
+        self.proxy.check_invariants();
+        result
+    }
+
+    fn topology(&mut self, ranges: &[(u64, u64, u16)]) {
+        let mut topology = Topology::empty();
+        for (first, last, port) in ranges {
+            let primary = Address::new("node", *port);
+            let shard = Shard {
+                primary,
+                replicas: Vec::new(),
+            };
+            topology.assign(Slot::new(*first).unwrap(), Slot::new(*last).unwrap(), shard);
+        }
+        self.call(|proxy, now| proxy.handle_event(Event::Topology(Arc::new(topology)), now));
+    }
+
+    fn open(&mut self, origin: Origin) -> ConnectionId {
+        let connection = ConnectionId {
+            index: self.connections,
+            generation: 0,
+        };
+        self.connections += 1;
+        let any = "127.0.0.1:1".parse().unwrap();
+        let peer = Peer {
+            remote: any,
+            local: any,
+            origin,
+        };
+        self.call(|proxy, now| proxy.handle_open(connection, peer, now));
+        connection
+    }
+
+    fn client(&mut self) -> ConnectionId {
+        self.open(Origin::Accepted(0))
+    }
+
+    /// Answers all wishes for connections.
+    fn connect(&mut self) {
+        for (token, address) in std::mem::take(&mut self.wanted) {
+            let connection = self.open(Origin::Connected(token));
+            self.nodes.insert(address.port, connection);
+        }
+    }
+
+    fn refuse(&mut self) {
+        for (token, _) in std::mem::take(&mut self.wanted) {
+            self.call(|proxy, now| {
+                proxy.handle_connect_failed(token, ConnectError::Refused, now);
+            });
+        }
+    }
+
+    /// Bytes from a client or a node.
+    fn input(&mut self, connection: ConnectionId, bytes: &str) -> BytesMut {
+        let mut input = BytesMut::from(bytes);
+        self.call(|proxy, now| proxy.handle_input(connection, &mut input, now));
+        input
+    }
+
+    fn reply(&mut self, port: u16, bytes: &str) {
+        let connection = self.nodes[&port];
+        let rest = self.input(connection, bytes);
+        assert!(rest.is_empty(), "nodes send whole replies here");
+    }
+
+    /// Takes all that is to be written to a connection.
+    fn written(&mut self, connection: ConnectionId) -> String {
+        let output = self.proxy.output(connection);
+        let mut slices = [IoSlice::new(&[]); 64];
+        let used = output.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..used]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
+        output.advance(bytes.len());
+        self.call(|proxy, now| proxy.handle_written(connection, now));
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// What a node has been sent since it was last asked.
+    fn sent(&mut self, port: u16) -> String {
+        self.connect();
+        match self.nodes.get(&port).copied() {
+            Some(connection) => self.written(connection),
+            None => String::new(),
+        }
+    }
+
+    fn lose(&mut self, port: u16) {
+        let connection = self.nodes.remove(&port).unwrap();
+        self.call(|proxy, now| proxy.handle_close(connection, now));
+    }
+
+    /// Lets time pass as a driver does, which calls at each timeout.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.pass(Duration::from_millis(20));
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.call(|proxy, now| proxy.handle_timeout(now));
+    }
+}
+
+/// A request as clients send it.
+fn request(words: &[&str]) -> String {
+    let bulks = words
+        .iter()
+        .map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), bulks.collect::<String>())
+}
+
+/// One key for each node of [`Bench::with_two_nodes`].
+const LOWER: &str = "bar4";
+const UPPER: &str = "foo";

@@ -1,0 +1,201 @@
+//! What clients send and get: order, splitting, protocols, limits, endings.
+
+use super::*;
+
+#[test]
+fn the_keys_are_where_the_tests_believe() {
+    assert!(Slot::of(LOWER.as_bytes()).number() < 8192);
+    assert!(Slot::of(UPPER.as_bytes()).number() >= 8192);
+}
+
+#[test]
+fn replies_of_several_nodes_leave_in_order() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let requests = request(&["get", UPPER]) + &request(&["get", LOWER]) + &request(&["ping"]);
+    bench.input(client, &requests);
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
+    assert_eq!(bench.sent(2), request(&["get", UPPER]));
+    bench.reply(1, "$1\r\n1\r\n");
+    assert_eq!(bench.written(client), "");
+    bench.reply(2, "$1\r\n2\r\n");
+    assert_eq!(bench.written(client), "$1\r\n2\r\n$1\r\n1\r\n+PONG\r\n");
+    assert_eq!(
+        bench.stats.client_latency.snapshot().0.iter().sum::<u64>(),
+        3
+    );
+}
+
+#[test]
+fn a_split_request_gets_one_reply() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["mget", UPPER, LOWER, UPPER]));
+    assert_eq!(bench.sent(1), request(&["mget", LOWER]));
+    assert_eq!(bench.sent(2), request(&["mget", UPPER, UPPER]));
+    bench.reply(2, "*2\r\n$1\r\nu\r\n$1\r\nu\r\n");
+    bench.reply(1, "*1\r\n$-1\r\n");
+    assert_eq!(bench.written(client), "*3\r\n$1\r\nu\r\n$-1\r\n$1\r\nu\r\n");
+}
+
+#[test]
+fn each_protocol_has_its_own_connections() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(
+        client,
+        &(request(&["hello", "3"]) + &request(&["get", LOWER])),
+    );
+    assert!(bench.written(client).starts_with("%7\r\n$6\r\nserver\r\n"));
+    assert_eq!(bench.sent(1), request(&["HELLO", "3"]));
+    bench.reply(1, "%1\r\n+proto\r\n:3\r\n");
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
+    bench.reply(1, "_\r\n");
+    assert_eq!(bench.written(client), "_\r\n");
+}
+
+#[test]
+fn a_change_of_protocol_waits_for_what_is_under_way() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let switch = request(&["hello", "3"]) + &request(&["get", LOWER]);
+    let rest = bench.input(client, &(request(&["set", LOWER, "1"]) + &switch));
+    assert_eq!(
+        (&rest[..], &bench.paused[..]),
+        (switch.as_bytes(), &[client][..])
+    );
+    bench.sent(1);
+    bench.reply(1, "+OK\r\n");
+    assert_eq!(bench.resumed, [client]);
+    assert!(bench.input(client, &switch).is_empty());
+    assert!(bench.written(client).starts_with("+OK\r\n%7\r\n"));
+    assert_eq!(bench.sent(1), request(&["HELLO", "3"]));
+}
+
+#[test]
+fn a_client_that_is_owed_too_much_is_paused() {
+    let options = Options {
+        client_in_flight_max: 4,
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    let rest = bench.input(client, &request(&["get", LOWER]).repeat(6));
+    assert_eq!(&rest[..], request(&["get", LOWER]).repeat(2).as_bytes());
+    assert_eq!(bench.paused, [client]);
+    bench.sent(1);
+    bench.reply(1, "$1\r\na\r\n");
+    assert_eq!(bench.resumed, []);
+    bench.reply(1, "$1\r\na\r\n");
+    assert_eq!(bench.resumed, [client]);
+}
+
+#[test]
+fn errors_are_the_servers_own() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    for (words, reply) in [
+        (
+            &["rename", LOWER, UPPER][..],
+            "-CROSSSLOT Keys in request don't hash to the same slot",
+        ),
+        (&["get"], "-ERR wrong number of arguments for 'get' command"),
+        (
+            &["mset", "a"],
+            "-ERR wrong number of arguments for 'mset' command",
+        ),
+        (
+            &["mset", "a", "1", "b"],
+            "-ERR wrong number of arguments for 'mset' command",
+        ),
+        (
+            &["cluster", "nodes"],
+            "-ERR This instance has cluster support disabled",
+        ),
+        (
+            &["dbsize"],
+            "-ERR proxy: 'dbsize' is not supported through the proxy yet",
+        ),
+        (
+            &["select", "1"],
+            "-ERR SELECT is not allowed in cluster mode",
+        ),
+        (
+            &["nope", "x"],
+            "-ERR unknown command 'nope', with args beginning with: 'x' ",
+        ),
+    ] {
+        bench.input(client, &request(words));
+        assert_eq!(bench.written(client), format!("{reply}\r\n"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_broken_request_is_answered_in_turn_and_ends_the_connection() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &(request(&["get", LOWER]) + "*1\r\n!oops\r\n"));
+    assert_eq!(bench.closed, []);
+    bench.sent(1);
+    bench.reply(1, "$-1\r\n");
+    let error = "-ERR Protocol error: expected '$', got '!'\r\n";
+    assert_eq!(bench.written(client), format!("$-1\r\n{error}"));
+    assert_eq!(bench.closed, [(client, CloseWhen::Flushed)]);
+}
+
+#[test]
+fn a_client_that_ends_gets_what_it_is_owed() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.call(|proxy, now| proxy.handle_end(client, now));
+    assert_eq!(bench.closed, []);
+    bench.reply(1, "$1\r\na\r\n");
+    assert_eq!(bench.closed, [(client, CloseWhen::Flushed)]);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_last_replies_is_cut_off() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["quit"]));
+    bench.pass(Duration::from_secs(1));
+    bench.pass(Duration::from_secs(9));
+    assert_eq!(bench.closed, [(client, CloseWhen::Flushed)]);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.closed[1..], [(client, CloseWhen::Now)]);
+}
+
+#[test]
+fn a_client_that_is_gone_leaves_nothing_behind() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["mget", LOWER, UPPER]));
+    bench.sent(1);
+    bench.sent(2);
+    bench.call(|proxy, now| proxy.handle_close(client, now));
+    bench.reply(1, "*1\r\n$-1\r\n");
+    bench.reply(2, "*1\r\n$-1\r\n");
+    assert_eq!(bench.closed, []);
+}
+
+#[test]
+fn a_client_that_asks_for_much_and_reads_nothing_is_cut_off() {
+    let options = Options {
+        client_output_bytes_cut: 100_000,
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]).repeat(8));
+    bench.sent(1);
+    let large = format!("$40000\r\n{}\r\n", "x".repeat(40_000));
+    bench.reply(1, &large.repeat(3));
+    assert_eq!(bench.closed, []);
+    bench.reply(1, &large.repeat(5));
+    assert_eq!(bench.closed, [(client, CloseWhen::Now)]);
+    assert_eq!(bench.stats.clients_cut.value(), 1);
+}
