@@ -94,13 +94,16 @@ impl Beliefs {
 
     fn owners(&self, spoken: &Spoken<'_>) -> Vec<(Slot, Option<&NodeLine>)> {
         let mut owners: Vec<_> = Slot::all().map(|slot| (slot, None::<&NodeLine>)).collect();
-        for answer in &self.answers {
-            for line in answer.claims().filter(|line| spoken.allows(line, answer)) {
-                for (first, last) in &line.slots {
-                    for (_, owner) in &mut owners[first.index()..=last.index()] {
-                        if owner.is_none_or(|known| line.config_epoch >= known.config_epoch) {
-                            *owner = Some(line);
-                        }
+        let answers = self.answers.iter();
+        let claims = answers.flat_map(|answer| {
+            let claims = answer.claims();
+            claims.filter(|line| spoken.allows(line, answer))
+        });
+        for line in claims {
+            for (first, last) in &line.slots {
+                for (_, owner) in &mut owners[first.index()..=last.index()] {
+                    if owner.is_none_or(|known| line.config_epoch >= known.config_epoch) {
+                        *owner = Some(line);
                     }
                 }
             }
