@@ -39,6 +39,11 @@ pub(crate) fn not_yet(command: &str) -> Vec<u8> {
     error(format!("ERR proxy: '{shown}' is not supported through the proxy yet").as_bytes())
 }
 
+/// Whether a reply is what [`unreachable`] says.
+pub(crate) fn is_unreachable(reply: &[u8]) -> bool {
+    reply.starts_with(b"-CLUSTERDOWN proxy cannot reach ")
+}
+
 /// The node that owns the slot could not be reached.
 pub(crate) fn unreachable(address: &impl core::fmt::Display) -> Vec<u8> {
     error(format!("CLUSTERDOWN proxy cannot reach {address}").as_bytes())

@@ -14,6 +14,7 @@ use slotway_protocol::resp::{Protocol, encode};
 
 use super::hold::{Held, Target};
 use super::pipeline::{InFlight, Link, Pipeline};
+use super::session::Reply;
 use super::{Connection, NO_OWNER, Proxy, answer};
 
 /// A node that requests go to.
@@ -55,6 +56,8 @@ impl Proxy {
                 self.backends.len() - 1
             }
         };
+        self.runs.resize(self.backends.len(), None);
+        self.runs[index] = None;
         let lanes = self.lanes();
         for lane in 0..lanes {
             let protocol = if lane < lanes / 2 {
@@ -128,7 +131,7 @@ impl Proxy {
         for pipeline in &self.pipelines {
             let owner = pipeline.backend as u32;
             let elsewhere = pipeline.in_flight().filter(|entry| {
-                entry.has_owner()
+                entry.has_slot()
                     && self.owners[entry.slot.index()] != owner
                     && !self.holds.contains(entry.slot)
             });
@@ -251,15 +254,17 @@ impl Proxy {
     fn give_back(&mut self, index: usize, not_before: Instant, now: Instant) {
         self.topology_is_stale();
         let lane = index % self.lanes();
+        self.runs[self.pipelines[index].backend] = None;
         let error = Bytes::from(answer::unreachable(&self.pipelines[index].address));
         let taken = self.pipelines[index].take_all();
         let repeatable = repeatable(&taken);
-        let owned = || taken.iter().filter(|(entry, ..)| entry.has_owner());
+        let owned = || taken.iter().filter(|(entry, ..)| entry.has_slot());
         // They still count as in flight, so each hold waits for those taken out here.
         owned().for_each(|(entry, ..)| self.begin_hold(entry.slot, now));
         owned().for_each(|(entry, ..)| self.in_flight_by_slot[entry.slot.index()] -= 1);
         for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
-            if !entry.has_owner() {
+            if !entry.has_slot() {
+                self.deliver(entry.ticket, Reply::Copied(&error), now);
                 continue;
             }
             if !repeatable {

@@ -26,16 +26,39 @@ pub(crate) enum MergeKind {
     Sum,
     /// One of the replies, all being equal.
     AllSucceeded,
+    /// The first reply that is no error; an error only when all are.
+    OneSucceeded,
+    /// The elements of all arrays, in any order.
+    Concat,
+    /// Element by element 1 where all have 1; also of single integers.
+    And,
+    /// The same, where any has 1.
+    Or,
+    /// The smallest integer.
+    Min,
+    /// The largest integer.
+    Max,
 }
 
 impl MergeKind {
+    /// Whether the replies to parts of the keys can be put together so that nobody notices. That
+    /// leaves out MSETNX, which must do all or nothing.
+    pub(crate) fn is_of_parts(self) -> bool {
+        matches!(self, Self::Elements | Self::Sum | Self::AllSucceeded)
+    }
+
     /// What a response policy asks for; `None` for those that are no matter of adding up parts.
     pub(crate) fn of(policy: ResponsePolicy) -> Option<Self> {
         match policy {
             ResponsePolicy::Default => Some(Self::Elements),
             ResponsePolicy::AggSum => Some(Self::Sum),
             ResponsePolicy::AllSucceeded => Some(Self::AllSucceeded),
-            _ => None,
+            ResponsePolicy::OneSucceeded => Some(Self::OneSucceeded),
+            ResponsePolicy::AggLogicalAnd => Some(Self::And),
+            ResponsePolicy::AggLogicalOr => Some(Self::Or),
+            ResponsePolicy::AggMin => Some(Self::Min),
+            ResponsePolicy::AggMax => Some(Self::Max),
+            ResponsePolicy::Special => None,
         }
     }
 }
@@ -47,6 +70,10 @@ struct Merge {
     /// Parts without a reply.
     remaining: usize,
     sum: i64,
+    /// The single integers, or those in the arrays, taken together so far.
+    integers: Vec<i64>,
+    /// Whether those are of an array.
+    is_array: bool,
     /// The first error; it becomes the reply.
     error: Vec<u8>,
     /// Key positions, sorted by part: a part has a run of them.
@@ -73,6 +100,8 @@ impl Merges {
         merge.kind = kind;
         merge.remaining = parts;
         merge.sum = 0;
+        merge.integers.clear();
+        merge.is_array = false;
         merge.error.clear();
         merge.data.clear();
         merge.order.clear();
@@ -90,7 +119,9 @@ impl Merges {
         let merge = &mut self.merges[id.0 as usize];
         assert!(merge.remaining > 0, "a finished merge gets no reply");
         merge.remaining -= 1;
-        if merge.error.is_empty() && merge.take(part as usize, reply).is_none() {
+        // Any success makes up for all errors, or any error for all successes.
+        let goes_on = merge.error.is_empty() || merge.kind == MergeKind::OneSucceeded;
+        if goes_on && merge.take(part as usize, reply).is_none() && merge.error.is_empty() {
             merge.fail(reply);
         }
         merge.remaining == 0
@@ -129,7 +160,11 @@ impl Merge {
                 }
                 _ => None,
             },
-            MergeKind::AllSucceeded => {
+            MergeKind::Concat => self.take_concat(reply),
+            MergeKind::And | MergeKind::Or | MergeKind::Min | MergeKind::Max => {
+                self.take_integers(reply)
+            }
+            MergeKind::AllSucceeded | MergeKind::OneSucceeded => {
                 if reply.first() == Some(&b'-') || reply.first() == Some(&b'!') {
                     return None;
                 }
@@ -138,6 +173,58 @@ impl Merge {
                 Some(())
             }
         }
+    }
+
+    /// Takes the integers of this reply together with those before.
+    fn take_integers(&mut self, reply: &[u8]) -> Option<()> {
+        let mut reader = TokenReader::new(reply);
+        let mut integers = Vec::new();
+        self.is_array = false;
+        let count = match reader.next_token() {
+            Ok(Some(Token::Integer(integer))) => {
+                integers.push(integer);
+                0
+            }
+            Ok(Some(Token::Array(count))) => {
+                self.is_array = true;
+                count
+            }
+            _ => return None,
+        };
+        for _ in 0..count {
+            let Ok(Some(Token::Integer(integer))) = reader.next_token() else {
+                return None;
+            };
+            integers.push(integer);
+        }
+        if self.integers.is_empty() {
+            self.integers = integers;
+            return Some(());
+        }
+        if self.integers.len() != integers.len() {
+            return None;
+        }
+        for (so_far, integer) in self.integers.iter_mut().zip(integers) {
+            *so_far = match self.kind {
+                MergeKind::And => i64::from(*so_far != 0 && integer != 0),
+                MergeKind::Or => i64::from(*so_far != 0 || integer != 0),
+                MergeKind::Max => integer.max(*so_far),
+                _ => integer.min(*so_far),
+            };
+        }
+        Some(())
+    }
+
+    fn take_concat(&mut self, reply: &[u8]) -> Option<()> {
+        let header = reply.iter().position(|byte| *byte == b'\n')? + 1;
+        let Ok(Some(Token::Array(count) | Token::Set(count))) =
+            TokenReader::new(reply).next_token()
+        else {
+            return None;
+        };
+        self.sum += count as i64;
+        self.data.extend_from_slice(&reply[header..]);
+        Some(())
     }
 
     fn take_elements(&mut self, part: usize, reply: &[u8]) -> Option<()> {
@@ -168,7 +255,8 @@ impl Merge {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        if !self.error.is_empty() {
+        let made_up_for = self.kind == MergeKind::OneSucceeded && !self.data.is_empty();
+        if !self.error.is_empty() && !made_up_for {
             return out.extend_from_slice(&self.error);
         }
         if self.elements.iter().any(|(_, len)| *len == 0) {
@@ -176,7 +264,19 @@ impl Merge {
         }
         match self.kind {
             MergeKind::Sum => encode::integer(out, self.sum),
-            MergeKind::AllSucceeded => out.extend_from_slice(&self.data),
+            MergeKind::AllSucceeded | MergeKind::OneSucceeded => out.extend_from_slice(&self.data),
+            MergeKind::Concat => {
+                encode::array(out, self.sum as usize);
+                out.extend_from_slice(&self.data);
+            }
+            MergeKind::And | MergeKind::Or | MergeKind::Min | MergeKind::Max => {
+                if self.is_array {
+                    encode::array(out, self.integers.len());
+                }
+                self.integers
+                    .iter()
+                    .for_each(|integer| encode::integer(out, *integer));
+            }
             MergeKind::Elements => {
                 encode::array(out, self.elements.len());
                 out.reserve(self.data.len());
@@ -225,6 +325,45 @@ mod tests {
         assert_eq!(
             merged(MergeKind::Sum, &[0, 1], &[(0, ":2\r\n"), (1, ":40\r\n")]),
             ":42\r\n"
+        );
+    }
+
+    #[test]
+    fn integers_are_compared_one_by_one() {
+        let parts = [(0, "*2\r\n:1\r\n:1\r\n"), (1, "*2\r\n:0\r\n:1\r\n")];
+        assert_eq!(merged(MergeKind::And, &[], &parts), "*2\r\n:0\r\n:1\r\n");
+        assert_eq!(merged(MergeKind::Or, &[], &parts), "*2\r\n:1\r\n:1\r\n");
+        let parts = [(0, ":7\r\n"), (1, ":3\r\n"), (2, ":5\r\n")];
+        assert_eq!(merged(MergeKind::Min, &[], &parts), ":3\r\n");
+        assert_eq!(merged(MergeKind::Max, &[], &parts), ":7\r\n");
+        let parts = [(0, "*1\r\n:1\r\n"), (1, "*2\r\n:1\r\n:1\r\n")];
+        assert!(merged(MergeKind::And, &[], &parts).starts_with("-ERR proxy"));
+    }
+
+    #[test]
+    fn arrays_are_joined() {
+        let parts = [
+            (0, "*1\r\n$1\r\na\r\n"),
+            (1, "*0\r\n"),
+            (2, "*1\r\n$1\r\nb\r\n"),
+        ];
+        assert_eq!(
+            merged(MergeKind::Concat, &[], &parts),
+            "*2\r\n$1\r\na\r\n$1\r\nb\r\n"
+        );
+    }
+
+    #[test]
+    fn one_success_is_enough_for_some() {
+        let parts = [
+            (0, "-NOTBUSY no\r\n"),
+            (1, "+OK\r\n"),
+            (2, "-NOTBUSY no\r\n"),
+        ];
+        assert_eq!(merged(MergeKind::OneSucceeded, &[], &parts), "+OK\r\n");
+        assert_eq!(
+            merged(MergeKind::OneSucceeded, &[], &parts[2..]),
+            "-NOTBUSY no\r\n"
         );
     }
 

@@ -3,17 +3,22 @@
 
 mod answer;
 mod backends;
+mod fan_out;
 mod hold;
 mod local;
 mod merge;
 mod options;
 mod pipeline;
 mod plan;
+mod random_key;
 mod redirect;
 mod replies;
 mod requests;
 mod session;
+mod special;
 mod stats;
+mod task;
+mod tasks;
 mod waiting;
 
 #[cfg(test)]
@@ -41,6 +46,7 @@ use self::merge::Merges;
 use self::pipeline::Pipeline;
 use self::plan::Plans;
 use self::session::Session;
+use self::task::Tasks;
 
 /// The proxy engine of one worker.
 #[derive(Debug)]
@@ -60,6 +66,9 @@ pub struct Proxy {
     in_flight_by_slot: Vec<u32>,
     /// [`Proxy::lanes`] for each backend, in the order of the backends.
     pipelines: Vec<Pipeline>,
+    /// For each backend what tells one run of its process from another, if a task has noted it.
+    runs: Vec<Option<u64>>,
+    tasks: Tasks,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -134,6 +143,8 @@ impl Proxy {
             told: vec![NO_OWNER; SLOTS],
             in_flight_by_slot: vec![0; SLOTS],
             pipelines: Vec::new(),
+            runs: Vec::new(),
+            tasks: Tasks::default(),
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -159,17 +170,18 @@ impl Proxy {
         let mut in_flight = vec![0; SLOTS];
         let owned = self.pipelines.iter().flat_map(Pipeline::in_flight);
         owned
-            .filter(|entry| entry.has_owner())
+            .filter(|entry| entry.has_slot())
             .for_each(|entry| in_flight[entry.slot.index()] += 1);
         assert_eq!(
             in_flight, self.in_flight_by_slot,
             "every request in flight is counted"
         );
-        let mut merging = 0;
+        let (mut merging, mut tasks) = (0, 0);
         for connection in &self.connections {
             if let Connection::Client(session) = connection {
                 session.check_invariants();
                 merging += session.merges().count();
+                tasks += session.tasks().count();
                 assert!(session.owed() <= self.options.client_in_flight_max);
             }
         }
@@ -177,6 +189,11 @@ impl Proxy {
             merging,
             self.merges.len(),
             "every merge belongs to a client"
+        );
+        assert_eq!(
+            tasks,
+            self.tasks.with_client(),
+            "every task with a client is in its place"
         );
     }
 
@@ -205,6 +222,9 @@ impl Proxy {
     }
 
     fn close_client(&mut self, session: &Session) {
+        for task in session.tasks() {
+            self.abandon_task(task);
+        }
         for merge in session.merges() {
             self.merges.give_up(merge);
         }
@@ -322,6 +342,10 @@ impl Engine for Proxy {
         let Some(session) = self.session(connection) else {
             return self.close(connection, CloseWhen::Now);
         };
+        if session.solo {
+            // Nobody is left to wait, and what it waits for must not be taken from others.
+            return self.close(connection, CloseWhen::Now);
+        }
         session.ended = true;
         self.close_if_finished(connection);
     }
@@ -340,7 +364,7 @@ impl Engine for Proxy {
     #[inline]
     fn handle_written(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get(connection.index as usize) {
-            Some(Connection::Client(session)) if session.paused => {
+            Some(Connection::Client(session)) if session.paused || session.solo => {
                 self.resume_if_ready(connection);
             }
             Some(Connection::Backend { pipeline }) => {
@@ -368,6 +392,7 @@ impl Engine for Proxy {
             self.shrink(now);
         }
         self.advance_due(now);
+        self.wake_tasks(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {

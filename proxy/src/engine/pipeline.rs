@@ -31,6 +31,17 @@ pub(crate) struct Pipeline {
     pub(crate) heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
+    /// How far the replies to the oldest request have come, when it has several.
+    block: Block,
+}
+
+/// The replies to a request of several commands, of which the last one counts.
+#[derive(Debug, Default)]
+struct Block {
+    /// Replies that have come.
+    seen: u32,
+    /// The first error among them.
+    error: Option<Box<[u8]>>,
 }
 
 /// What begins a connection.
@@ -68,6 +79,8 @@ pub(crate) struct InFlight {
     pub(crate) held_since: Instant,
     /// The bytes it takes in the output.
     pub(crate) len: u32,
+    /// Replies that come before the one that counts: those to the commands in front of an EXEC.
+    pub(crate) preceding: u32,
     /// When the proxy got it from the client.
     pub(crate) arrived: Instant,
     /// When it was put into this pipeline.
@@ -83,6 +96,8 @@ pub(crate) enum Kind {
     Asked,
     /// The ASKING itself; its reply is dropped.
     Asking,
+    /// A task waits for it and wants it from this node and no other.
+    Direct,
 }
 
 impl Pipeline {
@@ -98,6 +113,7 @@ impl Pipeline {
             in_flight: VecDeque::new(),
             heard: Instant::default(),
             failures: 0,
+            block: Block::default(),
         }
     }
 
@@ -118,13 +134,16 @@ impl Pipeline {
         self.output.len() + self.output.retained_len() - front
     }
 
-    /// Whether the node has not been sent all of the oldest request.
+    /// Whether the node has not been sent all of the oldest request, and so can't have answered it.
     #[inline]
     pub(crate) fn is_front_unsent(&self) -> bool {
         let written = self.output.retained_len();
-        self.in_flight
-            .front()
-            .is_some_and(|front| written < front.len as usize)
+        let unsent = |front: &InFlight| {
+            // The first commands of a block may be answered while the rest is on its way.
+            let all_seen = self.block.seen >= front.preceding;
+            written < front.len as usize && (all_seen || written == 0)
+        };
+        self.in_flight.front().is_some_and(unsent)
     }
 
     /// Appends a request. Says whether the output was empty before.
@@ -156,7 +175,29 @@ impl Pipeline {
     pub(crate) fn pop(&mut self) -> Option<InFlight> {
         let entry = self.in_flight.pop_front()?;
         self.output.release(entry.len as usize);
+        if entry.preceding > 0 {
+            self.block = Block::default();
+        }
         Some(entry)
+    }
+
+    /// Takes note of a reply to the oldest request if others are to follow it; says whether so.
+    #[inline]
+    pub(crate) fn note_preceding(&mut self, reply: &[u8]) -> bool {
+        let preceding = self.in_flight.front().map_or(0, |front| front.preceding);
+        if self.block.seen >= preceding {
+            return false;
+        }
+        self.block.seen += 1;
+        if reply.first() == Some(&b'-') && self.block.error.is_none() {
+            self.block.error = Some(reply.into());
+        }
+        true
+    }
+
+    /// The first error among the replies that came before the one that counts.
+    pub(crate) fn preceding_error(&mut self) -> Option<Box<[u8]>> {
+        self.block.error.take()
     }
 
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
@@ -220,6 +261,7 @@ impl Pipeline {
         }
         self.output.clear();
         self.login = None;
+        self.block = Block::default();
         self.scanner = ReplyScanner::default();
         taken
     }
@@ -269,6 +311,29 @@ impl Pipeline {
 }
 
 impl InFlight {
+    /// A request for the owner of a slot, that came in now.
+    #[inline]
+    pub(crate) fn request(
+        ticket: Ticket,
+        command: CommandId,
+        slot: Slot,
+        len: usize,
+        now: Instant,
+    ) -> Self {
+        Self {
+            kind: Kind::Request,
+            ticket,
+            command,
+            slot,
+            redirects: 0,
+            held_since: Instant::default(),
+            len: len as u32,
+            preceding: 0,
+            arrived: now,
+            sent: now,
+        }
+    }
+
     /// An ASKING, which no client waits for.
     pub(crate) fn asking(now: Instant) -> Self {
         Self::unowned(Kind::Asking, ASKING.len(), now)
@@ -279,25 +344,19 @@ impl InFlight {
             index: u32::MAX,
             generation: u32::MAX,
         };
+        let ticket = Ticket {
+            connection,
+            sequence: 0,
+            part: 0,
+        };
         Self {
             kind,
-            ticket: Ticket {
-                connection,
-                sequence: 0,
-                part: 0,
-            },
-            command: CommandId(0),
-            slot: Slot::of(b""),
-            redirects: 0,
-            held_since: Instant::default(),
-            len: len as u32,
-            arrived: now,
-            sent: now,
+            ..Self::request(ticket, CommandId(0), Slot::of(b""), len, now)
         }
     }
 
-    /// Whether a client, or a merge, waits for the reply.
-    pub(crate) fn has_owner(&self) -> bool {
+    /// Whether it goes wherever its slot is, in the order of that slot's requests.
+    pub(crate) fn has_slot(&self) -> bool {
         matches!(self.kind, Kind::Request | Kind::Asked)
     }
 }

@@ -7,6 +7,7 @@ use slotway_protocol::resp::Request;
 
 use super::local::Local;
 use super::merge::MergeKind;
+use super::special::Special;
 
 /// What to do with a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub(crate) enum Plan {
     Keys,
     /// Each key, with the arguments that follow it, to its own slot.
     Split { merge: MergeKind, step: usize },
+    /// To the slot to which the channel, which is that argument, belongs as a key would.
+    Channel(usize),
+    /// It has no keys: any node will do, but always the same one.
+    Any,
+    /// Whole to every shard.
+    Shards(MergeKind),
+    /// It takes several steps.
+    Task(Special),
     /// Not served.
     Refused(Refusal),
 }
@@ -58,8 +67,14 @@ fn plan(command: &Command) -> Plan {
     if let Some(local) = Local::of(command.name) {
         return Plan::Local(local);
     }
+    if let Some(special) = Special::of(command.name) {
+        return Plan::Task(special);
+    }
     if matches!(command.group, Group::Cluster) {
         return Plan::Refused(Refusal::NoCluster);
+    }
+    if let Some((_, plan)) = EXCEPTIONS.iter().find(|(name, _)| *name == command.name) {
+        return *plan;
     }
     // A command that blocks would stop everyone else on a shared connection; one that changes the
     // connection's own state would change it for everyone else.
@@ -67,20 +82,45 @@ fn plan(command: &Command) -> Plan {
     let stateful = command.flags.intersects(own_connection)
         || command.flags.contains(Flags::NO_MULTI)
         || matches!(command.group, Group::Transactions);
-    // MIGRATE names a node, and the client knows none.
-    if stateful || command.key_specs.is_empty() || command.name == "migrate" {
+    if stateful {
         return Plan::Refused(Refusal::NotYet);
     }
-    if command.request_policy == RequestPolicy::MultiShard
-        && let Some(merge) = MergeKind::of(command.response_policy)
-    {
-        return Plan::Split {
+    let merge = MergeKind::of(command.response_policy);
+    match (command.request_policy, merge) {
+        (RequestPolicy::MultiShard, Some(merge)) if merge.is_of_parts() => Plan::Split {
             merge,
             step: command.key_step.unsigned_abs().into(),
-        };
+        },
+        // A replica has from its primary what a primary is told.
+        (RequestPolicy::AllShards | RequestPolicy::AllNodes, Some(merge)) => {
+            Plan::Shards(if merge == MergeKind::Elements {
+                MergeKind::Concat
+            } else {
+                merge
+            })
+        }
+        // What changes data that no key names would change it on one node only.
+        (RequestPolicy::Default, _)
+            if command.key_specs.is_empty() && !command.flags.contains(Flags::WRITE) =>
+        {
+            Plan::Any
+        }
+        _ if command.key_specs.is_empty() => Plan::Refused(Refusal::NotYet),
+        _ => command.single_key().map_or(Plan::Keys, Plan::Key),
     }
-    command.single_key().map_or(Plan::Keys, Plan::Key)
 }
+
+/// Commands of which the table does not tell what to do with them.
+const EXCEPTIONS: [(&str, Plan); 5] = [
+    // Its channel is no key. Subscriptions of the channel are with the same node.
+    ("publish", Plan::Channel(1)),
+    // The tips leave it to the proxy how to put them together, which is as of any other command.
+    ("slowlog|len", Plan::Shards(MergeKind::Sum)),
+    ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
+    ("latency|reset", Plan::Shards(MergeKind::Sum)),
+    // It names a node, and the client knows none.
+    ("migrate", Plan::Refused(Refusal::NotYet)),
+];
 
 /// The slot that all keys of the request share.
 pub(crate) fn common_slot(
@@ -113,6 +153,12 @@ mod tests {
     use slotway_protocol::command::lookup;
 
     use super::*;
+
+    fn find(name: &str) -> &'static Command {
+        let (container, subcommand) = name.split_once('|').unwrap_or((name, ""));
+        let command = lookup(container.as_bytes()).unwrap();
+        command.subcommand(subcommand.as_bytes()).unwrap_or(command)
+    }
 
     #[test]
     fn plans_come_from_the_table() {
@@ -149,11 +195,18 @@ mod tests {
             ("multi", Plan::Refused(Refusal::NotYet)),
             ("watch", Plan::Refused(Refusal::NotYet)),
             ("migrate", Plan::Refused(Refusal::NotYet)),
-            ("dbsize", Plan::Refused(Refusal::NotYet)),
+            ("swapdb", Plan::Refused(Refusal::NotYet)),
+            ("publish", Plan::Channel(1)),
+            ("dbsize", Plan::Shards(MergeKind::Sum)),
+            ("keys", Plan::Shards(MergeKind::Concat)),
+            ("flushall", Plan::Shards(MergeKind::AllSucceeded)),
+            ("script|exists", Plan::Shards(MergeKind::And)),
+            ("script|kill", Plan::Shards(MergeKind::OneSucceeded)),
+            ("function|list", Plan::Any),
             ("readonly", Plan::Refused(Refusal::NoCluster)),
             ("cluster", Plan::Refused(Refusal::NoCluster)),
         ] {
-            assert_eq!(plans.of(lookup(name.as_bytes()).unwrap()), plan, "{name}");
+            assert_eq!(plans.of(find(name)), plan, "{name}");
         }
     }
 }

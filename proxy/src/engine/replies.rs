@@ -50,6 +50,8 @@ impl Proxy {
             } else if kind == Some(Kind::Asking) {
                 pipeline.pop();
                 consumed += len;
+            } else if pipeline.note_preceding(&rest[..len]) {
+                consumed += len;
             } else if len >= LARGE_BYTES {
                 input.advance(consumed);
                 consumed = 0;
@@ -99,23 +101,28 @@ impl Proxy {
         let pipeline = &mut self.pipelines[index];
         if reply.bytes().first() == Some(&b'-')
             && let Some(front) = pipeline.front()
+            && front.has_slot()
         {
-            let is_script = Command::by_id(front.command).group == Group::Scripting;
-            let verdict = judge(reply.bytes(), &pipeline.address, front.slot, is_script);
+            let (slot, command) = (front.slot, Command::by_id(front.command));
+            let is_script = command.group == Group::Scripting;
+            // Of a block that was refused as a whole the reason is in what came before.
+            let cause = pipeline.preceding_error();
+            let cause = cause.as_deref().unwrap_or(reply.bytes());
+            let verdict = judge(cause, &pipeline.address, slot, is_script);
             if verdict != Verdict::Deliver {
-                return self.send_elsewhere(index, verdict, is_script, reply.bytes(), now);
+                return self.send_elsewhere(index, verdict, is_script, cause, now);
             }
         }
         let Some(entry) = pipeline.pop() else { return };
         pipeline.failures = 0;
-        if entry.has_owner() {
+        if entry.has_slot() {
             self.in_flight_by_slot[entry.slot.index()] -= 1;
         }
         self.stats
             .backend_latency
             .observe(now.micros_since(entry.sent));
         self.deliver(entry.ticket, reply, now);
-        if !self.holds.is_empty() && self.holds.settle(entry.slot) {
+        if !self.holds.is_empty() && entry.has_slot() && self.holds.settle(entry.slot) {
             self.advance_hold(entry.slot, now);
         }
     }
@@ -125,7 +132,7 @@ impl Proxy {
     pub(super) fn deliver(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let index = ticket.connection.index as usize;
         let Some(Connection::Client(session)) = self.connections.get_mut(index) else {
-            return;
+            return self.deliver_to_task(ticket, reply, now);
         };
         if session.connection != ticket.connection {
             return;
@@ -161,7 +168,7 @@ impl Proxy {
         };
         let wake =
             was_empty && !session.output.is_empty() && ticket.connection.index != self.current;
-        let attention = session.paused || session.closing || session.ended;
+        let attention = session.paused || session.solo || session.closing || session.ended;
         self.stats.count_request(delivered.command, failed);
         self.stats
             .client_latency

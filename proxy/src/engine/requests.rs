@@ -5,24 +5,23 @@ use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{self, Command, CommandId};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
-use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan, encode};
+use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
 use super::hold::{Held, Target};
 use super::local::{self, After, Facts, Local};
-use super::merge::MergeKind;
-use super::pipeline::{InFlight, Kind, Link};
+use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
 use super::session::Ticket;
 use super::waiting::note_held;
 use super::{Connection, NO_OWNER, Proxy, Session, answer};
 
 /// A request with the client it came from.
-struct Incoming<'a> {
-    connection: ConnectionId,
-    request: Request<'a>,
+pub(super) struct Incoming<'a> {
+    pub(super) connection: ConnectionId,
+    pub(super) request: Request<'a>,
     /// The request's bytes, when they are so many that a reference is better than a copy.
     shared: Option<&'a Bytes>,
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 impl Proxy {
@@ -100,8 +99,11 @@ impl Proxy {
         let Connection::Client(session) = &mut self.connections[connection.index as usize] else {
             return None;
         };
-        if input.is_empty() || session.closing {
+        if input.is_empty() || session.closing || session.paused {
             return None;
+        }
+        if session.solo {
+            return self.wait_for_solo(connection, input.len());
         }
         if session.owed() >= self.options.client_in_flight_max
             || session.held_bytes() >= self.options.client_output_bytes_max
@@ -114,7 +116,7 @@ impl Proxy {
 
     /// Whether the client must first have all replies it is owed; it is paused until then. The next
     /// requests go through other connections to the nodes and could overtake those under way.
-    fn wait_for_replies(&mut self, connection: ConnectionId) -> bool {
+    pub(super) fn wait_for_replies(&mut self, connection: ConnectionId) -> bool {
         let Some(session) = self.session(connection) else {
             return false;
         };
@@ -124,6 +126,23 @@ impl Proxy {
             self.pause(connection);
         }
         waits
+    }
+
+    /// The client is blocked. Reading goes on all the same, up to a limit, so that it is noticed
+    /// when the client leaves.
+    #[cold]
+    fn wait_for_solo<T>(&mut self, connection: ConnectionId, waiting: usize) -> Option<T> {
+        if waiting > SOLO_BYTES_MAX {
+            self.pause(connection);
+        }
+        None
+    }
+
+    /// The client is blocked: no request of it is taken until it has all replies it is owed.
+    pub(super) fn block(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.session(connection) {
+            session.solo = session.owed() > 0;
+        }
     }
 
     fn pause(&mut self, connection: ConnectionId) {
@@ -152,39 +171,37 @@ impl Proxy {
             }
         };
         match self.plans.of(command) {
-            Plan::Key(position) => {
+            Plan::Key(position) | Plan::Channel(position) => {
                 let slot = Slot::of(request.arg(position));
                 self.forward(&incoming, command, slot);
             }
             Plan::Keys => self.forward_keys(&incoming, command),
             Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
             Plan::Local(local) => self.run_local(&incoming, command.id, local),
+            Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
+            Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
+            Plan::Task(special) => self.run_special(&incoming, command, special),
             Plan::Refused(refusal) => self.refuse(&incoming, command, refusal),
         }
     }
 
     /// Sends the request to the owner of the slot and keeps the reply's place.
     #[inline]
-    fn forward(&mut self, incoming: &Incoming<'_>, command: &Command, slot: Slot) {
+    pub(super) fn forward(&mut self, incoming: &Incoming<'_>, command: &Command, slot: Slot) {
         let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
             return;
         };
-        let entry = InFlight {
-            kind: Kind::Request,
-            ticket,
-            command: command.id,
-            slot,
-            redirects: 0,
-            held_since: Instant::default(),
-            len: incoming.request.frame().len() as u32,
-            arrived: incoming.now,
-            sent: incoming.now,
-        };
-        self.dispatch(entry, lane, incoming.request.frame(), incoming.shared);
+        let frame = incoming.request.frame();
+        let entry = InFlight::request(ticket, command.id, slot, frame.len(), incoming.now);
+        self.dispatch(entry, lane, frame, incoming.shared);
     }
 
     #[inline]
-    fn reserve(&mut self, incoming: &Incoming<'_>, command: CommandId) -> Option<(Ticket, usize)> {
+    pub(super) fn reserve(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: CommandId,
+    ) -> Option<(Ticket, usize)> {
         let per_node = self.options.connections_per_node;
         let session = self.session(incoming.connection)?;
         let ticket = session.reserve(command, incoming.now);
@@ -193,7 +210,13 @@ impl Proxy {
 
     /// Puts a request into the pipeline to its slot's owner, or into the slot's hold.
     #[inline]
-    fn dispatch(&mut self, entry: InFlight, lane: usize, frame: &[u8], shared: Option<&Bytes>) {
+    pub(super) fn dispatch(
+        &mut self,
+        entry: InFlight,
+        lane: usize,
+        frame: &[u8],
+        shared: Option<&Bytes>,
+    ) {
         let owner = self.owners[entry.slot.index()];
         if owner == NO_OWNER || !self.holds.is_empty() && self.holds.contains(entry.slot) {
             return self.hold_new(entry, lane, frame);
@@ -260,88 +283,6 @@ impl Proxy {
         }
     }
 
-    /// Sends each slot's keys to the slot's owner; the replies become one.
-    fn split(
-        &mut self,
-        incoming: &Incoming<'_>,
-        command: &'static Command,
-        merge: MergeKind,
-        step: usize,
-    ) {
-        let request = &incoming.request;
-        if !(request.len() - 1).is_multiple_of(step) {
-            let name = command.name;
-            let text = format!("ERR wrong number of arguments for '{name}' command");
-            return self.answer_at_once(incoming, command.id, &answer::error(text.as_bytes()));
-        }
-        let mut keys = std::mem::take(&mut self.scratch.keys);
-        keys.clear();
-        let firsts = (1..request.len()).step_by(step);
-        keys.extend(
-            firsts
-                .zip(0..)
-                .map(|(at, key)| (Slot::of(request.arg(at)).number(), key)),
-        );
-        if keys.iter().all(|(slot, _)| *slot == keys[0].0) {
-            self.forward(incoming, command, Slot::of(request.arg(1)));
-        } else {
-            keys.sort_unstable();
-            self.send_parts(incoming, command, merge, step, &keys);
-        }
-        self.scratch.keys = keys;
-    }
-
-    fn send_parts(
-        &mut self,
-        incoming: &Incoming<'_>,
-        command: &Command,
-        merge: MergeKind,
-        step: usize,
-        keys: &[(u16, u32)],
-    ) {
-        let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
-            return;
-        };
-        let parts = keys.chunk_by(|a, b| a.0 == b.0).count();
-        let merge = self
-            .merges
-            .begin(merge, parts, keys.iter().map(|(_, key)| *key));
-        if let Some(session) = self.session(incoming.connection) {
-            session.set_merging(ticket, merge);
-        }
-        let request = &incoming.request;
-        let mut frame = std::mem::take(&mut self.scratch.frame);
-        let mut part = 0;
-        for chunk in keys.chunk_by(|a, b| a.0 == b.0) {
-            frame.clear();
-            encode::array(&mut frame, 1 + chunk.len() * step);
-            frame.extend_from_slice(request.encoded_args(0..1));
-            let first = 1 + chunk[0].1 as usize * step;
-            let slot = Slot::of(request.arg(first));
-            for (_, key) in chunk {
-                let first = 1 + *key as usize * step;
-                frame.extend_from_slice(request.encoded_args(first..first + step));
-            }
-            let entry = InFlight {
-                kind: Kind::Request,
-                ticket: Ticket { part, ..ticket },
-                command: command.id,
-                slot,
-                redirects: 0,
-                held_since: Instant::default(),
-                len: frame.len() as u32,
-                arrived: incoming.now,
-                sent: incoming.now,
-            };
-            self.dispatch(entry, lane, &frame, None);
-            part += chunk.len() as u32;
-        }
-        self.scratch.frame = frame;
-        if self.scratch.frame.capacity() > LARGE_BYTES {
-            self.scratch.frame = Vec::new();
-        }
-    }
-
     fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
         let facts = Facts {
             uptime_s: self
@@ -373,7 +314,12 @@ impl Proxy {
     }
 
     /// Gives a reply that is known at once, and counts it.
-    fn answer_at_once(&mut self, incoming: &Incoming<'_>, command: CommandId, reply: &[u8]) {
+    pub(super) fn answer_at_once(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: CommandId,
+        reply: &[u8],
+    ) {
         let failed = reply.first() == Some(&b'-');
         self.stats.count_request(command, failed);
         self.stats.client_latency.observe(0);
@@ -426,14 +372,20 @@ impl Proxy {
         let Some(session) = self.session(connection) else {
             return;
         };
-        let owed_max = if session.waits_for_all { 0 } else { half };
-        if session.paused && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
+        let all = session.waits_for_all || session.solo;
+        let owed_max = if all { 0 } else { half };
+        let waits = session.paused || session.solo;
+        if waits && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
             session.paused = false;
             session.waits_for_all = false;
+            session.solo = false;
             self.actions.push_back(Action::Resume(connection));
         }
     }
 }
+
+/// What a client may send ahead while a request has it for itself.
+const SOLO_BYTES_MAX: usize = 64 * 1024;
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]

@@ -10,6 +10,7 @@ use slotway_protocol::output::{LARGE_BYTES, Output};
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
 use super::merge::MergeId;
+use super::task::TaskId;
 
 /// The state of one client connection.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) paused: bool,
     /// It is paused until no reply is owed at all.
     pub(crate) waits_for_all: bool,
+    /// It is blocked: no request is taken until no reply is owed at all, but reading goes on.
+    pub(crate) solo: bool,
     /// No more requests are read; the connection closes once all replies are out.
     pub(crate) closing: bool,
     /// The client has ended its side; it closes once nothing is owed and nothing is left to read.
@@ -71,6 +74,8 @@ enum State {
     Waiting,
     /// The parts are being put together.
     Merging(MergeId),
+    /// A task will say what to reply.
+    Task(TaskId),
     /// Here, in `parked`.
     Parked {
         start: u32,
@@ -78,6 +83,12 @@ enum State {
     },
     /// Here, in `parked_shared`.
     ParkedShared,
+}
+
+impl State {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Merging(_) | Self::Task(_))
+    }
 }
 
 /// Names one reply owed to one client, or one part of it.
@@ -119,6 +130,7 @@ impl Session {
             parked_shared: Vec::new(),
             paused: false,
             waits_for_all: false,
+            solo: false,
             closing: false,
             ended: false,
             leaving: false,
@@ -171,6 +183,20 @@ impl Session {
         }
     }
 
+    /// Marks the place as one that a task fills.
+    pub(crate) fn set_task(&mut self, ticket: Ticket, task: TaskId) {
+        let index = ticket.sequence.wrapping_sub(self.first) as usize;
+        self.places[index].state = State::Task(task);
+    }
+
+    /// The tasks that are under way.
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.places.iter().filter_map(|place| match place.state {
+            State::Task(task) => Some(task),
+            _ => None,
+        })
+    }
+
     /// The merges that were under way when the client left.
     pub(crate) fn merges(&self) -> impl Iterator<Item = MergeId> + '_ {
         self.places.iter().filter_map(|place| match place.state {
@@ -209,10 +235,7 @@ impl Session {
             command: place.command,
             arrived: place.arrived,
         };
-        debug_assert!(
-            matches!(place.state, State::Waiting | State::Merging(_)),
-            "a place is filled once"
-        );
+        debug_assert!(place.state.is_open(), "a place is filled once");
         if index > 0 {
             self.fill_early(index, ticket.sequence, reply);
             return delivered;
@@ -247,7 +270,7 @@ impl Session {
 
     /// Checks what must hold between calls.
     pub(crate) fn check_invariants(&self) {
-        let waits = |place: &Place| matches!(place.state, State::Waiting | State::Merging(_));
+        let waits = |place: &Place| place.state.is_open();
         assert!(
             self.places.front().is_none_or(waits),
             "what is in turn has been sent"
@@ -292,7 +315,7 @@ impl Session {
     fn release_parked(&mut self) {
         while let Some(place) = self.places.front() {
             match place.state {
-                State::Waiting | State::Merging(_) => break,
+                State::Waiting | State::Merging(_) | State::Task(_) => break,
                 State::Parked { start, len } => {
                     let (start, len) = (start as usize, len as usize);
                     self.output.push(&self.parked[start..start + len]);

@@ -114,8 +114,8 @@ fn errors_are_the_servers_own() {
             "-ERR This instance has cluster support disabled",
         ),
         (
-            &["dbsize"],
-            "-ERR proxy: 'dbsize' is not supported through the proxy yet",
+            &["swapdb", "0", "1"],
+            "-ERR proxy: 'swapdb' is not supported through the proxy yet",
         ),
         (
             &["select", "1"],
@@ -198,4 +198,49 @@ fn a_client_that_asks_for_much_and_reads_nothing_is_cut_off() {
     bench.reply(1, &large.repeat(5));
     assert_eq!(bench.closed, [(client, CloseWhen::Now)]);
     assert_eq!(bench.stats.clients_cut.value(), 1);
+}
+
+#[test]
+fn a_request_to_all_shards_becomes_one_reply() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["dbsize"]));
+    assert_eq!(bench.sent(1), request(&["dbsize"]));
+    assert_eq!(bench.sent(2), request(&["dbsize"]));
+    bench.reply(2, ":40\r\n");
+    assert_eq!(bench.written(client), "");
+    bench.reply(1, ":2\r\n");
+    assert_eq!(bench.written(client), ":42\r\n");
+}
+
+#[test]
+fn a_task_takes_several_steps_for_one_reply() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(
+        client,
+        &(request(&["randomkey"]) + &request(&["echo", "x"])),
+    );
+    assert_eq!(bench.sent(1), request(&["DBSIZE"]));
+    assert_eq!(bench.sent(2), request(&["DBSIZE"]));
+    bench.reply(1, ":0\r\n");
+    bench.reply(2, ":1\r\n");
+    assert_eq!(bench.sent(1), "");
+    assert_eq!(bench.sent(2), request(&["RANDOMKEY"]));
+    bench.reply(2, "$1\r\nk\r\n");
+    assert_eq!(bench.written(client), "$1\r\nk\r\n$1\r\nx\r\n");
+}
+
+#[test]
+fn a_task_whose_client_has_left_ends() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["randomkey"]));
+    bench.sent(1);
+    bench.sent(2);
+    bench.call(|proxy, now| proxy.handle_close(client, now));
+    assert_eq!(bench.proxy.tasks.len(), 0);
+    bench.reply(1, ":1\r\n");
+    bench.reply(2, ":1\r\n");
+    assert_eq!(bench.sent(1), "");
 }

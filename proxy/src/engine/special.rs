@@ -1,0 +1,34 @@
+//! The commands that take more than one request each, by name: which task serves which command.
+
+use slotway_protocol::resp::{Protocol, Request};
+
+use super::random_key::RandomKey;
+use super::task::Task;
+
+/// A command that a task serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Special {
+    RandomKey,
+}
+
+impl Special {
+    /// The one of that name in the table.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let mut names = NAMES.iter();
+        let found = names.find(|(known, _)| *known == name);
+        found.map(|(_, special)| *special)
+    }
+
+    /// The task for a request whose arity is right, or the reply when something is wrong with it.
+    pub(crate) fn task(
+        self,
+        _request: &Request<'_>,
+        _protocol: Protocol,
+    ) -> Result<Box<dyn Task>, Vec<u8>> {
+        Ok(match self {
+            Self::RandomKey => Box::<RandomKey>::default(),
+        })
+    }
+}
+
+const NAMES: [(&str, Special); 1] = [("randomkey", Special::RandomKey)];

@@ -1,0 +1,310 @@
+//! Commands that take more than one request, or a wait: each is a small state machine of its own
+//! that is given replies and says what to send next. Here is what they have in common, and the
+//! place where they live; running them is `tasks.rs`' part.
+
+use core::cmp::Reverse;
+use core::fmt;
+use core::time::Duration;
+use std::collections::{BinaryHeap, VecDeque};
+
+use bytes::Bytes;
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::CommandId;
+use slotway_protocol::engine::{ConnectionId, Instant};
+use slotway_protocol::resp::Protocol;
+
+use super::NO_OWNER;
+use super::session::Ticket;
+
+/// A command under way that is more than one request. It begins with [`Task::begin`], is then given
+/// what it asked for, and ends when it says [`Steps::finish`]. What it sends goes through the
+/// client's own lanes, so replies are in the client's protocol.
+pub(crate) trait Task: fmt::Debug {
+    fn begin(&mut self, cluster: &Cluster<'_>, steps: &mut Steps);
+
+    /// The reply to the leg that was sent with that number.
+    fn reply(&mut self, part: u32, reply: &[u8], cluster: &Cluster<'_>, steps: &mut Steps);
+
+    /// The time asked for with [`Steps::wake_after`] is over.
+    fn wake(&mut self, _cluster: &Cluster<'_>, _steps: &mut Steps) {}
+
+    /// The client has left. Says whether the task wants to be told of what is still in flight; if
+    /// so it goes on until nothing is.
+    fn abandon(&mut self) -> bool {
+        false
+    }
+}
+
+/// What a task may know of the cluster and the time.
+pub(crate) struct Cluster<'a> {
+    pub(super) owners: &'a [u32],
+    /// For each backend what tells one run of its process from another, if that is known.
+    pub(super) runs: &'a [Option<u64>],
+    pub(crate) protocol: Protocol,
+    pub(crate) now: Instant,
+}
+
+/// One of the nodes that own slots, as long as the topology stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Node(pub(super) u32);
+
+impl Cluster<'_> {
+    /// The node that owns the slot.
+    pub(crate) fn owner(&self, slot: Slot) -> Option<Node> {
+        let owner = self.owners[slot.index()];
+        (owner != NO_OWNER).then_some(Node(owner))
+    }
+
+    /// One slot of each node that owns any, in the order of the slots. Where none is known, the
+    /// first slot of all: what is sent there waits for its owner.
+    pub(crate) fn shards(&self) -> Vec<Slot> {
+        shards(self.owners)
+    }
+
+    /// What tells one run of a node's process from another, if it was noted since the connection
+    /// to it was opened.
+    pub(crate) fn run(&self, node: Node) -> Option<u64> {
+        self.runs.get(node.0 as usize).copied().flatten()
+    }
+}
+
+/// See [`Cluster::shards`].
+pub(super) fn shards(owners: &[u32]) -> Vec<Slot> {
+    let mut seen = Vec::new();
+    let mut shards = Vec::new();
+    let mut last = NO_OWNER;
+    for slot in Slot::all() {
+        let owner = owners[slot.index()];
+        if owner == last || owner == NO_OWNER {
+            continue;
+        }
+        last = owner;
+        if !seen.contains(&owner) {
+            seen.push(owner);
+            shards.push(slot);
+        }
+    }
+    if shards.is_empty() {
+        shards.push(Slot::of(b""));
+    }
+    shards
+}
+
+/// What a task wants done.
+#[derive(Debug, Default)]
+pub(crate) struct Steps {
+    pub(super) legs: Vec<Leg>,
+    pub(super) wake_after: Option<Duration>,
+    pub(super) runs: Vec<(Node, u64)>,
+    pub(super) stale: bool,
+    pub(super) finished: Option<Vec<u8>>,
+}
+
+/// A request that a task sends.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) part: u32,
+    pub(super) to: To,
+    /// The command as which it counts for what may be repeated when a connection is lost.
+    pub(super) command: CommandId,
+    pub(super) frame: Vec<u8>,
+}
+
+/// Where a leg goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// To the slot's owner, whoever that is, with redirects and holds as any request.
+    Owner(Slot),
+    /// To that node and no other. When it can't be reached the reply is an error for which
+    /// [`super::answer::is_unreachable`] is true.
+    Node(Node),
+}
+
+impl Steps {
+    /// Sends a request to whoever owns the slot, as if a client had sent it.
+    pub(crate) fn send(&mut self, part: u32, slot: Slot, command: CommandId, frame: Vec<u8>) {
+        let to = To::Owner(slot);
+        self.legs.push(Leg {
+            part,
+            to,
+            command,
+            frame,
+        });
+    }
+
+    /// Sends a request to one node; it is sent once at most and follows no redirect.
+    pub(crate) fn send_to(&mut self, part: u32, node: Node, command: CommandId, frame: Vec<u8>) {
+        let to = To::Node(node);
+        self.legs.push(Leg {
+            part,
+            to,
+            command,
+            frame,
+        });
+    }
+
+    /// Calls [`Task::wake`] after that time; an earlier wish of the same task is forgotten.
+    pub(crate) fn wake_after(&mut self, time: Duration) {
+        self.wake_after = Some(time);
+    }
+
+    /// Notes what tells this run of the node's process from others; forgotten when a connection to
+    /// it is lost.
+    pub(crate) fn note_run(&mut self, node: Node, run: u64) {
+        self.runs.push((node, run));
+    }
+
+    /// The topology is found to be out of date.
+    pub(crate) fn topology_is_stale(&mut self) {
+        self.stale = true;
+    }
+
+    /// Ends the task with a whole reply for the client.
+    pub(crate) fn finish(&mut self, reply: Vec<u8>) {
+        self.finished = Some(reply);
+    }
+}
+
+/// Names a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskId {
+    index: u32,
+    generation: u32,
+}
+
+impl TaskId {
+    /// The ticket of one of its legs: it looks like that of a client where no connection can be.
+    pub(super) fn ticket(self, part: u32) -> Ticket {
+        Ticket {
+            connection: ConnectionId {
+                index: NO_CONNECTION,
+                generation: self.index,
+            },
+            sequence: self.generation,
+            part,
+        }
+    }
+
+    /// The task that a ticket belongs to.
+    pub(super) fn of(ticket: Ticket) -> Option<Self> {
+        (ticket.connection.index == NO_CONNECTION).then_some(Self {
+            index: ticket.connection.generation,
+            generation: ticket.sequence,
+        })
+    }
+}
+
+/// All tasks of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    wakes: BinaryHeap<Reverse<(Instant, TaskId)>>,
+    /// What has happened and no task has been told yet.
+    pub(super) news: VecDeque<(TaskId, News)>,
+    /// A task is being told.
+    pub(super) running: bool,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    generation: u32,
+    running: Option<Running>,
+}
+
+/// A task with what the engine has to know of it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) task: Box<dyn Task>,
+    /// The place that the reply goes to; none once the client has left.
+    pub(super) client: Option<Ticket>,
+    pub(super) protocol: Protocol,
+    pub(super) lane: usize,
+    /// Legs without a reply.
+    pub(super) in_flight: usize,
+    /// When it wants to be woken.
+    pub(super) wake: Option<Instant>,
+}
+
+/// What a task can be told.
+#[derive(Debug)]
+pub(super) enum News {
+    Begin,
+    Reply { part: u32, reply: Bytes },
+    Wake,
+}
+
+impl Tasks {
+    pub(super) fn add(&mut self, running: Running) -> TaskId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            self.places.len() as u32 - 1
+        });
+        let place = &mut self.places[index as usize];
+        place.running = Some(running);
+        TaskId {
+            index,
+            generation: place.generation,
+        }
+    }
+
+    pub(super) fn get(&mut self, id: TaskId) -> Option<&mut Running> {
+        let place = self.places.get_mut(id.index as usize)?;
+        let current = place.generation == id.generation;
+        place.running.as_mut().filter(|_| current)
+    }
+
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Running> {
+        self.get(id)?;
+        let place = &mut self.places[id.index as usize];
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id.index);
+        place.running.take()
+    }
+
+    /// Wakes the task then, and not at the time named before.
+    pub(super) fn wake_at(&mut self, id: TaskId, time: Instant) {
+        if let Some(running) = self.get(id) {
+            running.wake = Some(time);
+            self.wakes.push(Reverse((time, id)));
+        }
+    }
+
+    /// A task whose time has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<TaskId> {
+        while let Some(Reverse((time, id))) = self.wakes.peek().copied()
+            && time <= now
+        {
+            self.wakes.pop();
+            if let Some(running) = self.get(id)
+                && running.wake == Some(time)
+            {
+                running.wake = None;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// When the next task is to be woken.
+    pub(super) fn next_wake(&self) -> Option<Instant> {
+        self.wakes.peek().map(|Reverse((time, _))| *time)
+    }
+
+    /// How many tasks there are.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// How many of them have a client that waits.
+    pub(super) fn with_client(&self) -> usize {
+        let running = self
+            .places
+            .iter()
+            .filter_map(|place| place.running.as_ref());
+        running.filter(|running| running.client.is_some()).count()
+    }
+}
+
+/// Where in a ticket the number of a connection is, the tickets of tasks have this.
+const NO_CONNECTION: u32 = u32::MAX - 1;

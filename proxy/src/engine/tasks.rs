@@ -1,0 +1,206 @@
+//! Runs the tasks: starts them for clients, tells them what has happened, does what they want.
+
+use bytes::Bytes;
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::engine::{Action, Instant};
+
+use super::pipeline::{InFlight, Kind, Link};
+use super::requests::Incoming;
+use super::session::{Reply, Ticket};
+use super::special::Special;
+use super::task::{Cluster, Leg, News, Running, Steps, Task, TaskId, To};
+use super::{Proxy, answer};
+
+impl Proxy {
+    /// Begins a task whose reply takes the place of the request's.
+    pub(super) fn begin_task(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: CommandId,
+        task: Box<dyn Task>,
+    ) {
+        let Some((ticket, lane)) = self.reserve(incoming, command) else {
+            return;
+        };
+        let protocol = self
+            .session(incoming.connection)
+            .map_or_else(Default::default, |session| session.protocol);
+        let id = self.tasks.add(Running {
+            task,
+            client: Some(ticket),
+            protocol,
+            lane,
+            in_flight: 0,
+            wake: None,
+        });
+        if let Some(session) = self.session(incoming.connection) {
+            session.set_task(ticket, id);
+        }
+        self.tell(id, News::Begin, incoming.now);
+    }
+
+    /// Serves a command by the task that belongs to it.
+    pub(super) fn run_special(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: &Command,
+        special: Special,
+    ) {
+        let Some(session) = self.session(incoming.connection) else {
+            return;
+        };
+        let protocol = session.protocol;
+        match special.task(&incoming.request, protocol) {
+            Ok(task) => self.begin_task(incoming, command.id, task),
+            Err(reply) => self.answer_at_once(incoming, command.id, &reply),
+        }
+    }
+
+    /// The client of a task has left.
+    pub(super) fn abandon_task(&mut self, id: TaskId) {
+        let Some(running) = self.tasks.get(id) else {
+            return;
+        };
+        running.client = None;
+        if !running.task.abandon() || running.in_flight == 0 {
+            self.tasks.remove(id);
+        }
+    }
+
+    /// A reply that is for no client: it may be for a task.
+    #[cold]
+    pub(super) fn deliver_to_task(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
+        let Some(id) = TaskId::of(ticket) else { return };
+        let Some(running) = self.tasks.get(id) else {
+            return;
+        };
+        running.in_flight -= 1;
+        let reply = match reply {
+            Reply::Copied(bytes) => Bytes::copy_from_slice(bytes),
+            Reply::Shared(bytes) => bytes,
+        };
+        let part = ticket.part;
+        self.tell(id, News::Reply { part, reply }, now);
+    }
+
+    /// Wakes the tasks whose time has come.
+    pub(super) fn wake_tasks(&mut self, now: Instant) {
+        while let Some(id) = self.tasks.pop_due(now) {
+            self.tell(id, News::Wake, now);
+        }
+        if let Some(next) = self.tasks.next_wake() {
+            self.wake_at(next);
+        }
+    }
+
+    /// Tells a task what has happened, and then whatever came of that to it or others. What one
+    /// task does can reach the next only through here, so nobody is told while telling.
+    pub(super) fn tell(&mut self, id: TaskId, news: News, now: Instant) {
+        self.tasks.news.push_back((id, news));
+        if std::mem::replace(&mut self.tasks.running, true) {
+            return;
+        }
+        while let Some((id, news)) = self.tasks.news.pop_front() {
+            self.tell_one(id, news, now);
+        }
+        self.tasks.running = false;
+    }
+
+    fn tell_one(&mut self, id: TaskId, news: News, now: Instant) {
+        let mut steps = Steps::default();
+        let Some(running) = self.tasks.get(id) else {
+            return;
+        };
+        let cluster = Cluster {
+            owners: &self.owners,
+            runs: &self.runs,
+            protocol: running.protocol,
+            now,
+        };
+        let task = &mut running.task;
+        match news {
+            News::Begin => task.begin(&cluster, &mut steps),
+            News::Reply { part, reply } => task.reply(part, &reply, &cluster, &mut steps),
+            News::Wake => task.wake(&cluster, &mut steps),
+        }
+        self.take_steps(id, steps, now);
+    }
+
+    /// Does what a task wants.
+    pub(super) fn take_steps(&mut self, id: TaskId, steps: Steps, now: Instant) {
+        for (node, run) in steps.runs {
+            if let Some(known) = self.runs.get_mut(node.0 as usize) {
+                *known = Some(run);
+            }
+        }
+        if steps.stale {
+            self.topology_is_stale();
+        }
+        if let Some(time) = steps.wake_after {
+            self.tasks.wake_at(id, now + time);
+            self.wake_at(now + time);
+        }
+        for leg in steps.legs {
+            self.send_leg(id, leg, now);
+        }
+        let Some(running) = self.tasks.get(id) else {
+            return;
+        };
+        let abandoned = running.client.is_none() && running.in_flight == 0;
+        if abandoned || steps.finished.is_some() {
+            let client = running.client;
+            self.tasks.remove(id);
+            if let (Some(ticket), Some(reply)) = (client, steps.finished) {
+                self.deliver(ticket, Reply::Shared(reply.into()), now);
+            }
+        }
+    }
+
+    fn send_leg(&mut self, id: TaskId, leg: Leg, now: Instant) {
+        let Some(running) = self.tasks.get(id) else {
+            return;
+        };
+        running.in_flight += 1;
+        let lane = running.lane;
+        let ticket = id.ticket(leg.part);
+        match leg.to {
+            To::Owner(slot) => {
+                let entry = InFlight::request(ticket, leg.command, slot, leg.frame.len(), now);
+                self.dispatch(entry, lane, &leg.frame, None);
+            }
+            To::Node(node) => {
+                // Which slot it has does not matter, since it is not routed by it.
+                let slot = Slot::of(b"");
+                let entry = InFlight::request(ticket, leg.command, slot, leg.frame.len(), now);
+                self.dispatch_direct(entry, node.0 as usize, lane, &leg.frame);
+            }
+        }
+    }
+
+    /// Puts a request into the pipeline to one node; when there is no connection the answer is
+    /// that there is none.
+    fn dispatch_direct(&mut self, entry: InFlight, backend: usize, lane: usize, frame: &[u8]) {
+        let index = backend * self.lanes() + lane;
+        let kind = Kind::Direct;
+        let entry = InFlight { kind, ..entry };
+        let pipeline = &mut self.pipelines[index];
+        if matches!(pipeline.link, Link::Down { .. }) {
+            let reply = answer::unreachable(&pipeline.address);
+            return self.deliver(entry.ticket, Reply::Copied(&reply), entry.arrived);
+        }
+        if pipeline.queued_bytes() > self.options.backend_queue_bytes_max {
+            self.stats.queue_full.inc();
+            return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
+        }
+        self.stats.backend_bytes_out.add(frame.len() as u64);
+        let was_empty = pipeline.push(frame, entry);
+        match pipeline.link {
+            Link::Open(connection) if was_empty => {
+                self.actions.push_back(Action::Wake(connection));
+            }
+            Link::Idle => self.connect(index),
+            _ => {}
+        }
+    }
+}
