@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use slotway_protocol::command::{self, Command, CommandId, keys, reply, resolve};
+use slotway_protocol::command::{self, Command, CommandId, Learned, keys, reply, resolve};
 use slotway_protocol::resp::{
     Protocol, Request, RequestBuffers, RequestLimits, RequestScanner, Scan, encode,
 };
@@ -27,6 +27,17 @@ fn info_is_that_of_the_server() {
             assert_eq!(ours.get(name), Some(info), "{name}");
         }
         assert_eq!(ours.len(), theirs.len());
+    }
+}
+
+/// The table lacks nothing that the server has, so there is nothing to learn from it.
+#[test]
+fn the_server_teaches_nothing() {
+    let mut server = Server::start();
+    for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        server.hello(protocol);
+        let learned = Learned::parse(&server.call_raw(&["COMMAND"])).unwrap();
+        assert_eq!((learned.len(), learned.left_out()), (0, 0));
     }
 }
 

@@ -9,6 +9,8 @@ word_set! {
         READONLY = "readonly",
         /// Refused when memory is short.
         DENYOOM = "denyoom",
+        /// A module brought it.
+        MODULE = "module",
         ADMIN = "admin",
         PUBSUB = "pubsub",
         /// Not allowed in scripts.

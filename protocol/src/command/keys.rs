@@ -6,7 +6,7 @@ use super::flags::{Flags, KeyFlags};
 use crate::resp::Request;
 
 /// How to find some of a command's keys: where to begin, and how far it goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySpec {
     pub flags: KeyFlags,
     pub begin: BeginSearch,
@@ -41,6 +41,8 @@ pub enum FindKeys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyRule {
     Specs,
+    /// There may be keys that the specs do not find; the server knows more.
+    Hidden,
     /// BITFIELD only reads unless a subcommand writes.
     Bitfield,
     /// MIGRATE has its keys after KEYS when the usual place is empty.
@@ -195,7 +197,7 @@ impl KeyRanges {
 /// Where the keys are. A range may be empty: PFMERGE with a destination only.
 pub(super) fn locate(command: &Command, arguments: &Arguments<'_>) -> Result<KeyRanges, KeysError> {
     match command.key_rule {
-        KeyRule::Specs => by_specs(command, arguments),
+        KeyRule::Specs | KeyRule::Hidden => by_specs(command, arguments),
         KeyRule::Bitfield => Ok(KeyRanges::one(KeyRange::one(1, bitfield_flags(arguments)))),
         KeyRule::Migrate => migrate(arguments),
         KeyRule::Set => Ok(KeyRanges::one(KeyRange::one(1, set_flags(arguments)))),

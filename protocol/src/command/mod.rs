@@ -1,8 +1,10 @@
 //! The commands of Redis 7.0 as data: what router, merge, metrics and both `COMMAND` replies read.
+//! Others can be learned from a node.
 
 mod flags;
 mod index;
 pub mod keys;
+pub mod learned;
 mod pattern;
 pub mod policy;
 pub mod reply;
@@ -12,15 +14,18 @@ mod words;
 
 pub use flags::{Flags, KeyFlags};
 pub use keys::{BeginSearch, FindKeys, KeySpec, KeysError};
+pub use learned::Learned;
 pub use policy::{RequestPolicy, ResponsePolicy};
-pub use resolve::{Refusal, resolve};
+pub use resolve::{Refusal, resolve, resolve_with};
 
 /// A command, or a subcommand of one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Command {
-    /// A number of its own, dense from 0 to [`Command::count`], subcommands included.
+    /// A number of its own, dense from 0 to [`Command::count`], subcommands included. Then comes
+    /// [`CommandId::OTHER`], and behind it what was learned.
     pub id: CommandId,
-    /// In lower case; a subcommand's name has its container before it: `client|list`.
+    /// In lower case, but as the server writes it when it was learned; a subcommand's name has its
+    /// container before it: `client|list`.
     pub name: &'static str,
     /// The number of arguments with the name; negative for "at least".
     pub arity: i8,
@@ -36,7 +41,7 @@ pub struct Command {
     pub categories: &'static [&'static str],
     pub request_policy: RequestPolicy,
     pub response_policy: ResponsePolicy,
-    /// In the order of their names.
+    /// In the order of their names. What was learned of a container is known to [`Learned`] only.
     pub subcommands: &'static [Self],
     pub group: Group,
     /// The version of Redis that brought it.
@@ -52,6 +57,18 @@ pub struct Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandId(pub u16);
 
+impl CommandId {
+    /// The id of no command: tables that have a place for each command of the table have one more,
+    /// with this index, for all that is learned.
+    pub const OTHER: Self = Self((table::COMMAND_COUNT + table::SUBCOMMAND_COUNT) as u16);
+
+    /// The index of this command in such a table.
+    #[inline]
+    pub fn index_or_other(self) -> usize {
+        usize::from(self.0.min(Self::OTHER.0))
+    }
+}
+
 /// What a command is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
@@ -63,6 +80,8 @@ pub enum Group {
     Hash,
     Hyperloglog,
     List,
+    /// Of a module, whichever it is.
+    Module,
     Pubsub,
     Scripting,
     Server,
@@ -85,21 +104,35 @@ pub fn all() -> &'static [Command] {
 }
 
 impl Command {
-    /// How many ids there are.
+    /// How many commands and subcommands the table has.
     pub fn count() -> usize {
         table::COMMANDS.len() + table::SUBCOMMANDS.len()
     }
 
-    /// The command or subcommand with that id.
+    /// The command or subcommand with that id, learned ones included. [`CommandId::OTHER`] has the
+    /// name `other` and nothing else.
     ///
     /// # Panics
-    /// When the id is not below [`Command::count`].
+    /// When no command has that id.
     pub fn by_id(id: CommandId) -> &'static Self {
         let index = usize::from(id.0);
-        match index.checked_sub(table::COMMANDS.len()) {
-            None => &table::COMMANDS[index],
-            Some(index) => &table::SUBCOMMANDS[index],
+        if let Some(command) = table::COMMANDS.get(index) {
+            return command;
         }
+        let index = index - table::COMMANDS.len();
+        if let Some(subcommand) = table::SUBCOMMANDS.get(index) {
+            return subcommand;
+        }
+        match index - table::SUBCOMMANDS.len() {
+            0 => &table::OTHER,
+            behind => learned::by_place(behind - 1),
+        }
+    }
+
+    /// Whether the key specs find every key. If not, only the server can tell, and those that
+    /// [`keys::each_key`] visits may not be all.
+    pub fn tells_keys(&self) -> bool {
+        self.key_rule != keys::KeyRule::Hidden
     }
 
     /// The subcommand of that name, in any case.
@@ -171,6 +204,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Hyperloglog => "hyperloglog",
             Self::List => "list",
+            Self::Module => "module",
             Self::Pubsub => "pubsub",
             Self::Scripting => "scripting",
             Self::Server => "server",

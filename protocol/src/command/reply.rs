@@ -4,50 +4,92 @@
 
 use super::keys::{Arguments, BeginSearch, FindKeys, KeySpec, KeysError, locate};
 use super::pattern::matches_any_case;
-use super::resolve::{Refusal, find, resolve};
-use super::{Command, Flags, KeyFlags, all, lookup};
+use super::resolve::{Refusal, find_with, resolve};
+use super::{Command, Flags, KeyFlags, Learned, all, lookup};
 use crate::resp::{Protocol, Request, encode};
 
 /// Appends the reply to a request for COMMAND or one of its subcommands.
 pub fn reply(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+    reply_with(request, protocol, None, out);
+}
+
+/// Like [`reply`], with the commands that were learned behind those of the table.
+pub fn reply_with(
+    request: &Request<'_>,
+    protocol: Protocol,
+    learned: Option<&Learned>,
+    out: &mut Vec<u8>,
+) {
+    let known = Commands(learned);
     let command = match resolve(request) {
         Ok(command) => command,
         Err(refusal) => return refusal.write(request, out),
     };
     match command.name {
-        "command" => write_all(protocol, out),
-        "command|count" => encode::integer(out, all().len() as i64),
-        "command|docs" => write_docs(request, protocol, out),
-        "command|getkeys" => write_keys(request, protocol, WithFlags::No, out),
-        "command|getkeysandflags" => write_keys(request, protocol, WithFlags::Yes, out),
+        "command" => write_all(known, protocol, out),
+        "command|count" => encode::integer(out, known.all().count() as i64),
+        "command|docs" => write_docs(known, request, protocol, out),
+        "command|getkeys" => write_keys(known, request, protocol, WithFlags::No, out),
+        "command|getkeysandflags" => write_keys(known, request, protocol, WithFlags::Yes, out),
         "command|help" => write_help(out),
-        "command|info" => write_infos(request, protocol, out),
-        "command|list" => write_list(request, out),
+        "command|info" => write_infos(known, request, protocol, out),
+        "command|list" => write_list(known, request, out),
         _ => Refusal::UnknownCommand.write(request, out),
     }
 }
 
-fn write_all(protocol: Protocol, out: &mut Vec<u8>) {
-    encode::array(out, all().len());
-    for command in all() {
-        write_info(command, protocol, out);
+/// The commands of the table and those that were learned.
+#[derive(Clone, Copy)]
+struct Commands<'a>(Option<&'a Learned>);
+
+impl<'a> Commands<'a> {
+    fn all(self) -> impl Iterator<Item = &'static Command> + 'a {
+        let learned = self.0.into_iter().flat_map(Learned::commands);
+        all().iter().chain(learned)
+    }
+
+    fn subcommands(self, container: &'static Command) -> Vec<&'static Command> {
+        let learned = self.0.into_iter();
+        let learned = learned.flat_map(|learned| learned.subcommands(container));
+        container.subcommands.iter().chain(learned).collect()
+    }
+
+    /// The command, or with the container's name and a bar before it the subcommand, of that name.
+    fn by_full_name(self, name: &[u8]) -> Option<&'static Command> {
+        let in_table = match memchr::memchr(b'|', name) {
+            None => lookup(name),
+            Some(bar) => lookup(&name[..bar]).and_then(|found| found.subcommand(&name[bar + 1..])),
+        };
+        in_table.or_else(|| self.0?.lookup(name))
     }
 }
 
-fn write_infos(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+fn write_all(known: Commands<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+    encode::array(out, known.all().count());
+    for command in known.all() {
+        write_info(known, command, protocol, out);
+    }
+}
+
+fn write_infos(known: Commands<'_>, request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
     if request.len() == 2 {
-        return write_all(protocol, out);
+        return write_all(known, protocol, out);
     }
     encode::array(out, request.len() - 2);
     for name in request.args(2) {
-        match by_full_name(name) {
-            Some(command) => write_info(command, protocol, out),
+        match known.by_full_name(name) {
+            Some(command) => write_info(known, command, protocol, out),
             None => encode::null(out, protocol),
         }
     }
 }
 
-fn write_info(command: &Command, protocol: Protocol, out: &mut Vec<u8>) {
+fn write_info(
+    known: Commands<'_>,
+    command: &'static Command,
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+) {
     encode::array(out, 10);
     encode::bulk(out, command.name.as_bytes());
     encode::integer(out, command.arity.into());
@@ -65,12 +107,13 @@ fn write_info(command: &Command, protocol: Protocol, out: &mut Vec<u8>) {
     for spec in command.key_specs {
         write_key_spec(spec, protocol, out);
     }
-    if command.subcommands.is_empty() {
+    let subcommands = known.subcommands(command);
+    if subcommands.is_empty() {
         return encode::set(out, protocol, 0);
     }
-    encode::array(out, command.subcommands.len());
-    for subcommand in command.subcommands {
-        write_info(subcommand, protocol, out);
+    encode::array(out, subcommands.len());
+    for subcommand in subcommands {
+        write_info(known, subcommand, protocol, out);
     }
 }
 
@@ -151,32 +194,42 @@ fn write_search_head(kind: &str, fields: usize, protocol: Protocol, out: &mut Ve
 }
 
 /// Unknown names are passed over.
-fn write_docs(request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
+fn write_docs(known: Commands<'_>, request: &Request<'_>, protocol: Protocol, out: &mut Vec<u8>) {
     let commands: Vec<&Command> = if request.len() == 2 {
-        all().iter().collect()
+        known.all().collect()
     } else {
-        request.args(2).filter_map(by_full_name).collect()
+        let names = request.args(2);
+        names.filter_map(|name| known.by_full_name(name)).collect()
     };
     encode::map(out, protocol, commands.len());
     for command in commands {
-        write_doc(command, protocol, out);
+        write_doc(known, command, protocol, out);
     }
 }
 
-/// A command's name and the map of what is to say about it.
-fn write_doc(command: &Command, protocol: Protocol, out: &mut Vec<u8>) {
+/// A command's name and the map of what is to say about it. Of what was learned nobody told since
+/// when there is such a command.
+fn write_doc(
+    known: Commands<'_>,
+    command: &'static Command,
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+) {
+    let subcommands = known.subcommands(command);
+    let fields = [!command.since.is_empty(), true, !subcommands.is_empty()];
     encode::bulk(out, command.name.as_bytes());
-    let has_subcommands = !command.subcommands.is_empty();
-    encode::map(out, protocol, 2 + usize::from(has_subcommands));
-    encode::bulk(out, b"since");
-    encode::bulk(out, command.since.as_bytes());
+    encode::map(out, protocol, fields.iter().filter(|field| **field).count());
+    if !command.since.is_empty() {
+        encode::bulk(out, b"since");
+        encode::bulk(out, command.since.as_bytes());
+    }
     encode::bulk(out, b"group");
     encode::bulk(out, command.group.name().as_bytes());
-    if has_subcommands {
+    if !subcommands.is_empty() {
         encode::bulk(out, b"subcommands");
-        encode::map(out, protocol, command.subcommands.len());
-        for subcommand in command.subcommands {
-            write_doc(subcommand, protocol, out);
+        encode::map(out, protocol, subcommands.len());
+        for subcommand in subcommands {
+            write_doc(known, subcommand, protocol, out);
         }
     }
 }
@@ -188,9 +241,15 @@ enum WithFlags {
 }
 
 /// The keys of the request that comes after the subcommand's name.
-fn write_keys(request: &Request<'_>, protocol: Protocol, with: WithFlags, out: &mut Vec<u8>) {
+fn write_keys(
+    known: Commands<'_>,
+    request: &Request<'_>,
+    protocol: Protocol,
+    with: WithFlags,
+    out: &mut Vec<u8>,
+) {
     let inner = Arguments::inside(request, 2);
-    let Ok(command) = find(inner.len(), |index| inner.get(index)) else {
+    let Ok(command) = find_with(known.0, inner.len(), |index| inner.get(index)) else {
         return encode::error(out, b"ERR Invalid command specified");
     };
     let is_key = |spec: &KeySpec| !spec.flags.contains(KeyFlags::NOT_KEY);
@@ -231,7 +290,7 @@ fn write_keys(request: &Request<'_>, protocol: Protocol, with: WithFlags, out: &
 /// What COMMAND LIST lists.
 enum Filter<'a> {
     All,
-    /// There are no modules, so nothing is theirs.
+    /// No command tells which module brought it, so none is listed.
     Module,
     Category(&'a [u8]),
     Pattern(&'a [u8]),
@@ -267,13 +326,12 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn write_list(request: &Request<'_>, out: &mut Vec<u8>) {
+fn write_list(known: Commands<'_>, request: &Request<'_>, out: &mut Vec<u8>) {
     let Some(filter) = Filter::of(request) else {
         return encode::error(out, b"ERR syntax error");
     };
-    let listed: Vec<&Command> = all()
-        .iter()
-        .flat_map(|command| core::iter::once(command).chain(command.subcommands))
+    let listed: Vec<&Command> = (known.all())
+        .flat_map(|command| core::iter::once(command).chain(known.subcommands(command)))
         .filter(|command| filter.accepts(command))
         .collect();
     encode::array(out, listed.len());
@@ -286,14 +344,6 @@ fn write_help(out: &mut Vec<u8>) {
     encode::array(out, HELP.len());
     for line in HELP {
         encode::simple(out, line.as_bytes());
-    }
-}
-
-/// The command, or with the container's name and a bar before it the subcommand, of that name.
-fn by_full_name(name: &[u8]) -> Option<&'static Command> {
-    match memchr::memchr(b'|', name) {
-        None => lookup(name),
-        Some(bar) => lookup(&name[..bar])?.subcommand(&name[bar + 1..]),
     }
 }
 

@@ -1,12 +1,21 @@
 //! From a request to its command or subcommand, and the server's words when there is none.
 
-use super::{Command, lookup};
+use super::{Command, Learned, lookup};
 use crate::resp::{Request, encode};
 
 /// The command, or for a container the subcommand, that a request is for. Its arity is right.
 #[inline]
 pub fn resolve(request: &Request<'_>) -> Result<&'static Command, Refusal> {
-    let command = find(request.len(), |index| request.arg(index))?;
+    resolve_with(request, None)
+}
+
+/// Like [`resolve`], with the commands that were learned behind those of the table.
+#[inline]
+pub fn resolve_with(
+    request: &Request<'_>,
+    learned: Option<&Learned>,
+) -> Result<&'static Command, Refusal> {
+    let command = find_with(learned, request.len(), |index| request.arg(index))?;
     if !command.accepts(request.len()) {
         return Err(Refusal::WrongArity(command));
     }
@@ -71,6 +80,22 @@ pub(super) fn find<'a>(
     command
         .subcommand(argument(1))
         .ok_or(Refusal::UnknownSubcommand)
+}
+
+/// Like [`find`], with the commands that were learned behind those of the table.
+#[inline]
+pub(super) fn find_with<'a>(
+    learned: Option<&Learned>,
+    len: usize,
+    argument: impl Fn(usize) -> &'a [u8],
+) -> Result<&'static Command, Refusal> {
+    match (find(len, &argument), learned) {
+        (Err(refusal), Some(learned)) => {
+            let subcommand = (len > 1).then(|| argument(1));
+            learned.find(argument(0), subcommand, refusal)
+        }
+        (found, _) => found,
+    }
 }
 
 /// The arguments behind the name in quotes, as many as begin before the limit.

@@ -26,6 +26,12 @@ macro_rules! word_set {
                 Self($crate::command::words::bits(words, Self::WORDS))
             }
 
+            /// The set of one word; of none when a server says what is not known here.
+            pub(super) fn of_word(word: &str) -> Self {
+                let bit = Self::WORDS.iter().position(|known| *known == word);
+                Self(bit.map_or(0, |bit| 1 << bit))
+            }
+
             /// Whether every member of `other` is in it.
             #[inline]
             $visibility const fn contains(self, other: Self) -> bool {

@@ -10,6 +10,7 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
+mod mends;
 mod pubsub;
 mod scripting;
 mod server;
@@ -25,11 +26,20 @@ use super::words::before;
 use super::{Command, CommandId, Group, RequestPolicy, ResponsePolicy};
 use entry::{Entry, command};
 
+pub(super) use mends::mended;
+
 /// All commands in the order of their names; a command's id is its place.
 pub(super) static COMMANDS: [Command; COMMAND_COUNT] = assemble_commands();
 
 /// All subcommands, those of one container side by side; their ids go on after the commands'.
 pub(super) static SUBCOMMANDS: [Command; SUBCOMMAND_COUNT] = assemble_subcommands();
+
+/// Stands for all that is not in the table, where that has to be one thing. Its id is the next.
+pub(super) static OTHER: Command = Command {
+    id: CommandId::OTHER,
+    name: "other",
+    ..Command::EMPTY
+};
 
 const GROUPS: [(Group, &[Entry]); 16] = [
     (Group::Bitmap, bitmap::COMMANDS),
@@ -50,7 +60,7 @@ const GROUPS: [(Group, &[Entry]); 16] = [
     (Group::Transactions, transactions::COMMANDS),
 ];
 
-const COMMAND_COUNT: usize = {
+pub(super) const COMMAND_COUNT: usize = {
     let (mut count, mut group) = (0, 0);
     while group < GROUPS.len() {
         count += GROUPS[group].1.len();
@@ -90,7 +100,7 @@ const fn group_of_least(next: &[usize; GROUPS.len()]) -> usize {
     least
 }
 
-const SUBCOMMAND_COUNT: usize = {
+pub(super) const SUBCOMMAND_COUNT: usize = {
     let (mut count, mut at) = (0, 0);
     while at < COMMAND_COUNT {
         count += SORTED[at].1.subcommands.len();
