@@ -77,7 +77,17 @@ type CounterOf = fn(&Stats) -> &Counter;
 type GaugeOf = fn(&Stats) -> &Gauge;
 type HistogramOf = fn(&Stats) -> &Histogram;
 
-const COUNTERS: [(&str, &str, CounterOf); 16] = [
+const COUNTERS: [(&str, &str, CounterOf); 18] = [
+    (
+        "slotway_peer_messages_lost_total",
+        "Messages between workers that found the other's queue full.",
+        |stats| &stats.peer_messages_lost,
+    ),
+    (
+        "slotway_peer_answers_late_total",
+        "Commands for all workers answered without some of them, which took over a second.",
+        |stats| &stats.peer_answers_late,
+    ),
     (
         "slotway_requests_invalid_total",
         "Requests that are no command or break the protocol.",

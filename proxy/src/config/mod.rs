@@ -124,6 +124,7 @@ impl Config {
             close_timeout: self.proxy.close_timeout,
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
+            worker_count: self.proxy.workers,
         }
     }
 

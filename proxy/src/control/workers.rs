@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use slotway::engine::{self, Proxy, Stats};
@@ -27,7 +27,11 @@ pub(super) struct Workers {
     pub(super) stale: Arc<Notify>,
     /// The number of each worker that has no client left; one may say so more than once.
     drained: mpsc::UnboundedReceiver<usize>,
+    /// The workers for each other, once all of them are there.
+    peers: Peers,
 }
+
+type Peers = Arc<OnceLock<Vec<Worker>>>;
 
 impl Workers {
     pub(super) fn start(config: &Config) -> Result<Self, StartError> {
@@ -38,6 +42,7 @@ impl Workers {
             stats: Vec::new(),
             stale,
             drained,
+            peers: Peers::default(),
         };
         for worker in 0..config.proxy.workers {
             let stats = Arc::new(Stats::new());
@@ -45,12 +50,14 @@ impl Workers {
             let options = config.engine_options(worker);
             let stale = Arc::clone(&workers.stale);
             let drained = drained_sender.clone();
+            let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&stats));
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
                 engine::Notice::LoginRefused { address, text } => {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
                 }
                 // Nobody listens before the drain has begun and after it has ended.
+                engine::Notice::Peers(message) => pass_on(&message, &peers, &counted),
                 engine::Notice::Drained => drop(drained.send(worker)),
             };
             let handle = spawn_worker(
@@ -63,6 +70,8 @@ impl Workers {
                 .handles
                 .push(handle.map_err(system("a worker thread"))?);
         }
+        // Nobody else sets it.
+        let _ = workers.peers.set(workers.handles.clone());
         Ok(workers)
     }
 
@@ -106,6 +115,18 @@ impl Workers {
         }
         for worker in &self.handles {
             worker.join();
+        }
+    }
+}
+
+/// Gives a message to the workers that it is for, straight from the one that it is from. One whose
+/// queue is full does not get it.
+fn pass_on(message: &engine::Message, peers: &OnceLock<Vec<Worker>>, stats: &Stats) {
+    let all = peers.get().map_or(&[][..], Vec::as_slice);
+    for (peer, worker) in (0..).zip(all) {
+        let is_for = message.to.map_or(peer != message.from, |to| peer == to);
+        if is_for && worker.send(engine::Event::Peer(message.clone())).is_err() {
+            stats.peer_messages_lost.inc();
         }
     }
 }

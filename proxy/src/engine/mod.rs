@@ -3,11 +3,13 @@
 
 mod answer;
 mod backends;
+mod clients;
 mod fan_out;
 mod hold;
 mod local;
 mod merge;
 mod options;
+mod peers;
 mod pipeline;
 mod plan;
 mod random_key;
@@ -17,6 +19,7 @@ mod requests;
 mod session;
 mod special;
 mod stats;
+mod survey;
 mod task;
 mod tasks;
 mod waiting;
@@ -25,6 +28,7 @@ mod waiting;
 mod tests;
 
 pub use options::{Credentials, Options};
+pub use peers::Message;
 pub use stats::Stats;
 
 use core::time::Duration;
@@ -111,6 +115,15 @@ enum Connection {
     Backend { pipeline: usize },
 }
 
+impl Connection {
+    fn client(&self) -> Option<&Session> {
+        match self {
+            Self::Client(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
 /// What the outside tells the proxy.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -118,6 +131,8 @@ pub enum Event {
     Topology(Arc<Topology>),
     /// Finish what is under way, then close all clients.
     Drain,
+    /// Another worker says something.
+    Peer(Message),
 }
 
 /// What the proxy tells the outside.
@@ -129,6 +144,8 @@ pub enum Notice {
     LoginRefused { address: Address, text: String },
     /// No client is left after [`Event::Drain`]; sent once.
     Drained,
+    /// For the other workers, or one of them, as an [`Event::Peer`].
+    Peers(Message),
 }
 
 impl Proxy {
@@ -400,6 +417,7 @@ impl Engine for Proxy {
         match event {
             Event::Topology(topology) => self.set_topology(&topology, now.instant),
             Event::Drain => self.drain(),
+            Event::Peer(message) => self.handle_peer(message, now.instant),
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// Which worker this is; client ids of different workers differ by it.
     pub worker: u16,
+    /// How many workers there are, numbered from 0.
+    pub worker_count: usize,
 }
 
 /// A user name and password for the nodes.
@@ -72,6 +74,7 @@ impl Default for Options {
             hold_bytes_max: 64 * 1024 * 1024,
             credentials: None,
             worker: 0,
+            worker_count: 1,
         }
     }
 }

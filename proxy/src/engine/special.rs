@@ -2,12 +2,14 @@
 
 use slotway_protocol::resp::{Protocol, Request};
 
+use super::clients;
 use super::random_key::RandomKey;
 use super::task::Task;
 
 /// A command that a task serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
+    ClientUnblock,
     RandomKey,
 }
 
@@ -22,13 +24,17 @@ impl Special {
     /// The task for a request whose arity is right, or the reply when something is wrong with it.
     pub(crate) fn task(
         self,
-        _request: &Request<'_>,
+        request: &Request<'_>,
         _protocol: Protocol,
     ) -> Result<Box<dyn Task>, Vec<u8>> {
         Ok(match self {
+            Self::ClientUnblock => Box::new(clients::unblock(request)?),
             Self::RandomKey => Box::<RandomKey>::default(),
         })
     }
 }
 
-const NAMES: [(&str, Special); 1] = [("randomkey", Special::RandomKey)];
+const NAMES: [(&str, Special); 2] = [
+    ("client|unblock", Special::ClientUnblock),
+    ("randomkey", Special::RandomKey),
+];

@@ -45,6 +45,10 @@ pub struct Stats {
     pub clients_cut: Counter,
     /// Requests refused because a node's queue was full.
     pub queue_full: Counter,
+    /// Messages to other workers that found no room there.
+    pub peer_messages_lost: Counter,
+    /// Commands for all workers that were answered without some of them, for they took too long.
+    pub peer_answers_late: Counter,
 }
 
 impl Stats {
@@ -77,6 +81,8 @@ impl Stats {
             clients_paused: Counter::default(),
             clients_cut: Counter::default(),
             queue_full: Counter::default(),
+            peer_messages_lost: Counter::default(),
+            peer_answers_late: Counter::default(),
         }
     }
 

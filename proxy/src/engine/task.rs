@@ -14,6 +14,7 @@ use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::resp::Protocol;
 
 use super::NO_OWNER;
+use super::peers::{Answer, Question};
 use super::session::Ticket;
 
 /// A command under way that is more than one request. It begins with [`Task::begin`], is then given
@@ -27,6 +28,15 @@ pub(crate) trait Task: fmt::Debug {
 
     /// The time asked for with [`Steps::wake_after`] is over.
     fn wake(&mut self, _cluster: &Cluster<'_>, _steps: &mut Steps) {}
+
+    /// A worker's answer to what was asked with [`Steps::ask`].
+    fn answer(&mut self, _answer: Answer, _cluster: &Cluster<'_>, _steps: &mut Steps) {}
+
+    /// CLIENT UNBLOCK was called for the client. A task that is blocked ends as if its time were
+    /// over, or with an error. Says whether it was blocked.
+    fn unblock(&mut self, _error: bool, _steps: &mut Steps) -> bool {
+        false
+    }
 
     /// The client has left. Says whether the task wants to be told of what is still in flight; if
     /// so it goes on until nothing is.
@@ -42,6 +52,8 @@ pub(crate) struct Cluster<'a> {
     pub(super) runs: &'a [Option<u64>],
     pub(crate) protocol: Protocol,
     pub(crate) now: Instant,
+    /// How many workers answer what is asked with [`Steps::ask`].
+    pub(crate) workers: usize,
 }
 
 /// One of the nodes that own slots, as long as the topology stays.
@@ -97,6 +109,8 @@ pub(crate) struct Steps {
     pub(super) wake_after: Option<Duration>,
     pub(super) runs: Vec<(Node, u64)>,
     pub(super) stale: bool,
+    pub(super) questions: Vec<Question>,
+    pub(super) late: bool,
     pub(super) finished: Option<Vec<u8>>,
 }
 
@@ -157,6 +171,16 @@ impl Steps {
     /// The topology is found to be out of date.
     pub(crate) fn topology_is_stale(&mut self) {
         self.stale = true;
+    }
+
+    /// Asks every worker, this one included; [`Task::answer`] is called for each that answers.
+    pub(crate) fn ask(&mut self, question: Question) {
+        self.questions.push(question);
+    }
+
+    /// Some worker has not answered in time; it is only counted.
+    pub(crate) fn answers_late(&mut self) {
+        self.late = true;
     }
 
     /// Ends the task with a whole reply for the client.
@@ -230,6 +254,7 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) enum News {
     Begin,
+    Answer(Answer),
     Reply { part: u32, reply: Bytes },
     Wake,
 }

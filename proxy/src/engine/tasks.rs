@@ -117,11 +117,13 @@ impl Proxy {
             runs: &self.runs,
             protocol: running.protocol,
             now,
+            workers: self.options.worker_count,
         };
         let task = &mut running.task;
         match news {
             News::Begin => task.begin(&cluster, &mut steps),
             News::Reply { part, reply } => task.reply(part, &reply, &cluster, &mut steps),
+            News::Answer(answer) => task.answer(answer, &cluster, &mut steps),
             News::Wake => task.wake(&cluster, &mut steps),
         }
         self.take_steps(id, steps, now);
@@ -140,6 +142,12 @@ impl Proxy {
         if let Some(time) = steps.wake_after {
             self.tasks.wake_at(id, now + time);
             self.wake_at(now + time);
+        }
+        if steps.late {
+            self.stats.peer_answers_late.inc();
+        }
+        for question in steps.questions {
+            self.ask_workers(id, question, now);
         }
         for leg in steps.legs {
             self.send_leg(id, leg, now);

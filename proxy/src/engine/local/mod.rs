@@ -121,7 +121,7 @@ fn select(request: &Request<'_>, out: &mut Vec<u8>) {
 }
 
 /// The number, if it is written in the one form that redis-server takes: no plus, no needless zero.
-fn parse_integer(bytes: &[u8]) -> Option<i64> {
+pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
     let text = core::str::from_utf8(bytes).ok()?;
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)

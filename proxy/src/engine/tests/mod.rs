@@ -1,5 +1,6 @@
 //! The engine between a scripted client and scripted nodes: what drives it by hand.
 
+mod client;
 mod failures;
 mod redirects;
 mod requests;
@@ -16,7 +17,7 @@ use slotway_protocol::engine::{
     Origin, Peer,
 };
 
-use super::{Credentials, Event, Notice, Options, Proxy, Stats};
+use super::{Credentials, Event, Message, Notice, Options, Proxy, Stats};
 
 /// Drives one engine by hand.
 struct Bench {
@@ -33,6 +34,8 @@ struct Bench {
     paused: Vec<ConnectionId>,
     stale: usize,
     refusals: Vec<String>,
+    /// What was said to other workers.
+    messages: Vec<Message>,
 }
 
 impl Bench {
@@ -50,6 +53,7 @@ impl Bench {
             paused: Vec::new(),
             stale: 0,
             refusals: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Bench {
                 Action::Pause(connection) => self.paused.push(connection),
                 Action::Notify(Notice::TopologyStale) => self.stale += 1,
                 Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
+                Action::Notify(Notice::Peers(message)) => self.messages.push(message),
                 Action::Notify(Notice::Drained) | Action::Wake(_) => {}
             }
         }

@@ -1,0 +1,75 @@
+//! What the workers of one proxy ask each other, and their answers: rare, administrative things
+//! such as who is connected. Each message is handed to the outside as a notice and reaches the
+//! other worker as an event; one that finds no room there is lost, so nobody waits without limit.
+
+use slotway_protocol::engine::{Action, Instant};
+
+use super::task::{News, TaskId};
+use super::{Notice, Proxy};
+
+/// What one worker's engine says to another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub from: u16,
+    /// The worker it is for; `None`: all others.
+    pub to: Option<u16>,
+    pub(super) body: Body,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// A task of the worker it is from wants to know.
+    Question { asker: TaskId, question: Question },
+    /// To a question of the worker it is for.
+    Answer { asker: TaskId, answer: Answer },
+}
+
+/// What every worker can answer for its own clients. The worker that asks answers, too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Lets a blocked client go on; the answer is how many were.
+    Unblock { client_id: u64, error: bool },
+}
+
+/// One worker's answer to a [`Question`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Count(u64),
+}
+
+impl Proxy {
+    /// Answers a task's question, and has the other workers answer it.
+    pub(super) fn ask_workers(&mut self, asker: TaskId, question: Question, now: Instant) {
+        let answer = self.answer_question(&question, now);
+        if self.options.worker_count > 1 {
+            self.send_to_peers(None, Body::Question { asker, question });
+        }
+        self.tell(asker, News::Answer(answer), now);
+    }
+
+    /// Another worker has said something.
+    pub(super) fn handle_peer(&mut self, message: Message, now: Instant) {
+        match message.body {
+            Body::Question { asker, question } => {
+                let answer = self.answer_question(&question, now);
+                self.send_to_peers(Some(message.from), Body::Answer { asker, answer });
+            }
+            Body::Answer { asker, answer } => self.tell(asker, News::Answer(answer), now),
+        }
+    }
+
+    pub(super) fn send_to_peers(&mut self, to: Option<u16>, body: Body) {
+        let from = self.options.worker;
+        let message = Message { from, to, body };
+        self.actions
+            .push_back(Action::Notify(Notice::Peers(message)));
+    }
+
+    fn answer_question(&mut self, question: &Question, now: Instant) -> Answer {
+        match question {
+            Question::Unblock { client_id, error } => {
+                Answer::Count(u64::from(self.unblock(*client_id, *error, now)))
+            }
+        }
+    }
+}
