@@ -570,7 +570,12 @@ filter = = 1
 
     #[test]
     fn the_engine_is_told_what_the_file_says() {
-        let (from_config, of_engine) = (Config::default().engine_options(0), Options::default());
+        let from_config = Config::default().engine_options(0);
+        let of_engine = Options {
+            // One for each core of this machine.
+            worker_count: Config::default().proxy.workers,
+            ..Options::default()
+        };
         assert_eq!(format!("{from_config:?}"), format!("{of_engine:?}"));
         let text = "
             [cluster]
