@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod command;
 pub mod engine;
+pub mod glob;
 pub mod metrics;
 pub mod output;
 pub mod resp;

@@ -15,7 +15,6 @@ mod help;
 mod info;
 mod keys;
 mod list;
-mod pattern;
 mod scan;
 mod server;
 mod set;

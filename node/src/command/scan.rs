@@ -1,9 +1,9 @@
 //! Walks over all keys: SCAN and KEYS.
 
-use slotway_protocol::cluster::{Slot, slot};
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::glob::matches;
 use slotway_protocol::resp::encode;
 
-use super::pattern::matches;
 use super::{Call, CommandError, Run};
 use crate::value::Value;
 
@@ -98,7 +98,7 @@ fn keys(call: &mut Call<'_>) -> Result<(), CommandError> {
         .server
         .cluster
         .as_ref()
-        .and_then(|_| single_slot(pattern))
+        .and_then(|_| Slot::of_pattern(pattern))
     {
         Some(slot) => call.keyspace.each_in_slot(slot, &mut visit),
         None => call.keyspace.each(&mut visit),
@@ -110,36 +110,4 @@ fn keys(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The slot of all keys that a pattern can match, when it begins with a plain hash tag.
-fn single_slot(pattern: &[u8]) -> Option<Slot> {
-    let tag = slot::tag(pattern);
-    let tagged = tag.len() < pattern.len();
-    let before = pattern
-        .split(|byte| *byte == b'{')
-        .next()
-        .unwrap_or(pattern);
-    let plain = |bytes: &[u8]| !bytes.iter().any(|byte| b"*?[\\".contains(byte));
-    (tagged && plain(tag) && plain(before)).then(|| Slot::of(tag))
-}
-
 const COUNT_DEFAULT: usize = 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plain_tag_tells_the_slot() {
-        for (pattern, tag) in [
-            ("{user}*", Some("user")),
-            ("a{user}:*", Some("user")),
-            ("*{user}", None),
-            ("{us?r}*", None),
-            ("user*", None),
-            ("{}*", None),
-        ] {
-            let expected = tag.map(|tag| Slot::of(tag.as_bytes()));
-            assert_eq!(single_slot(pattern.as_bytes()), expected, "{pattern}");
-        }
-    }
-}

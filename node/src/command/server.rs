@@ -2,9 +2,9 @@
 
 use slotway_protocol::command::reply;
 use slotway_protocol::engine::CloseWhen;
+use slotway_protocol::glob::matches;
 use slotway_protocol::resp::encode;
 
-use super::pattern::matches;
 use super::{Call, CommandError, Run, info};
 use crate::config::{ConfigError, Directive};
 use crate::number;

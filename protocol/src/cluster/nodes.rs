@@ -22,6 +22,8 @@ pub struct NodeLine {
     pub config_epoch: u64,
     /// First and last slot of each range that it owns.
     pub slots: Vec<(Slot, Slot)>,
+    /// Slots of the node that answered whose keys are on their way to the node of that id.
+    pub migrating: Vec<(Slot, NodeId)>,
 }
 
 /// A node's name: 40 hexadecimal digits.
@@ -88,9 +90,13 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
         .map_err(|_| "the epoch is no number")?;
     word("no link state")?;
     let mut slots = Vec::new();
-    // `[slot->-node]` and `[slot-<-node]` tell of a migration; the owner is still the owner.
-    for range in words.filter(|word| !word.is_empty() && !word.starts_with('[')) {
-        slots.push(parse_range(range).ok_or("a slot range can't be read")?);
+    let mut migrating = Vec::new();
+    for word in words.filter(|word| !word.is_empty()) {
+        // `[slot->-node]` and `[slot-<-node]` tell of a migration; the owner is still the owner.
+        match word.strip_prefix('[') {
+            Some(migration) => migrating.extend(parse_migrating(migration)),
+            None => slots.push(parse_range(word).ok_or("a slot range can't be read")?),
+        }
     }
     let has = |flag| flags.contains(&flag);
     Ok(NodeLine {
@@ -103,6 +109,7 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
         primary,
         config_epoch,
         slots,
+        migrating,
     })
 }
 
@@ -125,6 +132,12 @@ fn parse_range(range: &str) -> Option<(Slot, Slot)> {
     (first <= last).then_some((first, last))
 }
 
+/// What is behind the `[` when keys leave.
+fn parse_migrating(word: &str) -> Option<(Slot, NodeId)> {
+    let (slot, node) = word.strip_suffix(']')?.split_once("->-")?;
+    Some((Slot::new(slot.parse().ok()?)?, NodeId::parse(node)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +154,7 @@ mod tests {
     fn reads_a_primary_with_slots_under_way() {
         let text = format!(
             "{ID} 127.0.0.1:30001@31001,host-1 myself,master - 0 0 7 connected \
-             0-5460 9 [93->-{PRIMARY}]\n"
+             0-5460 9 [93->-{PRIMARY}] [6000-<-{PRIMARY}]\n"
         );
         let node = line(&text);
         assert_eq!(node.address, Address::new("127.0.0.1", 30001));
@@ -149,6 +162,8 @@ mod tests {
         let slot = |number| Slot::new(number).unwrap();
         assert_eq!(node.slots, [(slot(0), slot(5460)), (slot(9), slot(9))]);
         assert_eq!((node.config_epoch, node.primary), (7, None));
+        let primary = NodeId::parse(PRIMARY).unwrap();
+        assert_eq!(node.migrating, [(slot(93), primary)]);
     }
 
     #[test]

@@ -17,6 +17,19 @@ impl Slot {
         Self(crc16::State::<crc16::XMODEM>::calculate(tag(key)) % SLOTS as u16)
     }
 
+    /// The slot of all keys that a glob pattern can match, when it has a hash tag that every such
+    /// key must have, too: nothing up to the tag's end may stand for anything else.
+    pub fn of_pattern(pattern: &[u8]) -> Option<Self> {
+        let tag = tag(pattern);
+        let tagged = tag.len() < pattern.len();
+        let before = pattern
+            .split(|byte| *byte == b'{')
+            .next()
+            .unwrap_or(pattern);
+        let plain = |bytes: &[u8]| !bytes.iter().any(|byte| b"*?[\\".contains(byte));
+        (tagged && plain(tag) && plain(before)).then(|| Self::of(tag))
+    }
+
     /// The slot of that number, if it is one.
     pub fn new(number: u64) -> Option<Self> {
         u16::try_from(number)
@@ -78,6 +91,26 @@ mod tests {
             ("foo{bar}{zap}", 5061),
         ] {
             assert_eq!(Slot::of(key.as_bytes()).number(), slot, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_plain_tag_tells_the_slot_of_a_pattern() {
+        for (pattern, tag) in [
+            ("{user}*", Some("user")),
+            ("a{user}:*", Some("user")),
+            ("a}b{user}[*", Some("user")),
+            ("{{user}*", Some("{user")),
+            ("*{user}", None),
+            ("{us?r}*", None),
+            ("\\{user}", None),
+            ("{user\\}*}", None),
+            ("{}{user}*", None),
+            ("user*", None),
+            ("{}*", None),
+        ] {
+            let expected = tag.map(|tag| Slot::of(tag.as_bytes()));
+            assert_eq!(Slot::of_pattern(pattern.as_bytes()), expected, "{pattern}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! What the commands that scan a collection share: cursor, options and the head of the reply.
 
+use slotway_protocol::glob::matches;
 use slotway_protocol::resp::encode;
 
-use crate::command::pattern::matches;
 use crate::command::{Call, CommandError};
 use crate::number::IntegerText;
 

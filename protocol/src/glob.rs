@@ -2,7 +2,7 @@
 
 /// Whether `text` matches `pattern`. Needs no recursion and, whatever the pattern, at most a fixed
 /// number of steps for each byte of both; a match that would take more is given up as none.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let mut steps = STEPS_MIN + STEPS_PER_BYTE.saturating_mul(pattern.len() + text.len());
     let (mut at, mut position) = (0, 0);
     // Where to go on when what follows the last star does not match: one byte later.
