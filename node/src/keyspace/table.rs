@@ -338,8 +338,9 @@ pub(super) fn key_heap_bytes(entry: &Entry) -> usize {
     entry.key.heap_bytes()
 }
 
-/// How many bits an order has.
-pub(super) const ORDER_BITS: u32 = 48;
+/// How many bits an order has: with those of a slot and what a proxy adds to a cursor few enough
+/// for clients that keep cursors in a double. Keys of the same order are visited together.
+pub(super) const ORDER_BITS: u32 = 29;
 
 const ORDER_MAX: u64 = (1 << ORDER_BITS) - 1;
 
@@ -350,7 +351,7 @@ const INLINE_MAX: usize = 22;
 const SEGMENT_MAX: usize = 224;
 
 /// Entries that share so many bits of their hash are left in one segment, however many they are.
-const DEPTH_MAX: u32 = 40;
+const DEPTH_MAX: u32 = 24;
 
 /// An empty segment keeps a table of that capacity for the next entries.
 const KEPT_CAPACITY: usize = 28;
