@@ -77,7 +77,7 @@ type CounterOf = fn(&Stats) -> &Counter;
 type GaugeOf = fn(&Stats) -> &Gauge;
 type HistogramOf = fn(&Stats) -> &Histogram;
 
-const COUNTERS: [(&str, &str, CounterOf); 18] = [
+const COUNTERS: &[(&str, &str, CounterOf)] = &[
     (
         "slotway_peer_messages_lost_total",
         "Messages between workers that found the other's queue full.",
@@ -144,6 +144,16 @@ const COUNTERS: [(&str, &str, CounterOf); 18] = [
         |stats| &stats.backend_timeouts,
     ),
     (
+        "slotway_feed_connects_total",
+        "Connections opened to nodes for subscriptions.",
+        |stats| &stats.feed_connects,
+    ),
+    (
+        "slotway_feeds_lost_total",
+        "Connections to nodes for subscriptions that ended.",
+        |stats| &stats.feeds_lost,
+    ),
+    (
         "slotway_held_requests_total",
         "Times a request had to wait for its slot to be served.",
         |stats| &stats.held,
@@ -170,7 +180,7 @@ const COUNTERS: [(&str, &str, CounterOf); 18] = [
     ),
 ];
 
-const GAUGES: [(&str, &str, GaugeOf); 5] = [
+const GAUGES: &[(&str, &str, GaugeOf)] = &[
     ("slotway_clients", "Connected clients.", |stats| {
         &stats.clients
     }),

@@ -50,6 +50,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) command_timeout: Duration,
     pub(crate) hold_timeout: Duration,
     pub(crate) refresh_interval: Duration,
+    pub(crate) feed_check_interval: Duration,
     pub(crate) redirects_max: u8,
 }
 
@@ -115,6 +116,7 @@ impl Config {
             connections_per_node: cluster.connections_per_node,
             command_timeout: cluster.command_timeout,
             hold_timeout: cluster.hold_timeout,
+            feed_check_interval: cluster.feed_check_interval,
             redirects_max: cluster.redirects_max,
             client_in_flight_max: limits.client_in_flight_max,
             client_output_bytes_max: limits.client_output_bytes_max,
@@ -181,6 +183,11 @@ impl ClusterConfig {
                 "refresh_interval_ms",
                 100..=HOUR_MS,
                 default.refresh_interval,
+            ),
+            feed_check_interval: section.millis(
+                "feed_check_interval_ms",
+                WAIT_MS,
+                default.feed_check_interval,
             ),
             redirects_max: section.count_u8("redirects_max", 1..=64, default.redirects_max),
         };
@@ -287,6 +294,7 @@ impl Default for ClusterConfig {
             command_timeout: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
             refresh_interval: Duration::from_secs(5),
+            feed_check_interval: Duration::from_secs(5),
             redirects_max: 16,
         }
     }
@@ -395,6 +403,7 @@ mod tests {
             command_timeout_ms = 3
             hold_timeout_ms = 4
             refresh_interval_ms = 500
+            feed_check_interval_ms = 7
             redirects_max = 6
             [limits]
             bulk_bytes_max = 2048
@@ -427,6 +436,7 @@ mod tests {
                 command_timeout: Duration::from_millis(3),
                 hold_timeout: Duration::from_millis(4),
                 refresh_interval: Duration::from_millis(500),
+                feed_check_interval: Duration::from_millis(7),
                 redirects_max: 6,
             },
             limits: LimitsConfig {

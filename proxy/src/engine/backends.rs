@@ -12,6 +12,8 @@ use slotway_protocol::engine::{
 };
 use slotway_protocol::resp::{Protocol, encode};
 
+use super::feed::Feed;
+use super::feeds::feed_of;
 use super::hold::{Held, Target};
 use super::pipeline::{InFlight, Link, Pipeline};
 use super::session::Reply;
@@ -56,6 +58,11 @@ impl Proxy {
                 self.backends.len() - 1
             }
         };
+        let feed = Feed::new(address.clone());
+        match self.feeds.get_mut(index) {
+            Some(place) => *place = feed,
+            None => self.feeds.push(feed),
+        }
         self.runs.resize(self.backends.len(), None);
         self.runs[index] = None;
         let lanes = self.lanes();
@@ -80,6 +87,7 @@ impl Proxy {
         let free = |(index, backend): &(usize, &Backend)| {
             let pipelines = &self.pipelines[index * lanes..(index + 1) * lanes];
             !backend.used
+                && matches!(self.feeds[*index].link, Link::Idle | Link::Down { .. })
                 && backend.idle_since.is_some()
                 && !self.owners.contains(&(*index as u32))
                 && pipelines.iter().all(|pipeline| {
@@ -149,7 +157,7 @@ impl Proxy {
     }
 
     /// A node that only a redirect has named can't be reached: what the topology says counts again.
-    fn distrust(&mut self, backend: usize) {
+    pub(super) fn distrust(&mut self, backend: usize) {
         if self.backends[backend].used {
             return;
         }
@@ -176,6 +184,9 @@ impl Proxy {
         token: ConnectToken,
         now: Instant,
     ) {
+        if let Some(backend) = feed_of(token) {
+            return self.open_feed(connection, backend, now);
+        }
         let index = token.0 as usize;
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
         let login = self.login(self.pipelines[index].protocol);
@@ -192,7 +203,7 @@ impl Proxy {
     }
 
     /// The requests that begin a connection to a node.
-    fn login(&self, protocol: Protocol) -> Vec<Vec<u8>> {
+    pub(super) fn login(&self, protocol: Protocol) -> Vec<Vec<u8>> {
         let mut words: Vec<&str> = Vec::new();
         let credentials = self.options.credentials.as_ref();
         let username = credentials.and_then(|it| it.username.as_deref());
@@ -221,6 +232,9 @@ impl Proxy {
         _error: &ConnectError,
         now: Instant,
     ) {
+        if let Some(backend) = feed_of(token) {
+            return self.feed_unreachable(backend, now);
+        }
         let pipeline = &mut self.pipelines[token.0 as usize];
         pipeline.failures = pipeline.failures.saturating_add(1);
         let until = now + reconnect_delay(pipeline.failures);
@@ -322,7 +336,7 @@ impl Proxy {
                 .iter()
                 .any(|pipeline| pipeline.in_flight_len() > 0);
             let backend = &mut self.backends[index];
-            if backend.used || busy {
+            if backend.used || busy || self.feeds[index].is_busy() {
                 backend.idle_since = None;
                 continue;
             }
@@ -330,7 +344,9 @@ impl Proxy {
             if now.since(since) < UNUSED_KEPT {
                 continue;
             }
-            let open: Vec<_> = pipelines.iter().filter_map(Pipeline::connection).collect();
+            let feed = self.feeds[index].connection();
+            let open = pipelines.iter().filter_map(Pipeline::connection);
+            let open: Vec<_> = open.chain(feed).collect();
             open.into_iter()
                 .for_each(|connection| self.close(connection, CloseWhen::Now));
         }
@@ -358,7 +374,7 @@ fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
 }
 
 /// 20 ms after the first failure, then twice as long each time, up to one second.
-fn reconnect_delay(failures: u32) -> Duration {
+pub(super) fn reconnect_delay(failures: u32) -> Duration {
     Duration::from_millis((10 << failures.min(7)).min(1_000))
 }
 

@@ -5,6 +5,8 @@ mod answer;
 mod backends;
 mod clients;
 mod fan_out;
+mod feed;
+mod feeds;
 mod hold;
 mod local;
 mod merge;
@@ -45,6 +47,7 @@ use slotway_protocol::output::Output;
 use slotway_protocol::resp::RequestBuffers;
 
 use self::backends::Backend;
+use self::feed::Feed;
 use self::hold::{Held, Holds};
 use self::merge::Merges;
 use self::pipeline::Pipeline;
@@ -70,6 +73,8 @@ pub struct Proxy {
     in_flight_by_slot: Vec<u32>,
     /// [`Proxy::lanes`] for each backend, in the order of the backends.
     pipelines: Vec<Pipeline>,
+    /// For each backend the connection on which it speaks unasked.
+    feeds: Vec<Feed>,
     /// For each backend what tells one run of its process from another, if a task has noted it.
     runs: Vec<Option<u64>>,
     tasks: Tasks,
@@ -113,6 +118,7 @@ enum Connection {
     Vacant,
     Client(Session),
     Backend { pipeline: usize },
+    Feed { backend: usize },
 }
 
 impl Connection {
@@ -160,6 +166,7 @@ impl Proxy {
             told: vec![NO_OWNER; SLOTS],
             in_flight_by_slot: vec![0; SLOTS],
             pipelines: Vec::new(),
+            feeds: Vec::new(),
             runs: Vec::new(),
             tasks: Tasks::default(),
             holds: Holds::default(),
@@ -350,6 +357,10 @@ impl Engine for Proxy {
                 let pipeline = *pipeline;
                 self.handle_backend_input(pipeline, input, now.instant);
             }
+            Some(Connection::Feed { backend }) => {
+                let backend = *backend;
+                self.handle_feed_input(backend, input, now.instant);
+            }
             _ => input.clear(),
         }
         self.current = u32::MAX;
@@ -375,6 +386,7 @@ impl Engine for Proxy {
             Connection::Vacant => {}
             Connection::Client(session) => self.close_client(&session),
             Connection::Backend { pipeline } => self.backend_lost(pipeline, now.instant),
+            Connection::Feed { backend } => self.feed_lost(backend, now.instant),
         }
     }
 
@@ -398,11 +410,13 @@ impl Engine for Proxy {
             self.pipelines
                 .iter_mut()
                 .for_each(|pipeline| pipeline.heard = now);
+            self.forgive_feeds(now);
         }
         self.timeout = now + TICK;
         if now.since(self.swept) >= TICK {
             self.swept = now;
             self.sweep_backends(now);
+            self.sweep_feeds(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
@@ -426,6 +440,7 @@ impl Engine for Proxy {
         match &mut self.connections[connection.index as usize] {
             Connection::Client(session) => &mut session.output,
             Connection::Backend { pipeline } => self.pipelines[*pipeline].output(),
+            Connection::Feed { backend } => self.feeds[*backend].output(),
             Connection::Vacant => panic!("the driver asks for open connections only"),
         }
     }

@@ -17,6 +17,8 @@ pub struct Options {
     /// How long a request waits for its slot to be served, from the first time that it has to,
     /// before it is answered with an error.
     pub hold_timeout: Duration,
+    /// After which silence a node is asked whether a connection with subscriptions still lives.
+    pub feed_check_interval: Duration,
     /// How long a client that is being closed may take to read its last replies.
     pub close_timeout: Duration,
     /// How many MOVED and ASK one request may follow.
@@ -65,6 +67,7 @@ impl Default for Options {
             connections_per_node: 1,
             command_timeout: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
+            feed_check_interval: Duration::from_secs(5),
             close_timeout: Duration::from_secs(10),
             redirects_max: 16,
             client_in_flight_max: 1024,

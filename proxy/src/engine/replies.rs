@@ -214,7 +214,7 @@ impl Proxy {
 
 impl Reply<'_> {
     #[inline]
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Reply::Copied(bytes) => bytes,
             Reply::Shared(bytes) => bytes,

@@ -20,6 +20,9 @@ pub struct Stats {
     pub backend_connects: Counter,
     pub backend_connects_failed: Counter,
     pub backend_timeouts: Counter,
+    /// Connections for subscriptions that were opened, and that were lost.
+    pub feed_connects: Counter,
+    pub feeds_lost: Counter,
     pub client_bytes_in: Counter,
     pub client_bytes_out: Counter,
     pub backend_bytes_in: Counter,
@@ -64,6 +67,8 @@ impl Stats {
             backend_connects: Counter::default(),
             backend_connects_failed: Counter::default(),
             backend_timeouts: Counter::default(),
+            feed_connects: Counter::default(),
+            feeds_lost: Counter::default(),
             client_bytes_in: Counter::default(),
             client_bytes_out: Counter::default(),
             backend_bytes_in: Counter::default(),
