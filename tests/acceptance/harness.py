@@ -132,6 +132,7 @@ class Machine:
     def __init__(self, seconds: int) -> None:
         """Whatever happens, the run is over after `seconds`."""
         self.programs: list[Program] = []
+        self.servers: dict[int, Program] = {}
         self.seconds = seconds
         self.next_port = int(os.environ.get("SLOTWAY_TEST_PORTS", "18000"))
 
@@ -184,23 +185,24 @@ class Machine:
             proxy.wait_until_ready()
         return proxy
 
-    def redis_servers(self, first: int, count: int) -> list[int]:
+    def redis_servers(self, first: int, count: int, *options) -> list[int]:
         """Servers that can be a cluster and are none yet; returns their ports."""
         for port in range(first, first + count):
             folder = self.folder / f"redis-{port}"
             folder.mkdir()
-            self.start([
+            self.servers[port] = self.start([
                 "redis-server", "--port", port, "--bind", HOST, "--dir", folder, "--save", "",
                 "--cluster-enabled", "yes", "--cluster-node-timeout", "5000",
-                "--loglevel", "warning",
+                "--loglevel", "warning", *options,
             ], f"redis-{port}")
         for port in range(first, first + count):
             wait_until(f"redis-server on {port}", 20, lambda: "PONG" in redis_cli(port, "ping"))
         return list(range(first, first + count))
 
-    def redis_cluster(self, primaries: int = 3, replicas: int = 1) -> list[int]:
+    def redis_cluster(self, primaries: int = 3, replicas: int = 1, *options) -> list[int]:
+        """With options for redis-server, as on its command line."""
         count = primaries * (1 + replicas)
-        ports = self.redis_servers(self.ports(count, bus=True), count)
+        ports = self.redis_servers(self.ports(count, bus=True), count, *options)
         make_cluster(ports, replicas)
         return ports
 

@@ -1,0 +1,66 @@
+//! The command line of `slotway-load`.
+
+use std::error::Error;
+use std::time::Duration;
+
+const USAGE: &str = "usage: slotway-load --port PORT --workload get|transaction|steps|churn \
+                     [--clients N] [--seconds S] [--keys N] [--value-bytes N]";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// GETs of keys that were stored before.
+    Get,
+    /// MULTI, five commands and EXEC in one write.
+    Transaction,
+    /// The same, each command after the reply to the one before.
+    Steps,
+    /// SET and DEL of keys that nothing else uses; errors are counted, and do not end it.
+    Churn,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Arguments {
+    pub(crate) port: u16,
+    pub(crate) kind: Kind,
+    pub(crate) clients: usize,
+    pub(crate) duration: Duration,
+    pub(crate) keys: usize,
+    pub(crate) value_bytes: usize,
+}
+
+pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
+    let mut words = words;
+    let mut port = None;
+    let mut kind = None;
+    let (mut clients, mut seconds, mut keys, mut value_bytes) = (50, 5.0, 10_000, 16);
+    while let Some(flag) = words.next() {
+        let value = words.next().ok_or(USAGE)?;
+        match flag.as_str() {
+            "--port" => port = Some(value.parse()?),
+            "--workload" => kind = Some(kind_of(&value)?),
+            "--clients" => clients = value.parse()?,
+            "--seconds" => seconds = value.parse()?,
+            "--keys" => keys = value.parse()?,
+            "--value-bytes" => value_bytes = value.parse()?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    Ok(Arguments {
+        port: port.ok_or(USAGE)?,
+        kind: kind.ok_or(USAGE)?,
+        clients,
+        duration: Duration::try_from_secs_f64(seconds)?,
+        keys,
+        value_bytes,
+    })
+}
+
+fn kind_of(name: &str) -> Result<Kind, Box<dyn Error>> {
+    match name {
+        "get" => Ok(Kind::Get),
+        "transaction" => Ok(Kind::Transaction),
+        "steps" => Ok(Kind::Steps),
+        "churn" => Ok(Kind::Churn),
+        _ => Err(USAGE.into()),
+    }
+}
