@@ -32,12 +32,13 @@ class Servers:
         return Servers(self.processes[:1], self.ports[:1])
 
     def counters(self) -> dict[str, int]:
-        """Key hits, key misses and SET calls since start, over all servers."""
-        total = {"hits": 0, "misses": 0, "sets": 0}
+        """Key hits, key misses, SET calls and redirects since start, over all servers."""
+        total = {"hits": 0, "misses": 0, "sets": 0, "redirects": 0}
         patterns = {
             "hits": rb"keyspace_hits:(\d+)",
             "misses": rb"keyspace_misses:(\d+)",
             "sets": rb"cmdstat_set:calls=(\d+)",
+            "redirects": rb"errorstat_MOVED:count=(\d+)",
         }
         for port in self.ports:
             with Connection(port) as connection:

@@ -177,6 +177,8 @@ def envoy_config(launch: Launch) -> dict:
     cluster = {
         "name": "bench",
         "connect_timeout": "1s",
+        # Without it Envoy picks nodes in turn, and the nodes redirect two requests of three.
+        "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {"name": "envoy.clusters.redis", "typed_config": discovery},
         "load_assignment": {"cluster_name": "bench", "endpoints": [{"lb_endpoints": endpoints}]},
     }

@@ -14,6 +14,7 @@ from .workloads import SMALL, Workload, run_benchmark
 WARM_UP = Workload("warm-up", "get", SMALL, 50, 1, 5_000)
 SOUND_SHARE = 0.99
 TOLERATED_MISSES = 0.001
+TOLERATED_REDIRECTS = 0.01
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def check_work_done(workload: Workload, before: dict[str, int], after: dict[str,
         raise BenchError(f"the servers saw {done[kind]} {kind} where {expected} were expected")
     if workload.command != "set" and done["misses"] > TOLERATED_MISSES * expected:
         raise BenchError(f"{done['misses']} of {expected} keys were missing")
+    if done["redirects"] > TOLERATED_REDIRECTS * expected:
+        raise BenchError(f"{done['redirects']} of {expected} keys were asked of the wrong node: badly configured")
 
 
 def foreign_percent(before: Snapshot, after: Snapshot, ours: float, seconds: float) -> float:
