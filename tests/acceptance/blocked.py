@@ -14,6 +14,8 @@ NOTHING = (b"*-1\r\n", b"_\r\n")
 PUSHERS = 8
 # Pushes of one client on their way at a time.
 WINDOW = 16
+# Before a client whose BLPOP failed tries again.
+ERROR_PAUSE_SECONDS = 0.1
 CONNECT_AT_ONCE = 200
 
 
@@ -66,8 +68,13 @@ class Blocker(asyncio.Protocol):
                 self.buffer = rest
             else:
                 return
-            if self.again:
-                self.transport.write(self.request)
+                asyncio.get_running_loop().call_later(ERROR_PAUSE_SECONDS, self.ask)
+                continue
+            self.ask()
+
+    def ask(self) -> None:
+        if self.again and self.open:
+            self.transport.write(self.request)
 
     def eof_received(self) -> bool:
         return False

@@ -65,9 +65,23 @@ class Cluster:
 
     def wait_for_replicas(self) -> None:
         """Until every replica holds what its primary does."""
+        self.settle()
         for port in self.primaries():
             self.nodes[port].ask("SET", own_key(self.owners(), port), "x")
             expect(self.nodes[port].ask("WAIT", 1, 30_000) >= 1, f"{port} has no replica in time")
+
+    def settle(self) -> None:
+        """Until every primary has a replica that follows it, and all nodes agree on that."""
+        def settled() -> bool:
+            return all(self.has_replica(port) for port in self.primaries())
+
+        wait_until("a replica for each primary", FAILOVER_SECONDS, settled)
+        wait_until_agreed(self.alive()[0])
+
+    def has_replica(self, primary: int) -> bool:
+        lines = self.nodes[primary].ask("CLUSTER", "SLOTS")
+        return (any(owner[1] == primary and replicas for _, _, owner, *replicas in lines)
+                and "state=online" in self.nodes[primary].ask("INFO", "replication").decode())
 
     def fail_over(self, primary: int) -> float:
         """Lets its replica take over, nothing lost; the seconds until all nodes know."""
@@ -86,21 +100,24 @@ class Cluster:
         wait_until(f"{primary} to have slots in the eyes of all", FAILOVER_SECONDS,
                    lambda: all(primary in self.owners(port) for port in self.alive()))
 
-    def move_slot(self, slot: int, source: int, target: int) -> float:
-        """As redis-cli does it; returns when the last of the nodes that matter was told."""
+    def move_slot(self, slot: int, source: int, target: int, between=lambda: None) -> float:
+        """As redis-cli does it; returns when the last of the nodes that matter was told. Calls
+        `between` between the steps."""
         ids = {port: self.id_of(port) for port in (source, target)}
 
         def done(port: int, *words) -> None:
             expect_equal(self.nodes[port].ask(*words), b"OK", f"the reply of {port} to {words}")
+            between()
 
         done(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])
         done(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[target])
         while keys := self.nodes[source].ask("CLUSTER", "GETKEYSINSLOT", slot, MIGRATE_KEYS):
             done(source, "MIGRATE", HOST, target, "", 0, 5000, "KEYS", *keys)
         done(target, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
-        done(source, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+        expect_equal(self.nodes[source].ask("CLUSTER", "SETSLOT", slot, "NODE", ids[target]), b"OK",
+                     "the end of the move")
         moved = time.monotonic()
-        for port in self.primaries():
+        for port in set(self.primaries()) - {source, target}:
             done(port, "CLUSTER", "SETSLOT", slot, "NODE", ids[target])
         return moved
 
