@@ -178,6 +178,31 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         "Requests answered with an error because backend_queue_bytes_max were waiting.",
         |stats| &stats.queue_full,
     ),
+    (
+        "slotway_transactions_total",
+        "Transactions sent to a node.",
+        |stats| &stats.transactions,
+    ),
+    (
+        "slotway_transactions_refused_total",
+        "Commands refused because their client had queued transaction_bytes_max.",
+        |stats| &stats.transactions_refused,
+    ),
+    (
+        "slotway_private_connects_total",
+        "Connections opened for one client alone, which blocks or watches keys.",
+        |stats| &stats.private_connects,
+    ),
+    (
+        "slotway_private_connections_refused_total",
+        "Requests answered with an error because there were private_connections_max.",
+        |stats| &stats.privates_refused,
+    ),
+    (
+        "slotway_restored_elements_total",
+        "Elements put back because the client they were taken for had left.",
+        |stats| &stats.restored,
+    ),
 ];
 
 const GAUGES: &[(&str, &str, GaugeOf)] = &[
@@ -201,6 +226,16 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
         "slotway_hold_bytes",
         "Bytes of the requests that wait for their slot.",
         |stats| &stats.hold_bytes,
+    ),
+    (
+        "slotway_private_connections",
+        "Connections to nodes that serve one client at a time.",
+        |stats| &stats.privates,
+    ),
+    (
+        "slotway_private_connections_idle",
+        "Those of them that nobody uses.",
+        |stats| &stats.privates_idle,
     ),
 ];
 

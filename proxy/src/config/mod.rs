@@ -66,6 +66,9 @@ pub(crate) struct LimitsConfig {
     pub(crate) client_in_flight_max: usize,
     pub(crate) backend_queue_bytes_max: usize,
     pub(crate) hold_bytes_max: usize,
+    pub(crate) transaction_bytes_max: usize,
+    pub(crate) private_connections_max: usize,
+    pub(crate) private_idle_max: usize,
 }
 
 /// Metrics and health over HTTP.
@@ -123,6 +126,9 @@ impl Config {
             client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
             hold_bytes_max: limits.hold_bytes_max,
+            transaction_bytes_max: limits.transaction_bytes_max,
+            private_connections_max: limits.private_connections_max,
+            private_idle_max: limits.private_idle_max,
             close_timeout: self.proxy.close_timeout,
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
@@ -245,6 +251,21 @@ impl LimitsConfig {
                 MIB..=4096 * MIB,
                 default.hold_bytes_max,
             ),
+            transaction_bytes_max: section.count(
+                "transaction_bytes_max",
+                1024..=4096 * MIB,
+                default.transaction_bytes_max,
+            ),
+            private_connections_max: section.count(
+                "private_connections_max",
+                0..=65_536,
+                default.private_connections_max,
+            ),
+            private_idle_max: section.count(
+                "private_idle_max",
+                0..=65_536,
+                default.private_idle_max,
+            ),
         };
         if limits.bulk_bytes_max > limits.request_bytes_max {
             section.refuse(place, "bulk_bytes_max", "must not exceed request_bytes_max");
@@ -312,6 +333,9 @@ impl Default for LimitsConfig {
             client_in_flight_max: 1024,
             backend_queue_bytes_max: 256 * MIB,
             hold_bytes_max: 64 * MIB,
+            transaction_bytes_max: 64 * MIB,
+            private_connections_max: 1024,
+            private_idle_max: 128,
         }
     }
 }
@@ -414,6 +438,9 @@ mod tests {
             client_in_flight_max = 2
             backend_queue_bytes_max = 1048577
             hold_bytes_max = 1048578
+            transaction_bytes_max = 2000
+            private_connections_max = 20
+            private_idle_max = 10
             [admin]
             listen = ''
             [log]
@@ -449,6 +476,9 @@ mod tests {
                 client_in_flight_max: 2,
                 backend_queue_bytes_max: MIB + 1,
                 hold_bytes_max: MIB + 2,
+                transaction_bytes_max: 2000,
+                private_connections_max: 20,
+                private_idle_max: 10,
             },
             admin: AdminConfig { listen: None },
             log: LogConfig {
@@ -604,6 +634,9 @@ filter = = 1
             client_in_flight_max = 2
             backend_queue_bytes_max = 1048577
             hold_bytes_max = 1048578
+            transaction_bytes_max = 2000
+            private_connections_max = 20
+            private_idle_max = 10
         ";
         let options = Config::parse("f", text).unwrap().engine_options(7);
         let Options {
@@ -631,6 +664,9 @@ filter = = 1
         assert_eq!(options.client_in_flight_max, 2);
         assert_eq!(options.backend_queue_bytes_max, MIB + 1);
         assert_eq!(options.hold_bytes_max, MIB + 2);
+        assert_eq!(options.transaction_bytes_max, 2000);
+        assert_eq!(options.private_connections_max, 20);
+        assert_eq!(options.private_idle_max, 10);
         assert_eq!(options.worker, 7);
     }
 

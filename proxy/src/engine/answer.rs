@@ -18,6 +18,25 @@ pub(crate) const RESULT_UNKNOWN: &[u8] =
 pub(crate) const QUEUE_FULL: &[u8] =
     b"ERR proxy: too much waits for this node (backend_queue_bytes_max)";
 
+/// The connection that a client has for itself is gone, and with it what was to be sent on it.
+pub(crate) const PRIVATE_LOST: &[u8] = b"CLUSTERDOWN proxy lost the connection to the node";
+
+pub(crate) const MULTI_NESTED: &[u8] = b"ERR MULTI calls can not be nested";
+pub(crate) const WATCH_INSIDE: &[u8] = b"ERR WATCH inside MULTI is not allowed";
+pub(crate) const EXEC_WITHOUT_MULTI: &[u8] = b"ERR EXEC without MULTI";
+pub(crate) const DISCARD_WITHOUT_MULTI: &[u8] = b"ERR DISCARD without MULTI";
+pub(crate) const EXEC_ABORTED: &[u8] =
+    b"EXECABORT Transaction discarded because of previous errors.";
+pub(crate) const NOT_IN_TRANSACTION: &[u8] = b"ERR Command not allowed inside a transaction";
+
+/// Too much was queued between MULTI and EXEC.
+pub(crate) const TRANSACTION_FULL: &[u8] =
+    b"ERR proxy: the transaction is too large (transaction_bytes_max)";
+
+/// Too many clients need a connection to a node for themselves.
+pub(crate) const PRIVATES_FULL: &[u8] =
+    b"ERR proxy: too many clients block or watch keys (private_connections_max)";
+
 /// Too much waits for slots that are moving or down.
 pub(crate) const HOLD_FULL: &[u8] =
     b"CLUSTERDOWN proxy: too much waits for slots that are not served (hold_bytes_max)";
@@ -37,6 +56,15 @@ pub(crate) fn error(text: &[u8]) -> Vec<u8> {
 pub(crate) fn not_yet(command: &str) -> Vec<u8> {
     let shown = command.replace('|', " ");
     error(format!("ERR proxy: '{shown}' is not supported through the proxy yet").as_bytes())
+}
+
+/// A command that one node alone can't execute, between MULTI and EXEC.
+pub(crate) fn not_in_transaction(command: &str) -> Vec<u8> {
+    let shown = command.replace('|', " ");
+    error(
+        format!("ERR proxy: '{shown}' can't be part of a transaction, which is for one shard")
+            .as_bytes(),
+    )
 }
 
 /// Whether a reply is what [`unreachable`] says.

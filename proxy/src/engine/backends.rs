@@ -26,7 +26,7 @@ pub(super) struct Backend {
     /// The topology names it. Others serve redirects, and are dropped when idle.
     used: bool,
     /// When the topology ceased to name it.
-    left: Option<Instant>,
+    pub(super) left: Option<Instant>,
     /// Since when nothing was in flight to an unused backend.
     idle_since: Option<Instant>,
 }
@@ -90,6 +90,10 @@ impl Proxy {
                 && matches!(self.feeds[*index].link, Link::Idle | Link::Down { .. })
                 && backend.idle_since.is_some()
                 && !self.owners.contains(&(*index as u32))
+                && self
+                    .privates
+                    .of_backends(|backend| backend == *index)
+                    .is_empty()
                 && pipelines.iter().all(|pipeline| {
                     pipeline.in_flight_len() == 0
                         && matches!(pipeline.link, Link::Idle | Link::Down { .. })

@@ -14,6 +14,8 @@ mod options;
 mod peers;
 mod pipeline;
 mod plan;
+mod private;
+mod privates;
 mod random_key;
 mod redirect;
 mod replies;
@@ -24,7 +26,10 @@ mod stats;
 mod survey;
 mod task;
 mod tasks;
+mod transaction;
+mod transactions;
 mod waiting;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -52,6 +57,8 @@ use self::hold::{Held, Holds};
 use self::merge::Merges;
 use self::pipeline::Pipeline;
 use self::plan::Plans;
+use self::private::Privates;
+use self::privates::PRIVATE_TOKEN;
 use self::session::Session;
 use self::task::Tasks;
 
@@ -78,6 +85,7 @@ pub struct Proxy {
     /// For each backend what tells one run of its process from another, if a task has noted it.
     runs: Vec<Option<u64>>,
     tasks: Tasks,
+    privates: Privates,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -119,6 +127,7 @@ enum Connection {
     Client(Session),
     Backend { pipeline: usize },
     Feed { backend: usize },
+    Private { index: u32 },
 }
 
 impl Connection {
@@ -169,6 +178,7 @@ impl Proxy {
             feeds: Vec::new(),
             runs: Vec::new(),
             tasks: Tasks::default(),
+            privates: Privates::default(),
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -190,6 +200,7 @@ impl Proxy {
     /// When something does not hold.
     pub fn check_invariants(&self) {
         self.holds.check_invariants();
+        self.privates.check_invariants();
         self.pipelines.iter().for_each(Pipeline::check_invariants);
         let mut in_flight = vec![0; SLOTS];
         let owned = self.pipelines.iter().flat_map(Pipeline::in_flight);
@@ -245,9 +256,12 @@ impl Proxy {
         }
     }
 
-    fn close_client(&mut self, session: &Session) {
+    fn close_client(&mut self, session: &Session, now: Instant) {
         for task in session.tasks() {
-            self.abandon_task(task);
+            self.abandon_task(task, now);
+        }
+        if let Some(watch) = session.watch {
+            self.discard(watch.private);
         }
         for merge in session.merges() {
             self.merges.give_up(merge);
@@ -338,11 +352,18 @@ impl Engine for Proxy {
         }
         match peer.origin {
             Origin::Accepted(_) => self.open_client(connection, now.instant),
+            Origin::Connected(ConnectToken(token)) if token & PRIVATE_TOKEN != 0 => {
+                self.open_private(connection, token & !PRIVATE_TOKEN, now.instant);
+            }
             Origin::Connected(token) => self.open_backend(connection, token, now.instant),
         }
     }
 
     fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
+        if token.0 & PRIVATE_TOKEN != 0 {
+            self.stats.backend_connects_failed.inc();
+            return self.private_lost(token.0 & !PRIVATE_TOKEN, now.instant);
+        }
         self.backend_unreachable(token, &error, now.instant);
     }
 
@@ -360,6 +381,10 @@ impl Engine for Proxy {
             Some(Connection::Feed { backend }) => {
                 let backend = *backend;
                 self.handle_feed_input(backend, input, now.instant);
+            }
+            Some(Connection::Private { index }) => {
+                let index = *index;
+                self.handle_private_input(index, input, now.instant);
             }
             _ => input.clear(),
         }
@@ -384,9 +409,13 @@ impl Engine for Proxy {
         };
         match std::mem::replace(place, Connection::Vacant) {
             Connection::Vacant => {}
-            Connection::Client(session) => self.close_client(&session),
+            Connection::Client(session) => self.close_client(&session, now.instant),
             Connection::Backend { pipeline } => self.backend_lost(pipeline, now.instant),
             Connection::Feed { backend } => self.feed_lost(backend, now.instant),
+            Connection::Private { index } => {
+                self.stats.backends.add(-1);
+                self.private_lost(index, now.instant);
+            }
         }
     }
 
@@ -417,6 +446,7 @@ impl Engine for Proxy {
             self.swept = now;
             self.sweep_backends(now);
             self.sweep_feeds(now);
+            self.sweep_privates(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
@@ -441,6 +471,7 @@ impl Engine for Proxy {
             Connection::Client(session) => &mut session.output,
             Connection::Backend { pipeline } => self.pipelines[*pipeline].output(),
             Connection::Feed { backend } => self.feeds[*backend].output(),
+            Connection::Private { index } => self.privates.output(*index),
             Connection::Vacant => panic!("the driver asks for open connections only"),
         }
     }

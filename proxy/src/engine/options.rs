@@ -36,6 +36,13 @@ pub struct Options {
     /// Request bytes held by one worker for slots that are moving or down; beyond it requests get
     /// an error.
     pub hold_bytes_max: usize,
+    /// Connections to nodes that one worker keeps for one client each, while that client blocks
+    /// or watches keys; beyond it such commands get an error.
+    pub private_connections_max: usize,
+    /// How many of those one worker keeps when nobody uses them.
+    pub private_idle_max: usize,
+    /// Bytes that one client may queue between MULTI and EXEC; beyond it commands get an error.
+    pub transaction_bytes_max: usize,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
     /// Which worker this is; client ids of different workers differ by it.
@@ -75,6 +82,9 @@ impl Default for Options {
             client_output_bytes_cut: 256 * 1024 * 1024,
             backend_queue_bytes_max: 256 * 1024 * 1024,
             hold_bytes_max: 64 * 1024 * 1024,
+            private_connections_max: 1024,
+            private_idle_max: 128,
+            transaction_bytes_max: 64 * 1024 * 1024,
             credentials: None,
             worker: 0,
             worker_count: 1,

@@ -146,6 +146,11 @@ impl Pipeline {
         self.in_flight.front().is_some_and(unsent)
     }
 
+    /// Whether some of what was asked has not been written.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.login.is_some() || !self.output.is_empty()
+    }
+
     /// Appends a request. Says whether the output was empty before.
     #[inline]
     pub(crate) fn push(&mut self, frame: &[u8], entry: InFlight) -> bool {
@@ -339,7 +344,8 @@ impl InFlight {
         Self::unowned(Kind::Asking, ASKING.len(), now)
     }
 
-    fn unowned(kind: Kind, len: usize, now: Instant) -> Self {
+    /// A request for whose reply nobody waits.
+    pub(crate) fn unowned(kind: Kind, len: usize, now: Instant) -> Self {
         let connection = ConnectionId {
             index: u32::MAX,
             generation: u32::MAX,

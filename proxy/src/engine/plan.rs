@@ -5,9 +5,11 @@ use slotway_protocol::command::keys::each_key;
 use slotway_protocol::command::{Command, Flags, Group, KeysError, RequestPolicy};
 use slotway_protocol::resp::Request;
 
+use super::answer;
 use super::local::Local;
 use super::merge::MergeKind;
 use super::special::Special;
+use super::transactions::TransactionCommand;
 
 /// What to do with a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +28,10 @@ pub(crate) enum Plan {
     Any,
     /// Whole to every shard.
     Shards(MergeKind),
+    /// It begins or ends a transaction.
+    Transaction(TransactionCommand),
+    /// It may wait for its keys to get elements, on a connection of its own.
+    Block,
     /// It takes several steps.
     Task(Special),
     /// Not served.
@@ -39,6 +45,16 @@ pub(crate) enum Refusal {
     NotYet,
     /// It speaks of the cluster, of which a client of the proxy knows nothing.
     NoCluster,
+}
+
+impl Refusal {
+    /// The error that says so.
+    pub(crate) fn reply(self, command: &Command) -> Vec<u8> {
+        match self {
+            Self::NotYet => answer::not_yet(command.name),
+            Self::NoCluster => answer::error(answer::NO_CLUSTER),
+        }
+    }
 }
 
 /// The plans of all commands and subcommands, by id.
@@ -67,6 +83,9 @@ fn plan(command: &Command) -> Plan {
     if let Some(local) = Local::of(command.name) {
         return Plan::Local(local);
     }
+    if let Some(which) = TransactionCommand::of(command.name) {
+        return Plan::Transaction(which);
+    }
     if let Some(special) = Special::of(command.name) {
         return Plan::Task(special);
     }
@@ -79,9 +98,8 @@ fn plan(command: &Command) -> Plan {
     // A command that blocks would stop everyone else on a shared connection; one that changes the
     // connection's own state would change it for everyone else.
     let own_connection = Flags::BLOCKING.union(Flags::PUBSUB).union(Flags::ADMIN);
-    let stateful = command.flags.intersects(own_connection)
-        || command.flags.contains(Flags::NO_MULTI)
-        || matches!(command.group, Group::Transactions);
+    let stateful =
+        command.flags.intersects(own_connection) || command.flags.contains(Flags::NO_MULTI);
     if stateful {
         return Plan::Refused(Refusal::NotYet);
     }
@@ -192,8 +210,8 @@ mod tests {
             ("eval", Plan::Keys),
             ("blpop", Plan::Refused(Refusal::NotYet)),
             ("subscribe", Plan::Refused(Refusal::NotYet)),
-            ("multi", Plan::Refused(Refusal::NotYet)),
-            ("watch", Plan::Refused(Refusal::NotYet)),
+            ("multi", Plan::Transaction(TransactionCommand::Multi)),
+            ("watch", Plan::Transaction(TransactionCommand::Watch)),
             ("migrate", Plan::Refused(Refusal::NotYet)),
             ("swapdb", Plan::Refused(Refusal::NotYet)),
             ("publish", Plan::Channel(1)),

@@ -28,6 +28,23 @@ pub(crate) enum Later {
     ReadOnly,
 }
 
+/// Whether a reply to a request that was sent once says that nothing was done and that it may be
+/// sent again: a redirect, "not now", or that no node could be reached.
+pub(crate) fn was_not_run(reply: &[u8]) -> bool {
+    const WORDS: [&[u8]; 8] = [
+        b"-MOVED ",
+        b"-ASK ",
+        b"-TRYAGAIN ",
+        b"-CLUSTERDOWN ",
+        b"-LOADING ",
+        b"-MASTERDOWN ",
+        b"-READONLY ",
+        // The node ended the wait because it is the slot's owner no more.
+        b"-UNBLOCKED force unblock",
+    ];
+    WORDS.iter().any(|word| reply.starts_with(word))
+}
+
 /// Judges the reply of the node at `origin` to a request for `slot`. A script may return any error
 /// text it likes, after any number of writes, so of scripts only a server's own words count.
 #[inline]

@@ -20,7 +20,7 @@ pub(super) struct Incoming<'a> {
     pub(super) connection: ConnectionId,
     pub(super) request: Request<'a>,
     /// The request's bytes, when they are so many that a reference is better than a copy.
-    shared: Option<&'a Bytes>,
+    pub(super) shared: Option<&'a Bytes>,
     pub(super) now: Instant,
 }
 
@@ -41,17 +41,19 @@ impl Proxy {
                 Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
                 Ok(Scan::Request { consumed: len }) => {
                     let request = buffers.request(&input[consumed..consumed + len]);
-                    if switches_protocol(&request) && self.wait_for_replies(connection) {
+                    let command = command::resolve(&request);
+                    if self.must_wait(connection, &command) {
                         break;
                     }
                     if len < LARGE_BYTES {
                         let shared = None;
-                        self.handle_request(Incoming {
+                        let incoming = Incoming {
                             connection,
                             request,
                             shared,
                             now,
-                        });
+                        };
+                        self.handle_request(incoming, command);
                         consumed += len;
                         continue;
                     }
@@ -61,12 +63,13 @@ impl Proxy {
                     let request = buffers.request(&frame);
                     let whole = request.frame().len() == frame.len();
                     let shared = whole.then_some(&frame);
-                    self.handle_request(Incoming {
+                    let incoming = Incoming {
                         connection,
                         request,
                         shared,
                         now,
-                    });
+                    };
+                    self.handle_request(incoming, command);
                 }
                 Err(error) => {
                     consumed = input.len();
@@ -114,8 +117,28 @@ impl Proxy {
         Some(session.scanner.scan(input, &self.options.request, buffers))
     }
 
-    /// Whether the client must first have all replies it is owed; it is paused until then. The next
-    /// requests go through other connections to the nodes and could overtake those under way.
+    /// Whether the client must first have all replies that it is owed, because the request goes
+    /// through another connection to the node and could overtake those under way: HELLO and RESET
+    /// choose the protocol, and blocking and watching take a connection of its own.
+    #[inline]
+    fn must_wait(
+        &mut self,
+        connection: ConnectionId,
+        command: &Result<&'static Command, command::Refusal>,
+    ) -> bool {
+        let Ok(command) = command else { return false };
+        match self.plans.of(command) {
+            Plan::Key(_) | Plan::Keys | Plan::Split { .. } => false,
+            Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
+            Plan::Block => !self.is_queuing(connection) && self.wait_for_replies(connection),
+            Plan::Transaction(which) => {
+                self.needs_own_connection(connection, which) && self.wait_for_replies(connection)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the client must first have all replies it is owed; it is paused until then.
     pub(super) fn wait_for_replies(&mut self, connection: ConnectionId) -> bool {
         let Some(session) = self.session(connection) else {
             return false;
@@ -155,9 +178,13 @@ impl Proxy {
         }
     }
 
-    fn handle_request(&mut self, incoming: Incoming<'_>) {
+    fn handle_request(
+        &mut self,
+        incoming: Incoming<'_>,
+        command: Result<&'static Command, command::Refusal>,
+    ) {
         let request = &incoming.request;
-        let command = match command::resolve(request) {
+        let command = match command {
             Ok(command) => command,
             Err(_) if is_client_set_info(request) => {
                 // Redis has it from 7.2 on; it is counted as CLIENT, since the table lacks it.
@@ -166,11 +193,16 @@ impl Proxy {
             }
             Err(unknown) => {
                 self.stats.requests_invalid.inc();
+                self.spoil_transaction(&incoming);
                 let write = |out: &mut Vec<u8>| unknown.write(request, out);
                 return self.answer(&incoming, CommandId(0), write);
             }
         };
-        match self.plans.of(command) {
+        let plan = self.plans.of(command);
+        if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
+            return self.queue(&incoming, command);
+        }
+        match plan {
             Plan::Key(position) | Plan::Channel(position) => {
                 let slot = Slot::of(request.arg(position));
                 self.forward(&incoming, command, slot);
@@ -180,6 +212,8 @@ impl Proxy {
             Plan::Local(local) => self.run_local(&incoming, command.id, local),
             Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
+            Plan::Transaction(which) => self.run_transaction_command(&incoming, command, which),
+            Plan::Block => self.refuse(&incoming, command, Refusal::NotYet),
             Plan::Task(special) => self.run_special(&incoming, command, special),
             Plan::Refused(refusal) => self.refuse(&incoming, command, refusal),
         }
@@ -284,6 +318,20 @@ impl Proxy {
     }
 
     fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
+        let mut reply = std::mem::take(&mut self.scratch.reply);
+        reply.clear();
+        self.local_reply(incoming, local, &mut reply);
+        self.answer_at_once(incoming, command, &reply);
+        self.scratch.reply = reply;
+    }
+
+    /// Appends the reply of a command that the proxy answers by itself.
+    pub(super) fn local_reply(
+        &mut self,
+        incoming: &Incoming<'_>,
+        local: Local,
+        reply: &mut Vec<u8>,
+    ) {
         let facts = Facts {
             uptime_s: self
                 .started
@@ -295,22 +343,17 @@ impl Proxy {
                 _ => 0,
             },
         };
-        let mut reply = std::mem::take(&mut self.scratch.reply);
-        reply.clear();
+        if local == Local::Reset {
+            self.leave_transaction(incoming.connection);
+        }
         if let Some(session) = self.session(incoming.connection) {
-            let after = local::run(local, &incoming.request, session, facts, &mut reply);
+            let after = local::run(local, &incoming.request, session, facts, reply);
             session.closing |= after == After::Close;
         }
-        self.answer_at_once(incoming, command, &reply);
-        self.scratch.reply = reply;
     }
 
     fn refuse(&mut self, incoming: &Incoming<'_>, command: &Command, refusal: Refusal) {
-        let reply = match refusal {
-            Refusal::NotYet => answer::not_yet(command.name),
-            Refusal::NoCluster => answer::error(answer::NO_CLUSTER),
-        };
-        self.answer_at_once(incoming, command.id, &reply);
+        self.answer_at_once(incoming, command.id, &refusal.reply(command));
     }
 
     /// Gives a reply that is known at once, and counts it.
@@ -402,10 +445,13 @@ fn lane(session: &Session, per_node: usize) -> usize {
     }
 }
 
-/// HELLO and RESET choose the protocol, and with it the connections that serve the client.
+/// What is not queued between MULTI and EXEC.
 #[inline]
-fn switches_protocol(request: &Request<'_>) -> bool {
-    request.arg(0).len() == 5 && (request.is_arg(0, b"hello") || request.is_arg(0, b"reset"))
+fn passes_transaction(plan: Plan) -> bool {
+    matches!(
+        plan,
+        Plan::Transaction(_) | Plan::Local(Local::Quit | Local::Reset)
+    )
 }
 
 /// Redis 7.0 does not have the command, but clients send it.

@@ -4,13 +4,16 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::CommandId;
 use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::output::{LARGE_BYTES, Output};
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
 use super::merge::MergeId;
+use super::private::PrivateId;
 use super::task::TaskId;
+use super::transaction::Transaction;
 
 /// The state of one client connection.
 #[derive(Debug)]
@@ -21,6 +24,10 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     pub(crate) scanner: RequestScanner,
     pub(crate) output: Output,
+    /// What was queued since MULTI.
+    pub(crate) transaction: Option<Box<Transaction>>,
+    /// Where keys are watched for the client.
+    pub(crate) watch: Option<Watch>,
     /// What CLIENT SETNAME and SETINFO said.
     pub(crate) about: Option<Box<About>>,
     /// Replies owed, in the order of their requests.
@@ -51,6 +58,13 @@ pub(crate) struct Session {
     pub(crate) leaving_since: Option<Instant>,
     /// When the last request arrived.
     pub(crate) active: Instant,
+}
+
+/// Keys that the client watches: where, and what slot all of them have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    pub(crate) private: PrivateId,
+    pub(crate) slot: Slot,
 }
 
 /// What a client has said of itself.
@@ -121,6 +135,8 @@ impl Session {
             protocol: Protocol::Resp2,
             scanner: RequestScanner::default(),
             output: Output::default(),
+            transaction: None,
+            watch: None,
             about: None,
             places: VecDeque::new(),
             first: 0,

@@ -4,10 +4,10 @@ use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 
 /// The counters of one worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stats {
     /// By command id: requests answered well, and with an error.
-    requests: Vec<[Counter; 2]>,
+    requests: ByCommand,
     /// Requests that are no command, or break the protocol.
     pub requests_invalid: Counter,
     /// From a request's arrival to the reply to all of it being here.
@@ -52,64 +52,47 @@ pub struct Stats {
     pub peer_messages_lost: Counter,
     /// Commands for all workers that were answered without some of them, for they took too long.
     pub peer_answers_late: Counter,
+    /// Connections to nodes that serve one client at a time, and those of them that are free.
+    pub privates: Gauge,
+    pub privates_idle: Gauge,
+    pub private_connects: Counter,
+    /// Requests refused because there were too many such connections.
+    pub privates_refused: Counter,
+    /// Transactions executed, and commands refused because too much was queued.
+    pub transactions: Counter,
+    pub transactions_refused: Counter,
+    /// Elements given back because the client they were taken for had left.
+    pub restored: Counter,
 }
 
 impl Stats {
     pub fn new() -> Self {
-        Self {
-            requests: (0..Command::count()).map(|_| Default::default()).collect(),
-            requests_invalid: Counter::default(),
-            client_latency: Histogram::default(),
-            backend_latency: Histogram::default(),
-            clients: Gauge::default(),
-            clients_accepted: Counter::default(),
-            backends: Gauge::default(),
-            backend_connects: Counter::default(),
-            backend_connects_failed: Counter::default(),
-            backend_timeouts: Counter::default(),
-            feed_connects: Counter::default(),
-            feeds_lost: Counter::default(),
-            client_bytes_in: Counter::default(),
-            client_bytes_out: Counter::default(),
-            backend_bytes_in: Counter::default(),
-            backend_bytes_out: Counter::default(),
-            redirects_moved: Counter::default(),
-            redirects_ask: Counter::default(),
-            redirects_later: Counter::default(),
-            held: Counter::default(),
-            holds: Gauge::default(),
-            hold_bytes: Gauge::default(),
-            holds_expired: Counter::default(),
-            holds_refused: Counter::default(),
-            results_unknown: Counter::default(),
-            in_flight: Gauge::default(),
-            clients_paused: Counter::default(),
-            clients_cut: Counter::default(),
-            queue_full: Counter::default(),
-            peer_messages_lost: Counter::default(),
-            peer_answers_late: Counter::default(),
-        }
+        Self::default()
     }
 
     #[inline]
     pub(crate) fn count_request(&self, command: CommandId, failed: bool) {
-        self.requests[usize::from(command.0)][usize::from(failed)].inc();
+        self.requests.0[usize::from(command.0)][usize::from(failed)].inc();
     }
 
     /// How many requests were answered.
     pub fn requests_total(&self) -> u64 {
-        self.requests.iter().flatten().map(Counter::value).sum()
+        self.requests.0.iter().flatten().map(Counter::value).sum()
     }
 
     /// How many requests of a command were answered well, and with an error.
     pub fn requests(&self, command: CommandId) -> (u64, u64) {
-        let [ok, failed] = &self.requests[usize::from(command.0)];
+        let [ok, failed] = &self.requests.0[usize::from(command.0)];
         (ok.value(), failed.value())
     }
 }
 
-impl Default for Stats {
+/// Two counters for each command.
+#[derive(Debug)]
+struct ByCommand(Vec<[Counter; 2]>);
+
+impl Default for ByCommand {
     fn default() -> Self {
-        Self::new()
+        Self((0..Command::count()).map(|_| Default::default()).collect())
     }
 }

@@ -10,11 +10,12 @@ use std::collections::{BinaryHeap, VecDeque};
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::CommandId;
-use slotway_protocol::engine::{ConnectionId, Instant};
+use slotway_protocol::engine::{Address, ConnectionId, Instant};
 use slotway_protocol::resp::Protocol;
 
 use super::NO_OWNER;
 use super::peers::{Answer, Question};
+use super::private::PrivateId;
 use super::session::Ticket;
 
 /// A command under way that is more than one request. It begins with [`Task::begin`], is then given
@@ -40,7 +41,7 @@ pub(crate) trait Task: fmt::Debug {
 
     /// The client has left. Says whether the task wants to be told of what is still in flight; if
     /// so it goes on until nothing is.
-    fn abandon(&mut self) -> bool {
+    fn abandon(&mut self, _steps: &mut Steps) -> bool {
         false
     }
 }
@@ -111,6 +112,8 @@ pub(crate) struct Steps {
     pub(super) stale: bool,
     pub(super) questions: Vec<Question>,
     pub(super) late: bool,
+    pub(super) interrupt: bool,
+    pub(super) keep: Option<Slot>,
     pub(super) finished: Option<Vec<u8>>,
 }
 
@@ -122,6 +125,8 @@ pub(super) struct Leg {
     /// The command as which it counts for what may be repeated when a connection is lost.
     pub(super) command: CommandId,
     pub(super) frame: Vec<u8>,
+    /// Replies that come before the one that counts.
+    pub(super) preceding: u32,
 }
 
 /// Where a leg goes.
@@ -132,29 +137,79 @@ pub(super) enum To {
     /// To that node and no other. When it can't be reached the reply is an error for which
     /// [`super::answer::is_unreachable`] is true.
     Node(Node),
+    /// To the slot's owner on a connection that is the task's alone.
+    Private(Slot),
+    /// On the connection that the task was given, wherever that leads.
+    Pinned(Slot),
 }
 
 impl Steps {
     /// Sends a request to whoever owns the slot, as if a client had sent it.
     pub(crate) fn send(&mut self, part: u32, slot: Slot, command: CommandId, frame: Vec<u8>) {
-        let to = To::Owner(slot);
-        self.legs.push(Leg {
-            part,
-            to,
-            command,
-            frame,
-        });
+        self.leg(part, To::Owner(slot), command, frame, 0);
+    }
+
+    /// Like [`Steps::send`], of several requests in one frame. `preceding` replies come before the
+    /// one that counts; an error among them is the reason when that is one, too.
+    pub(crate) fn send_block(
+        &mut self,
+        part: u32,
+        slot: Slot,
+        preceding: u32,
+        command: CommandId,
+        frame: Vec<u8>,
+    ) {
+        self.leg(part, To::Owner(slot), command, frame, preceding);
     }
 
     /// Sends a request to one node; it is sent once at most and follows no redirect.
     pub(crate) fn send_to(&mut self, part: u32, node: Node, command: CommandId, frame: Vec<u8>) {
-        let to = To::Node(node);
+        self.leg(part, To::Node(node), command, frame, 0);
+    }
+
+    /// Sends a request to the slot's owner on a connection that is the task's alone. It is sent
+    /// once; where a redirect leads is noted, and the next request goes there.
+    pub(crate) fn send_private(
+        &mut self,
+        part: u32,
+        slot: Slot,
+        command: CommandId,
+        frame: Vec<u8>,
+    ) {
+        self.leg(part, To::Private(slot), command, frame, 0);
+    }
+
+    /// Sends a request for the slot on the private connection that the task was begun with. For
+    /// `preceding` see [`Steps::send_block`].
+    pub(crate) fn send_pinned(
+        &mut self,
+        slot: Slot,
+        preceding: u32,
+        command: CommandId,
+        frame: Vec<u8>,
+    ) {
+        self.leg(0, To::Pinned(slot), command, frame, preceding);
+    }
+
+    fn leg(&mut self, part: u32, to: To, command: CommandId, frame: Vec<u8>, preceding: u32) {
         self.legs.push(Leg {
             part,
             to,
             command,
             frame,
+            preceding,
         });
+    }
+
+    /// Asks the nodes to end what blocks the task's private connections. The replies still come.
+    pub(crate) fn interrupt(&mut self) {
+        self.interrupt = true;
+    }
+
+    /// When the task ends its private connection stays with the client, until its next task that
+    /// has one takes it over.
+    pub(crate) fn keep_private(&mut self, slot: Slot) {
+        self.keep = Some(slot);
     }
 
     /// Calls [`Task::wake`] after that time; an earlier wish of the same task is forgotten.
@@ -248,6 +303,10 @@ pub(super) struct Running {
     pub(super) in_flight: usize,
     /// When it wants to be woken.
     pub(super) wake: Option<Instant>,
+    /// Connections to nodes that nobody else uses.
+    pub(super) privates: Vec<PrivateId>,
+    /// Where the next private request goes, behind an ASKING.
+    pub(super) ask: Option<Address>,
 }
 
 /// What a task can be told.

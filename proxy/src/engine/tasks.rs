@@ -6,8 +6,9 @@ use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::engine::{Action, Instant};
 
 use super::pipeline::{InFlight, Kind, Link};
+use super::private::PrivateId;
 use super::requests::Incoming;
-use super::session::{Reply, Ticket};
+use super::session::{Reply, Ticket, Watch};
 use super::special::Special;
 use super::task::{Cluster, Leg, News, Running, Steps, Task, TaskId, To};
 use super::{Proxy, answer};
@@ -19,6 +20,7 @@ impl Proxy {
         incoming: &Incoming<'_>,
         command: CommandId,
         task: Box<dyn Task>,
+        private: Option<PrivateId>,
     ) {
         let Some((ticket, lane)) = self.reserve(incoming, command) else {
             return;
@@ -33,6 +35,8 @@ impl Proxy {
             lane,
             in_flight: 0,
             wake: None,
+            privates: private.into_iter().collect(),
+            ask: None,
         });
         if let Some(session) = self.session(incoming.connection) {
             session.set_task(ticket, id);
@@ -52,20 +56,41 @@ impl Proxy {
         };
         let protocol = session.protocol;
         match special.task(&incoming.request, protocol) {
-            Ok(task) => self.begin_task(incoming, command.id, task),
+            Ok(task) => self.begin_task(incoming, command.id, task, None),
             Err(reply) => self.answer_at_once(incoming, command.id, &reply),
         }
     }
 
     /// The client of a task has left.
-    pub(super) fn abandon_task(&mut self, id: TaskId) {
+    pub(super) fn abandon_task(&mut self, id: TaskId, now: Instant) {
         let Some(running) = self.tasks.get(id) else {
             return;
         };
         running.client = None;
-        if !running.task.abandon() || running.in_flight == 0 {
-            self.tasks.remove(id);
+        let mut steps = Steps::default();
+        let goes_on = running.task.abandon(&mut steps) && running.in_flight > 0;
+        if goes_on {
+            self.take_steps(id, steps, now);
+        } else {
+            self.end_task(id, None, now);
         }
+    }
+
+    /// Forgets a task; its connections serve others, or stay with the client.
+    fn end_task(&mut self, id: TaskId, keep: Option<Slot>, now: Instant) -> Option<Ticket> {
+        let mut running = self.tasks.remove(id)?;
+        if let (Some(slot), Some(ticket)) = (keep, running.client)
+            && let Some(private) = running.privates.pop()
+        {
+            match self.session(ticket.connection) {
+                Some(session) => session.watch = Some(Watch { private, slot }),
+                None => running.privates.push(private),
+            }
+        }
+        for private in running.privates {
+            self.put_away(private, now);
+        }
+        running.client
     }
 
     /// A reply that is for no client: it may be for a task.
@@ -152,13 +177,15 @@ impl Proxy {
         for leg in steps.legs {
             self.send_leg(id, leg, now);
         }
+        if steps.interrupt {
+            self.interrupt(id, now);
+        }
         let Some(running) = self.tasks.get(id) else {
             return;
         };
         let abandoned = running.client.is_none() && running.in_flight == 0;
         if abandoned || steps.finished.is_some() {
-            let client = running.client;
-            self.tasks.remove(id);
+            let client = self.end_task(id, steps.keep, now);
             if let (Some(ticket), Some(reply)) = (client, steps.finished) {
                 self.deliver(ticket, Reply::Shared(reply.into()), now);
             }
@@ -174,7 +201,10 @@ impl Proxy {
         let ticket = id.ticket(leg.part);
         match leg.to {
             To::Owner(slot) => {
-                let entry = InFlight::request(ticket, leg.command, slot, leg.frame.len(), now);
+                let entry = InFlight {
+                    preceding: leg.preceding,
+                    ..InFlight::request(ticket, leg.command, slot, leg.frame.len(), now)
+                };
                 self.dispatch(entry, lane, &leg.frame, None);
             }
             To::Node(node) => {
@@ -183,12 +213,30 @@ impl Proxy {
                 let entry = InFlight::request(ticket, leg.command, slot, leg.frame.len(), now);
                 self.dispatch_direct(entry, node.0 as usize, lane, &leg.frame);
             }
+            To::Private(slot) => {
+                let private = self.private_for(id, slot, now);
+                self.send_private(id, leg, slot, private, now);
+            }
+            To::Pinned(slot) => {
+                let pinned = running.privates.first().copied();
+                let private = match pinned {
+                    Some(private) => Ok((private, false)),
+                    None => Err(answer::error(answer::PRIVATE_LOST)),
+                };
+                self.send_private(id, leg, slot, private, now);
+            }
         }
     }
 
     /// Puts a request into the pipeline to one node; when there is no connection the answer is
     /// that there is none.
-    fn dispatch_direct(&mut self, entry: InFlight, backend: usize, lane: usize, frame: &[u8]) {
+    pub(super) fn dispatch_direct(
+        &mut self,
+        entry: InFlight,
+        backend: usize,
+        lane: usize,
+        frame: &[u8],
+    ) {
         let index = backend * self.lanes() + lane;
         let kind = Kind::Direct;
         let entry = InFlight { kind, ..entry };

@@ -230,7 +230,7 @@ impl Proxy {
     }
 
     /// Until when a backend that could not be reached is left alone.
-    fn down_until(&self, backend: usize, now: Instant) -> Option<Instant> {
+    pub(super) fn down_until(&self, backend: usize, now: Instant) -> Option<Instant> {
         let lanes = self.lanes();
         let pipelines = &self.pipelines[backend * lanes..(backend + 1) * lanes];
         let down = pipelines.iter().filter_map(|pipeline| match pipeline.link {

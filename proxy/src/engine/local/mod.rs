@@ -48,6 +48,13 @@ impl Local {
     }
 }
 
+impl Local {
+    /// Whether it can be queued between MULTI and EXEC: it neither ends nor changes the session.
+    pub(crate) fn fits_transaction(self) -> bool {
+        !matches!(self, Self::Auth | Self::Hello | Self::Quit | Self::Reset)
+    }
+}
+
 /// What the engine is to do besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {

@@ -4,6 +4,7 @@ mod client;
 mod failures;
 mod redirects;
 mod requests;
+mod transactions;
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -129,6 +130,19 @@ impl Bench {
             let connection = self.open(Origin::Connected(token));
             self.nodes.insert(address.port, connection);
         }
+    }
+
+    /// Opens the one connection that is asked for, to that node, and logs in on it.
+    fn log_in_private(&mut self, port: u16) -> ConnectionId {
+        let wanted = std::mem::take(&mut self.wanted);
+        let [(token, address)] = &wanted[..] else {
+            panic!("one connection is asked for: {wanted:?}");
+        };
+        assert_eq!(address.port, port);
+        let connection = self.open(Origin::Connected(*token));
+        assert_eq!(self.written(connection), request(&["CLIENT", "ID"]));
+        self.input(connection, ":77\r\n");
+        connection
     }
 
     fn refuse(&mut self) {
