@@ -31,30 +31,71 @@ impl Usage {
     /// # Errors
     /// Where there is no `/proc`, or it speaks another language.
     pub fn read() -> io::Result<Self> {
-        let stat = fs::read_to_string("/proc/self/stat")?;
-        // The second field is the program's name in brackets and may contain anything.
-        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let number = |field: usize| -> io::Result<u64> {
-            let text = fields.get(field - FIRST_AFTER_NAME).copied();
-            parse(text.unwrap_or_default())
-        };
+        let fields = Fields::read()?;
+        let times = Times::of(&fields)?;
         let uptime = fs::read_to_string("/proc/uptime")?;
         let uptime: f64 = parse(uptime.split_whitespace().next().unwrap_or_default())?;
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(io::Error::other)?;
-        let age_seconds = uptime - number(START_TIME)? as f64 / TICKS_PER_SECOND;
+        let age_seconds = uptime - fields.number(START_TIME)? as f64 / TICKS_PER_SECOND;
         let status = fs::read_to_string("/proc/self/status")?;
         Ok(Self {
-            cpu_seconds: (number(USER_TIME)? + number(SYSTEM_TIME)?) as f64 / TICKS_PER_SECOND,
+            cpu_seconds: times.user_seconds + times.system_seconds,
             resident_bytes: kilobytes(&status, "VmRSS:")?,
             virtual_bytes: kilobytes(&status, "VmSize:")?,
             open_files: fs::read_dir("/proc/self/fd")?.count() as u64,
             open_files_max: open_files_max()?,
-            threads: number(THREADS)?,
+            threads: fields.number(THREADS)?,
             start_seconds: since_epoch.as_secs_f64() - age_seconds,
         })
+    }
+}
+
+/// The processor time of this process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    pub user_seconds: f64,
+    pub system_seconds: f64,
+}
+
+impl Times {
+    /// # Errors
+    /// Where there is no `/proc`, or it speaks another language.
+    pub fn read() -> io::Result<Self> {
+        Self::of(&Fields::read()?)
+    }
+
+    fn of(fields: &Fields) -> io::Result<Self> {
+        Ok(Self {
+            user_seconds: fields.number(USER_TIME)? as f64 / TICKS_PER_SECOND,
+            system_seconds: fields.number(SYSTEM_TIME)? as f64 / TICKS_PER_SECOND,
+        })
+    }
+}
+
+/// The memory of this process that is not swapped out.
+///
+/// # Errors
+/// Where there is no `/proc`, or it speaks another language.
+pub fn resident_bytes() -> io::Result<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status")?, "VmRSS:")
+}
+
+/// What `/proc/self/stat` says behind the program's name.
+struct Fields(String);
+
+impl Fields {
+    fn read() -> io::Result<Self> {
+        let stat = fs::read_to_string("/proc/self/stat")?;
+        // The second field is the program's name in brackets and may contain anything.
+        let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        Ok(Self(after_name.to_owned()))
+    }
+
+    fn number(&self, field: usize) -> io::Result<u64> {
+        let text = self.0.split_whitespace().nth(field - FIRST_AFTER_NAME);
+        parse(text.unwrap_or_default())
     }
 }
 
