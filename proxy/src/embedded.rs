@@ -95,7 +95,7 @@ fn cluster_view(first_port: u16) -> ClusterView {
 }
 
 /// Forty hexadecimal digits.
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     let id = format!(
         "{:016x}{:016x}{:016x}",
         random_seed(),

@@ -65,7 +65,7 @@ fn run(flags: &Flags) -> Result<(), Error> {
         return Err(Error::NoSeeds(file.display().to_string()));
     }
     logging::init(&config.log.filter)?;
-    Ok(control::run(&config, flags.node_port)?)
+    Ok(control::run(&config, flags)?)
 }
 
 fn load(file: &Path) -> Result<Config, Error> {

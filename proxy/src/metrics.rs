@@ -263,7 +263,7 @@ mod tests {
         let workers = [Arc::new(Stats::new()), Arc::new(Stats::new())];
         let get = lookup(b"get").unwrap().id;
         for stats in &workers {
-            stats.count_request(get, false);
+            stats.count_request(get, false, 0);
             stats.redirects_ask.inc();
             stats.clients.add(2);
         }

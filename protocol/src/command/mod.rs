@@ -15,6 +15,7 @@ mod words;
 pub use flags::{Flags, KeyFlags};
 pub use keys::{BeginSearch, FindKeys, KeySpec, KeysError};
 pub use learned::Learned;
+pub use pattern::matches_any_case;
 pub use policy::{RequestPolicy, ResponsePolicy};
 pub use resolve::{Refusal, resolve, resolve_with};
 

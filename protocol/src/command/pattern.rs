@@ -2,7 +2,7 @@
 
 /// Whether the whole of `text` matches `pattern`, in any case: `*`, `?`, `[a-c]`, `[^x]` and `\`
 /// before a byte that stands for itself.
-pub(super) fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut position) = (0, 0);
     // Where to go on when something after the last star does not match: the pattern behind the
     // star, and one byte more of the text eaten by it.

@@ -3,6 +3,7 @@
 
 mod nearest;
 mod reader;
+mod shown;
 
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +11,7 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::thread::available_parallelism;
 
-use slotway::engine::{Credentials, Options};
+use slotway::engine::{Credentials, Emulation, Options};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
@@ -36,6 +37,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) max_clients: usize,
     pub(crate) drain_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) cluster_emulation: bool,
+    pub(crate) cluster_announce: Option<Address>,
 }
 
 /// The cluster behind the proxy.
@@ -133,7 +136,15 @@ impl Config {
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
             worker_count: self.proxy.workers,
+            cluster: self.emulation(),
+            ..Options::default()
         }
+    }
+
+    fn emulation(&self) -> Option<Emulation> {
+        let announce = self.proxy.cluster_announce.clone();
+        let emulation = Emulation { announce };
+        self.proxy.cluster_emulation.then_some(emulation)
     }
 
     /// What to log in with at the nodes.
@@ -165,6 +176,8 @@ impl ProxyConfig {
             max_clients: section.count("max_clients", 1..=1_000_000, default.max_clients),
             drain_timeout: section.millis("drain_timeout_ms", WAIT_MS, default.drain_timeout),
             close_timeout: section.millis("close_timeout_ms", WAIT_MS, default.close_timeout),
+            cluster_emulation: section.flag("cluster_emulation", default.cluster_emulation),
+            cluster_announce: section.address("cluster_announce"),
         }
     }
 }
@@ -300,6 +313,8 @@ impl Default for ProxyConfig {
             max_clients: 10_000,
             drain_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
+            cluster_emulation: false,
+            cluster_announce: None,
         }
     }
 }
@@ -418,6 +433,8 @@ mod tests {
             workers = 3
             max_clients = 7
             drain_timeout_ms = 1
+            cluster_emulation = true
+            cluster_announce = 'c:3'
             [cluster]
             seeds = ['a:1', '[::1]:2']
             username = 'u'
@@ -453,6 +470,8 @@ mod tests {
                 max_clients: 7,
                 drain_timeout: Duration::from_millis(1),
                 close_timeout: ProxyConfig::default().close_timeout,
+                cluster_emulation: true,
+                cluster_announce: Some(Address::new("c", 3)),
             },
             cluster: ClusterConfig {
                 seeds: vec![Address::new("a", 1), Address::new("::1", 2)],

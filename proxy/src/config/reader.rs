@@ -241,6 +241,18 @@ impl<'t> Section<'t> {
         })
     }
 
+    pub(super) fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.read(key, default, |value| match value {
+            DeValue::Boolean(flag) => Ok(flag),
+            other => Err(format!("must be true or false, got {}", describe(&other))),
+        })
+    }
+
+    /// One `host:port`.
+    pub(super) fn address(&mut self, key: &'static str) -> Option<Address> {
+        self.read(key, None, |value| parse_address(&string(value)?).map(Some))
+    }
+
     /// A list of `host:port`.
     pub(super) fn addresses(&mut self, key: &'static str) -> Vec<Address> {
         let Some((offset, value)) = self.take(key) else {

@@ -1,6 +1,7 @@
 //! The control thread: starts the workers and the discovery, accepts clients, carries topologies
 //! from the discovery to the workers, serves the admin routes, and drains on a signal.
 
+mod facts;
 mod files;
 mod finding;
 mod metrics;
@@ -29,6 +30,7 @@ use self::files::Files;
 use self::metrics::ControlMetrics;
 use self::workers::Workers;
 use crate::admin::{Routes, View};
+use crate::cli::Flags;
 use crate::config::Config;
 use crate::embedded::{self, EmbeddedCluster};
 
@@ -54,12 +56,12 @@ pub(crate) enum StartError {
 }
 
 /// Runs until a signal says to stop.
-pub(crate) fn run(config: &Config, node_port: Option<u16>) -> Result<(), StartError> {
+pub(crate) fn run(config: &Config, flags: &Flags) -> Result<(), StartError> {
     let runtime = local_runtime().map_err(system("the control thread"))?;
-    runtime.block_on(control(config, node_port))
+    runtime.block_on(control(config, flags))
 }
 
-async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartError> {
+async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     let mut signals = Signals::install().map_err(system("the signal handlers"))?;
     // First of all what may already be somebody else's.
     let listener = bind(config.proxy.listen, BACKLOG, "--listen")?;
@@ -70,7 +72,7 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     let admin = admin.transpose()?;
     let embedded = match config.cluster.seeds.as_slice() {
         [] => Some(EmbeddedCluster::start(
-            node_port.unwrap_or(embedded::FIRST_PORT),
+            flags.node_port.unwrap_or(embedded::FIRST_PORT),
         )?),
         _ => None,
     };
@@ -79,7 +81,8 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
         |embedded| embedded.addresses().to_vec(),
     );
 
-    let mut workers = Workers::start(config)?;
+    let program = facts::program(config, flags.config.as_deref());
+    let mut workers = Workers::start(config, &program)?;
     let view = Arc::new(View::default());
     let metrics = Arc::new(ControlMetrics::default());
     let discovering = finding::Discovering {
@@ -93,6 +96,13 @@ async fn control(config: &Config, node_port: Option<u16>) -> Result<(), StartErr
     let accepting = CancellationToken::new();
     let serving = CancellationToken::new();
     let files = Files::new(config);
+    let sources = facts::Sources {
+        program,
+        stats: workers.stats.clone(),
+        accept: Arc::clone(&metrics.accept),
+        clients_max: files.clients_max(),
+    };
+    spawn_local(sources.follow());
     accept(
         listener,
         files.clients_max(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use slotway::engine::{self, Proxy, Stats};
+use slotway::engine::{self, Agreed, Options, Program, Proxy, Stats};
 use slotway_protocol::cluster::Topology;
 use slotway_runtime::signals::{Drained, Signals};
 use slotway_runtime::worker::SendError;
@@ -25,6 +25,8 @@ pub(super) struct Workers {
     /// Some worker has seen that the topology is not true any more; any number of such sightings
     /// is one.
     pub(super) stale: Arc<Notify>,
+    /// What clients have changed for all workers; however often, the newest is all there is.
+    agreed: Arc<watch::Sender<Arc<Agreed>>>,
     /// The number of each worker that has no client left; one may say so more than once.
     drained: mpsc::UnboundedReceiver<usize>,
     /// The workers for each other, once all of them are there.
@@ -34,27 +36,40 @@ pub(super) struct Workers {
 type Peers = Arc<OnceLock<Vec<Worker>>>;
 
 impl Workers {
-    pub(super) fn start(config: &Config) -> Result<Self, StartError> {
+    pub(super) fn start(config: &Config, program: &Arc<Program>) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
         let (drained_sender, drained) = mpsc::unbounded_channel();
+        let (agreed, _) = watch::channel(Arc::default());
+        let agreed = Arc::new(agreed);
+        let stats = (0..config.proxy.workers).map(|_| Arc::new(Stats::new()));
+        let stats: Vec<_> = stats.collect();
         let mut workers = Self {
             handles: Vec::new(),
-            stats: Vec::new(),
+            stats: stats.clone(),
             stale,
+            agreed,
             drained,
             peers: Peers::default(),
         };
-        for worker in 0..config.proxy.workers {
-            let stats = Arc::new(Stats::new());
-            workers.stats.push(Arc::clone(&stats));
-            let options = config.engine_options(worker);
+        for (worker, own) in stats.iter().enumerate() {
+            let own = Arc::clone(own);
+            let options = Options {
+                workers: stats.clone().into(),
+                program: Arc::clone(program),
+                ..config.engine_options(worker)
+            };
+            let agreed = Arc::clone(&workers.agreed);
             let stale = Arc::clone(&workers.stale);
             let drained = drained_sender.clone();
-            let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&stats));
+            let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&own));
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
                 engine::Notice::LoginRefused { address, text } => {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
+                }
+                engine::Notice::Agreed(newer) => {
+                    tracing::info!(worker, "a client has changed: {newer}");
+                    agreed.send_modify(|all| Arc::make_mut(all).merge(&newer));
                 }
                 // Nobody listens before the drain has begun and after it has ended.
                 engine::Notice::Peers(message) => pass_on(&message, &peers, &counted),
@@ -63,7 +78,7 @@ impl Workers {
             let handle = spawn_worker(
                 &format!("worker-{worker}"),
                 worker_options(config),
-                move || Proxy::new(options, stats),
+                move || Proxy::new(options, own),
                 on_notice,
             );
             workers
@@ -75,10 +90,12 @@ impl Workers {
         Ok(workers)
     }
 
-    /// From now on each worker is given every new topology.
+    /// From now on each worker is given every new topology, and what the others have changed.
     pub(super) fn follow(&self, topologies: &watch::Receiver<Arc<Topology>>) {
         for worker in &self.handles {
-            spawn_local(deliver_topologies(topologies.clone(), worker.clone()));
+            let (topologies, agreed) = (topologies.clone(), self.agreed.subscribe());
+            spawn_local(deliver(topologies, engine::Event::Topology, worker.clone()));
+            spawn_local(deliver(agreed, engine::Event::Agreed, worker.clone()));
         }
     }
 
@@ -131,13 +148,17 @@ fn pass_on(message: &engine::Message, peers: &OnceLock<Vec<Worker>>, stats: &Sta
     }
 }
 
-/// Gives one worker each new topology; one that is replaced before the worker takes it is
-/// skipped.
-async fn deliver_topologies(mut topologies: watch::Receiver<Arc<Topology>>, worker: Worker) {
-    while topologies.changed().await.is_ok() {
+/// Gives one worker each new value as an event; one that is replaced before the worker takes it
+/// is skipped.
+async fn deliver<T>(
+    mut values: watch::Receiver<Arc<T>>,
+    event: fn(Arc<T>) -> engine::Event,
+    worker: Worker,
+) {
+    while values.changed().await.is_ok() {
         loop {
-            let topology = Arc::clone(&topologies.borrow_and_update());
-            match worker.send(engine::Event::Topology(topology)) {
+            let value = Arc::clone(&values.borrow_and_update());
+            match worker.send(event(value)) {
                 Ok(()) => break,
                 Err(SendError::Full(_)) => tokio::time::sleep(RETRY).await,
                 Err(SendError::Stopped(_)) => return,

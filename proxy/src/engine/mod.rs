@@ -11,21 +11,25 @@ mod hold;
 mod local;
 mod merge;
 mod options;
+mod own;
 mod peers;
 mod pipeline;
 mod plan;
 mod private;
 mod privates;
+mod program;
 mod random_key;
 mod redirect;
 mod replies;
 mod requests;
 mod session;
+mod settings;
 mod special;
 mod stats;
 mod survey;
 mod task;
 mod tasks;
+mod totals;
 mod transaction;
 mod transactions;
 mod waiting;
@@ -34,10 +38,13 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use options::{Credentials, Options};
+pub use options::{Credentials, Emulation, Options};
 pub use peers::Message;
+pub use program::Program;
+pub use settings::{Agreed, SETTINGS, Setting};
 pub use stats::Stats;
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,6 +106,10 @@ pub struct Proxy {
     clients_seen: u64,
     /// The connection whose input is being handled: it is written without a wake.
     current: u32,
+    /// What the workers have told each other.
+    agreed: Agreed,
+    /// The wall clock at the last input.
+    unix_ms: u64,
     draining: bool,
     drained: bool,
     scratch: Scratch,
@@ -144,6 +155,8 @@ impl Connection {
 pub enum Event {
     /// The cluster looks like this now.
     Topology(Arc<Topology>),
+    /// A worker, perhaps this one, has changed what all of them go by.
+    Agreed(Arc<Agreed>),
     /// Finish what is under way, then close all clients.
     Drain,
     /// Another worker says something.
@@ -155,6 +168,8 @@ pub enum Event {
 pub enum Notice {
     /// A redirect or a lost connection says that the topology has changed.
     TopologyStale,
+    /// A client has changed what all workers go by.
+    Agreed(Agreed),
     /// A node does not accept our user name and password.
     LoginRefused { address: Address, text: String },
     /// No client is left after [`Event::Drain`]; sent once.
@@ -164,11 +179,14 @@ pub enum Notice {
 }
 
 impl Proxy {
-    pub fn new(options: Options, stats: Arc<Stats>) -> Self {
+    pub fn new(mut options: Options, stats: Arc<Stats>) -> Self {
+        if options.workers.is_empty() {
+            options.workers = [Arc::clone(&stats)].into();
+        }
         Self {
+            plans: Plans::new(options.cluster.is_some()),
             options,
             stats,
-            plans: Plans::new(),
             connections: Vec::new(),
             backends: Vec::new(),
             owners: vec![NO_OWNER; SLOTS],
@@ -188,6 +206,8 @@ impl Proxy {
             started: None,
             clients_seen: 0,
             current: u32::MAX,
+            agreed: Agreed::default(),
+            unix_ms: 0,
             draining: false,
             drained: false,
             scratch: Scratch::default(),
@@ -244,10 +264,11 @@ impl Proxy {
         }
     }
 
-    fn open_client(&mut self, connection: ConnectionId, now: Instant) {
+    fn open_client(&mut self, connection: ConnectionId, local: SocketAddr, now: Instant) {
         self.clients_seen += 1;
         let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
-        let session = Session::new(connection, client_id, now);
+        let mut session = Session::new(connection, client_id, now);
+        session.local = local;
         self.connections[connection.index as usize] = Connection::Client(session);
         self.stats.clients.add(1);
         self.stats.clients_accepted.inc();
@@ -351,7 +372,7 @@ impl Engine for Proxy {
                 .resize_with(index + 1, || Connection::Vacant);
         }
         match peer.origin {
-            Origin::Accepted(_) => self.open_client(connection, now.instant),
+            Origin::Accepted(_) => self.open_client(connection, peer.local, now.instant),
             Origin::Connected(ConnectToken(token)) if token & PRIVATE_TOKEN != 0 => {
                 self.open_private(connection, token & !PRIVATE_TOKEN, now.instant);
             }
@@ -370,6 +391,7 @@ impl Engine for Proxy {
     #[inline]
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
         self.current = connection.index;
+        self.unix_ms = now.unix_ms;
         match self.connections.get(connection.index as usize) {
             Some(Connection::Client(_)) => {
                 self.handle_client_input(connection, input, now.instant);
@@ -460,6 +482,7 @@ impl Engine for Proxy {
         self.wake_at(now.instant + TICK);
         match event {
             Event::Topology(topology) => self.set_topology(&topology, now.instant),
+            Event::Agreed(agreed) => self.agree(&agreed),
             Event::Drain => self.drain(),
             Event::Peer(message) => self.handle_peer(message, now.instant),
         }

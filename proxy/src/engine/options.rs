@@ -3,7 +3,11 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
+
+use super::program::Program;
+use super::stats::Stats;
 
 /// The engine's settings; the config file's keys, checked and typed.
 #[derive(Debug, Clone)]
@@ -49,6 +53,18 @@ pub struct Options {
     pub worker: u16,
     /// How many workers there are, numbered from 0.
     pub worker_count: usize,
+    /// What all workers count, this one included; INFO adds it up. Empty: this one is alone.
+    pub workers: Arc<[Arc<Stats>]>,
+    pub program: Arc<Program>,
+    /// Whether clients of Redis Cluster are served too.
+    pub cluster: Option<Emulation>,
+}
+
+/// To clients of Redis Cluster the proxy is a cluster of one node that has all slots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulation {
+    /// The address of that node. `None`: the one that the client asking is connected to.
+    pub announce: Option<Address>,
 }
 
 /// A user name and password for the nodes.
@@ -88,6 +104,9 @@ impl Default for Options {
             credentials: None,
             worker: 0,
             worker_count: 1,
+            workers: Arc::default(),
+            program: Arc::default(),
+            cluster: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use slotway_protocol::command::{Command, Flags, Group, KeysError, RequestPolicy}
 use slotway_protocol::resp::Request;
 
 use super::answer;
-use super::local::Local;
+use super::local::{self, Local};
 use super::merge::MergeKind;
 use super::special::Special;
 use super::transactions::TransactionCommand;
@@ -34,6 +34,8 @@ pub(crate) enum Plan {
     Block,
     /// It takes several steps.
     Task(Special),
+    /// To the owner of the slot whose number is that argument.
+    Slot(usize),
     /// Not served.
     Refused(Refusal),
 }
@@ -43,6 +45,8 @@ pub(crate) enum Plan {
 pub(crate) enum Refusal {
     /// It would need something that the proxy does not have yet.
     NotYet,
+    /// It will never be; the text says why.
+    Because(&'static str),
     /// It speaks of the cluster, of which a client of the proxy knows nothing.
     NoCluster,
 }
@@ -51,6 +55,7 @@ impl Refusal {
     /// The error that says so.
     pub(crate) fn reply(self, command: &Command) -> Vec<u8> {
         match self {
+            Self::Because(reason) => answer::error(reason.as_bytes()),
             Self::NotYet => answer::not_yet(command.name),
             Self::NoCluster => answer::error(answer::NO_CLUSTER),
         }
@@ -62,7 +67,9 @@ impl Refusal {
 pub(crate) struct Plans(Vec<Plan>);
 
 impl Plans {
-    pub(crate) fn new() -> Self {
+    /// With `emulation` clients of Redis Cluster are served too.
+    pub(crate) fn new(emulation: bool) -> Self {
+        let plan = |command| plan(command, emulation);
         let mut plans = vec![Plan::Refused(Refusal::NotYet); Command::count()];
         for command in slotway_protocol::command::all() {
             plans[usize::from(command.id.0)] = plan(command);
@@ -79,7 +86,11 @@ impl Plans {
     }
 }
 
-fn plan(command: &Command) -> Plan {
+fn plan(command: &Command, emulation: bool) -> Plan {
+    let of_cluster = command.group == Group::Cluster || command.name == "asking";
+    if of_cluster && !emulation {
+        return Plan::Refused(Refusal::NoCluster);
+    }
     if let Some(local) = Local::of(command.name) {
         return Plan::Local(local);
     }
@@ -89,8 +100,14 @@ fn plan(command: &Command) -> Plan {
     if let Some(special) = Special::of(command.name) {
         return Plan::Task(special);
     }
-    if matches!(command.group, Group::Cluster) {
-        return Plan::Refused(Refusal::NoCluster);
+    if let Some(reason) = local::reason(command.name) {
+        return Plan::Refused(Refusal::Because(reason));
+    }
+    if matches!(
+        command.name,
+        "cluster|countkeysinslot" | "cluster|getkeysinslot"
+    ) {
+        return Plan::Slot(2);
     }
     if let Some((_, plan)) = EXCEPTIONS.iter().find(|(name, _)| *name == command.name) {
         return *plan;
@@ -129,15 +146,13 @@ fn plan(command: &Command) -> Plan {
 }
 
 /// Commands of which the table does not tell what to do with them.
-const EXCEPTIONS: [(&str, Plan); 5] = [
+const EXCEPTIONS: &[(&str, Plan)] = &[
     // Its channel is no key. Subscriptions of the channel are with the same node.
     ("publish", Plan::Channel(1)),
     // The tips leave it to the proxy how to put them together, which is as of any other command.
     ("slowlog|len", Plan::Shards(MergeKind::Sum)),
     ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
     ("latency|reset", Plan::Shards(MergeKind::Sum)),
-    // It names a node, and the client knows none.
-    ("migrate", Plan::Refused(Refusal::NotYet)),
 ];
 
 /// The slot that all keys of the request share.
@@ -180,7 +195,8 @@ mod tests {
 
     #[test]
     fn plans_come_from_the_table() {
-        let plans = Plans::new();
+        let plans = Plans::new(false);
+        let because = |name| Plan::Refused(Refusal::Because(local::reason(name).unwrap()));
         for (name, plan) in [
             ("get", Plan::Key(1)),
             ("set", Plan::Key(1)),
@@ -212,8 +228,8 @@ mod tests {
             ("subscribe", Plan::Refused(Refusal::NotYet)),
             ("multi", Plan::Transaction(TransactionCommand::Multi)),
             ("watch", Plan::Transaction(TransactionCommand::Watch)),
-            ("migrate", Plan::Refused(Refusal::NotYet)),
-            ("swapdb", Plan::Refused(Refusal::NotYet)),
+            ("migrate", because("migrate")),
+            ("swapdb", because("swapdb")),
             ("publish", Plan::Channel(1)),
             ("dbsize", Plan::Shards(MergeKind::Sum)),
             ("keys", Plan::Shards(MergeKind::Concat)),

@@ -146,6 +146,9 @@ impl Proxy {
             None => {
                 let failed = reply.bytes().first() == Some(&b'-');
                 let len = reply.bytes().len();
+                if failed {
+                    self.stats.count_error(reply.bytes());
+                }
                 (session.fill(ticket, reply), failed, len)
             }
             Some(merge) => {
@@ -156,6 +159,9 @@ impl Proxy {
                 merged.clear();
                 self.merges.finish(merge, &mut merged);
                 let (failed, len) = (merged.first() == Some(&b'-'), merged.len());
+                if failed {
+                    self.stats.count_error(&merged);
+                }
                 let delivered = if len >= LARGE_BYTES {
                     session.fill(ticket, Reply::Shared(merged.into()))
                 } else {
@@ -169,10 +175,10 @@ impl Proxy {
         let wake =
             was_empty && !session.output.is_empty() && ticket.connection.index != self.current;
         let attention = session.paused || session.solo || session.closing || session.ended;
-        self.stats.count_request(delivered.command, failed);
-        self.stats
-            .client_latency
-            .observe(now.micros_since(delivered.arrived));
+        let micros = now.micros_since(delivered.arrived);
+        let command = delivered.command;
+        self.stats.count_request(command, failed, micros);
+        self.stats.client_latency.observe(micros);
         self.stats.client_bytes_out.add(len as u64);
         if wake {
             self.actions.push_back(Action::Wake(ticket.connection));

@@ -8,7 +8,7 @@ use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
 use super::hold::{Held, Target};
-use super::local::{self, After, Facts, Local};
+use super::local::Local;
 use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
 use super::session::Ticket;
@@ -209,6 +209,7 @@ impl Proxy {
             }
             Plan::Keys => self.forward_keys(&incoming, command),
             Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
+            Plan::Slot(position) => self.forward_to_slot(&incoming, command, position),
             Plan::Local(local) => self.run_local(&incoming, command.id, local),
             Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
@@ -317,41 +318,6 @@ impl Proxy {
         }
     }
 
-    fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
-        let mut reply = std::mem::take(&mut self.scratch.reply);
-        reply.clear();
-        self.local_reply(incoming, local, &mut reply);
-        self.answer_at_once(incoming, command, &reply);
-        self.scratch.reply = reply;
-    }
-
-    /// Appends the reply of a command that the proxy answers by itself.
-    pub(super) fn local_reply(
-        &mut self,
-        incoming: &Incoming<'_>,
-        local: Local,
-        reply: &mut Vec<u8>,
-    ) {
-        let facts = Facts {
-            uptime_s: self
-                .started
-                .map_or(0, |started| incoming.now.since(started).as_secs()),
-            clients: self.stats.clients.value().unsigned_abs(),
-            // A sum over all commands, which nobody else needs.
-            requests: match local {
-                Local::Info => self.stats.requests_total(),
-                _ => 0,
-            },
-        };
-        if local == Local::Reset {
-            self.leave_transaction(incoming.connection);
-        }
-        if let Some(session) = self.session(incoming.connection) {
-            let after = local::run(local, &incoming.request, session, facts, reply);
-            session.closing |= after == After::Close;
-        }
-    }
-
     fn refuse(&mut self, incoming: &Incoming<'_>, command: &Command, refusal: Refusal) {
         self.answer_at_once(incoming, command.id, &refusal.reply(command));
     }
@@ -364,8 +330,12 @@ impl Proxy {
         reply: &[u8],
     ) {
         let failed = reply.first() == Some(&b'-');
-        self.stats.count_request(command, failed);
+        self.stats.count_request(command, failed, 0);
+        if failed {
+            self.stats.count_error(reply);
+        }
         self.stats.client_latency.observe(0);
+        self.stats.client_bytes_out.add(reply.len() as u64);
         self.answer(incoming, command, |out| out.extend_from_slice(reply));
     }
 

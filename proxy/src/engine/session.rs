@@ -1,6 +1,7 @@
 //! One client connection: where its input stands, which replies it waits for and in which order,
 //! and what is on its way out. Knows nothing of nodes.
 
+use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) connection: ConnectionId,
     /// The number that CLIENT ID tells.
     pub(crate) client_id: u64,
+    /// Our own address, as the client has it.
+    pub(crate) local: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) scanner: RequestScanner,
     pub(crate) output: Output,
@@ -132,6 +135,7 @@ impl Session {
         Self {
             connection,
             client_id,
+            local: (Ipv4Addr::UNSPECIFIED, 0).into(),
             protocol: Protocol::Resp2,
             scanner: RequestScanner::default(),
             output: Output::default(),
@@ -152,6 +156,15 @@ impl Session {
             leaving: false,
             leaving_since: None,
             active: now,
+        }
+    }
+
+    /// Makes the client what it was when it connected, as RESET does. What library it uses stays
+    /// true.
+    pub(crate) fn reset(&mut self) {
+        self.protocol = Protocol::Resp2;
+        if let Some(about) = &mut self.about {
+            about.name.clear();
         }
     }
 

@@ -6,8 +6,10 @@ use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 /// The counters of one worker.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// By command id: requests answered well, and with an error.
+    /// By command id: requests answered well, and with an error, and the microseconds that took.
     requests: ByCommand,
+    /// Error replies, by the code they begin with, in the order of [`ERROR_CODES`].
+    errors: [Counter; ERROR_CODES.len()],
     /// Requests that are no command, or break the protocol.
     pub requests_invalid: Counter,
     /// From a request's arrival to the reply to all of it being here.
@@ -71,28 +73,111 @@ impl Stats {
     }
 
     #[inline]
-    pub(crate) fn count_request(&self, command: CommandId, failed: bool) {
-        self.requests.0[usize::from(command.0)][usize::from(failed)].inc();
+    pub(crate) fn count_request(&self, command: CommandId, failed: bool, micros: u64) {
+        let counters = &self.requests.0[usize::from(command.0)];
+        counters[usize::from(failed)].inc();
+        counters[2].add(micros);
+    }
+
+    /// Counts an error reply by its code.
+    #[cold]
+    pub(crate) fn count_error(&self, reply: &[u8]) {
+        let text = reply.get(1..).unwrap_or_default();
+        let code = text.split(|byte| b" \r".contains(byte)).next();
+        let known = ERROR_CODES
+            .iter()
+            .position(|known| Some(known.as_bytes()) == code);
+        self.errors[known.unwrap_or(ERROR_CODES.len() - 1)].inc();
     }
 
     /// How many requests were answered.
     pub fn requests_total(&self) -> u64 {
-        self.requests.0.iter().flatten().map(Counter::value).sum()
+        let answered = |[ok, failed, _]: &[Counter; 3]| ok.value() + failed.value();
+        self.requests.0.iter().map(answered).sum()
     }
 
     /// How many requests of a command were answered well, and with an error.
     pub fn requests(&self, command: CommandId) -> (u64, u64) {
-        let [ok, failed] = &self.requests.0[usize::from(command.0)];
+        let [ok, failed, _] = &self.requests.0[usize::from(command.0)];
         (ok.value(), failed.value())
+    }
+
+    /// The time from the arrival of a command's requests to their replies, added up.
+    pub(crate) fn micros(&self, command: CommandId) -> u64 {
+        self.requests.0[usize::from(command.0)][2].value()
+    }
+
+    pub(crate) fn errors(&self) -> &[Counter] {
+        &self.errors
     }
 }
 
-/// Two counters for each command.
+/// Three counters for each command.
 #[derive(Debug)]
-struct ByCommand(Vec<[Counter; 2]>);
+struct ByCommand(Vec<[Counter; 3]>);
 
 impl Default for ByCommand {
     fn default() -> Self {
         Self((0..Command::count()).map(|_| Default::default()).collect())
+    }
+}
+
+/// The codes that error replies begin with. Scripts may invent others; those are the last one.
+pub(crate) const ERROR_CODES: [&str; 31] = [
+    "ASK",
+    "BUSY",
+    "BUSYGROUP",
+    "BUSYKEY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "DENIED",
+    "ERR",
+    "EXECABORT",
+    "INVALIDOBJ",
+    "IOERR",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOGROUP",
+    "NOMASTERLINK",
+    "NOPERM",
+    "NOPROTO",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "NOTBUSY",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+    "UNKILLABLE",
+    "WRONGPASS",
+    "WRONGTYPE",
+    "OTHER",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_counted_by_their_code() {
+        let stats = Stats::new();
+        for reply in [
+            "-ERR x\r\n",
+            "-OTHER\r\n",
+            "-MY own\r\n",
+            "-oops\r\n",
+            "-",
+            "-ERR-x\r\n",
+        ] {
+            stats.count_error(reply.as_bytes());
+        }
+        let counted = |code: &str| {
+            let index = ERROR_CODES.iter().position(|known| *known == code);
+            stats.errors()[index.unwrap()].value()
+        };
+        assert_eq!((counted("ERR"), counted("OTHER")), (1, 5));
     }
 }

@@ -4,7 +4,7 @@
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{self, Command, Flags};
 use slotway_protocol::engine::ConnectionId;
-use slotway_protocol::resp::{RequestBuffers, RequestScanner, Scan, encode};
+use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan, encode};
 
 use super::pipeline::InFlight;
 use super::plan::{Plan, SlotError, common_slot};
@@ -213,10 +213,12 @@ impl Proxy {
         incoming: &Incoming<'_>,
         queued: &Transaction,
     ) -> Vec<(u32, Vec<u8>)> {
+        // What was queued was within the limits then, whatever they are now.
+        let limits = RequestLimits::default();
         let mut replies = Vec::new();
         for (place, frame) in queued.local() {
             let mut buffers = RequestBuffers::default();
-            let scan = RequestScanner::default().scan(frame, &self.options.request, &mut buffers);
+            let scan = RequestScanner::default().scan(frame, &limits, &mut buffers);
             if !matches!(scan, Ok(Scan::Request { .. })) {
                 continue;
             }

@@ -88,3 +88,39 @@ is in tracking mode with OPTIN or OPTOUT mode enabled";
 
 pub(super) const BAD_CLIENT_NAME: &[u8] =
     b"ERR Client names cannot contain spaces, newlines or special characters.";
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{reply, session};
+    use super::*;
+
+    #[test]
+    fn nobody_has_tracking() {
+        let mut session = session();
+        assert_eq!(reply(&mut session, "CLIENT GETREDIR"), ":-1\r\n");
+        assert!(reply(&mut session, "CLIENT CACHING YES").starts_with("-ERR CLIENT CACHING can"));
+        let resp2 = reply(&mut session, "CLIENT TRACKINGINFO");
+        assert!(
+            resp2.starts_with("*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n"),
+            "{resp2}"
+        );
+        session.protocol = Protocol::Resp3;
+        let resp3 = reply(&mut session, "CLIENT TRACKINGINFO");
+        assert!(
+            resp3.starts_with("%3\r\n$5\r\nflags\r\n~1\r\n$3\r\noff\r\n"),
+            "{resp3}"
+        );
+    }
+
+    #[test]
+    fn no_evict_takes_on_and_off() {
+        for (choice, expected) in [
+            ("on", "+OK\r\n"),
+            ("OFF", "+OK\r\n"),
+            ("maybe", "-ERR syntax error\r\n"),
+        ] {
+            let got = reply(&mut session(), &format!("CLIENT NO-EVICT {choice}"));
+            assert_eq!(got, expected, "{choice}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Who the client is and how it wants to be spoken to: AUTH and HELLO.
+//! Who the client is and how it wants to be spoken to: `AUTH`, `HELLO` and `SELECT`.
 
 use slotway_protocol::resp::{Protocol, Request, encode};
 
@@ -16,7 +16,12 @@ pub(super) fn auth(request: &Request<'_>, out: &mut Vec<u8>) {
 }
 
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`
-pub(super) fn hello(request: &Request<'_>, session: &mut Session, out: &mut Vec<u8>) {
+pub(super) fn hello(
+    request: &Request<'_>,
+    session: &mut Session,
+    mode: &'static str,
+    out: &mut Vec<u8>,
+) {
     let mut protocol = session.protocol;
     if request.len() > 1 {
         protocol = match parse_integer(request.arg(1)) {
@@ -50,10 +55,10 @@ pub(super) fn hello(request: &Request<'_>, session: &mut Session, out: &mut Vec<
         }
     }
     session.protocol = protocol;
-    write_hello(session, out);
+    write_hello(session, mode, out);
 }
 
-fn write_hello(session: &Session, out: &mut Vec<u8>) {
+fn write_hello(session: &Session, mode: &str, out: &mut Vec<u8>) {
     encode::map(out, session.protocol, 7);
     for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
         encode::bulk(out, field.as_bytes());
@@ -70,7 +75,7 @@ fn write_hello(session: &Session, out: &mut Vec<u8>) {
     );
     encode::bulk(out, b"id");
     encode::integer(out, session.client_id as i64);
-    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+    for (field, value) in [("mode", mode), ("role", "master")] {
         encode::bulk(out, field.as_bytes());
         encode::bulk(out, value.as_bytes());
     }
@@ -84,3 +89,78 @@ for the default user. Are you sure your configuration is correct?";
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
 
 const HELLO_NOT_A_NUMBER: &[u8] = b"ERR Protocol version is not an integer or out of range";
+
+/// A cluster has database 0 only.
+pub(super) fn select(request: &Request<'_>, out: &mut Vec<u8>) {
+    match parse_integer(request.arg(1)).map(i32::try_from) {
+        Some(Ok(0)) => encode::simple(out, b"OK"),
+        Some(Ok(_)) => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
+        Some(Err(_)) => encode::error(out, OUT_OF_RANGE),
+        None => encode::error(out, b"ERR value is not an integer or out of range"),
+    }
+}
+
+const OUT_OF_RANGE: &[u8] =
+    b"ERR value is out of range, value must between -2147483648 and 2147483647";
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{World, reply, session};
+    use super::*;
+
+    #[test]
+    fn select_takes_numbers_as_the_server_does() {
+        for (number, expected) in [
+            ("0", "+OK\r\n"),
+            ("1", "-ERR SELECT is not allowed in cluster mode\r\n"),
+            ("-1", "-ERR SELECT is not allowed in cluster mode\r\n"),
+            ("00", "-ERR value is not an integer or out of range\r\n"),
+            ("-0", "-ERR value is not an integer or out of range\r\n"),
+            ("+0", "-ERR value is not an integer or out of range\r\n"),
+            ("x", "-ERR value is not an integer or out of range\r\n"),
+            (
+                "2147483648",
+                "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n",
+            ),
+        ] {
+            let got = reply(&mut session(), &format!("SELECT {number}"));
+            assert_eq!(got, expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn a_refused_hello_changes_the_name_but_not_the_protocol() {
+        let mut session = session();
+        let got = reply(&mut session, r#"HELLO 3 SETNAME me "BO\r\x00GUS""#);
+        assert_eq!(got, "-ERR Syntax error in HELLO option 'BO '\r\n");
+        assert_eq!(session.protocol, Protocol::Resp2);
+        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
+        let got = reply(&mut session, r#"HELLO 3 SETNAME "two words""#);
+        assert!(got.starts_with("-ERR Client names cannot"), "{got}");
+        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
+    }
+
+    #[test]
+    fn reset_leaves_nothing_but_what_the_library_is() {
+        let mut session = session();
+        reply(&mut session, "HELLO 3 SETNAME me");
+        session.about.as_mut().unwrap().library = b"lib".to_vec();
+        assert_eq!(reply(&mut session, "RESET"), "+RESET\r\n");
+        assert_eq!(session.protocol, Protocol::Resp2);
+        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$-1\r\n");
+        assert_eq!(session.about.unwrap().library, b"lib");
+    }
+
+    #[test]
+    fn hello_tells_what_the_proxy_looks_like() {
+        let mut world = World::default();
+        let got = world.reply(&mut session(), "HELLO");
+        assert!(
+            got.contains("\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n"),
+            "{got}"
+        );
+        world.options.cluster = Some(crate::engine::options::Emulation { announce: None });
+        let got = world.reply(&mut session(), "HELLO 3");
+        assert!(got.contains("\r\n$4\r\nmode\r\n$7\r\ncluster\r\n"), "{got}");
+    }
+}

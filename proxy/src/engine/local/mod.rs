@@ -1,18 +1,42 @@
-//! The commands that the proxy answers by itself: those about the client's own connection.
+//! The commands that the proxy answers by itself: about the client's own connection, about the
+//! proxy, and about what looks like one server.
 
+mod acl;
 mod client;
+mod cluster;
 mod config;
 mod hello;
+mod help;
 mod info;
+mod keyspace;
+mod refusals;
+mod server;
+
+use std::sync::Arc;
 
 use slotway_protocol::command;
-use slotway_protocol::resp::{Protocol, Request, encode};
+use slotway_protocol::engine::Now;
+use slotway_protocol::resp::{Request, encode};
 
+use super::options::Options;
+use super::plan::Plans;
 use super::session::Session;
+use super::settings::Agreed;
+use super::stats::Stats;
+use super::totals::Totals;
+
+use self::cluster::Topic;
+pub(crate) use self::refusals::reason;
 
 /// A command answered by the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Local {
+    AclCat,
+    AclDryRun,
+    AclGetUser,
+    AclList,
+    AclUsers,
+    AclWhoAmI,
     Auth,
     ClientCaching,
     ClientGetName,
@@ -22,25 +46,37 @@ pub(crate) enum Local {
     ClientSetInfo,
     ClientSetName,
     ClientTrackingInfo,
+    Cluster(Topic),
     Command,
     ConfigGet,
+    ConfigResetStat,
+    ConfigRewrite,
+    ConfigSet,
     Echo,
     Hello,
+    Help,
     Info,
+    Lolwut,
+    ModuleList,
+    /// Nothing to do: any node serves any slot.
+    Ok,
     Ping,
     Quit,
     Reset,
+    Role,
     Select,
+    Time,
 }
 
 impl Local {
     /// The local command of that name in the table.
     pub(crate) fn of(name: &str) -> Option<Self> {
-        let name = if name.starts_with("command|") {
-            "command"
-        } else {
-            name
-        };
+        let (container, subcommand) = name.split_once('|').unwrap_or((name, ""));
+        match (container, subcommand) {
+            ("command", _) => return Some(Self::Command),
+            (_, "help") => return Some(Self::Help),
+            _ => {}
+        }
         NAMES
             .iter()
             .find(|(known, _)| *known == name)
@@ -56,19 +92,50 @@ impl Local {
 }
 
 /// What the engine is to do besides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum After {
     Nothing,
     /// Close the connection once the reply is out.
     Close,
+    /// Go by this from now on, and tell the other workers.
+    Agree(Agreed),
 }
 
-/// Numbers that local commands tell.
+/// What local commands tell of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
+pub(crate) struct Surroundings<'a> {
+    pub(crate) now: Now,
     pub(crate) uptime_s: u64,
-    pub(crate) clients: u64,
-    pub(crate) requests: u64,
+    pub(crate) options: &'a Options,
+    pub(crate) plans: &'a Plans,
+    pub(crate) agreed: &'a Agreed,
+}
+
+impl Surroundings<'_> {
+    fn workers(&self) -> &[Arc<Stats>] {
+        &self.options.workers
+    }
+
+    /// What was counted since the start.
+    fn counted(&self) -> Totals {
+        Totals::of(self.workers(), &self.options.program)
+    }
+
+    /// What was counted since the last CONFIG RESETSTAT.
+    fn totals(&self) -> Totals {
+        match &self.agreed.baseline {
+            Some(baseline) => self.counted().since(baseline),
+            None => self.counted(),
+        }
+    }
+
+    /// What the proxy looks like to a client.
+    fn mode(&self) -> &'static str {
+        match self.options.cluster {
+            Some(_) => "cluster",
+            None => "standalone",
+        }
+    }
 }
 
 /// Writes the reply; the session changes where the command says so.
@@ -76,10 +143,17 @@ pub(crate) fn run(
     local: Local,
     request: &Request<'_>,
     session: &mut Session,
-    facts: Facts,
+    around: &Surroundings<'_>,
     out: &mut Vec<u8>,
 ) -> After {
+    let protocol = session.protocol;
     match local {
+        Local::AclCat => acl::categories(request, out),
+        Local::AclDryRun => acl::dry_run(request, out),
+        Local::AclGetUser => acl::user(request.arg(2), protocol, out),
+        Local::AclList => acl::list(out),
+        Local::AclUsers => acl::users(out),
+        Local::AclWhoAmI => acl::who_am_i(out),
         Local::Auth => hello::auth(request, out),
         Local::ClientCaching => encode::error(out, client::CACHING_WITHOUT_TRACKING),
         Local::ClientGetName => client::name(session, out),
@@ -88,23 +162,35 @@ pub(crate) fn run(
         Local::ClientNoEvict => client::no_evict(request.arg(2), out),
         Local::ClientSetInfo => client::set_info(request, session, out),
         Local::ClientSetName => client::set_name(request.arg(2), session, out),
-        Local::ClientTrackingInfo => client::tracking_info(session.protocol, out),
-        Local::Command => command::reply::reply(request, session.protocol, out),
-        Local::ConfigGet => config::config_get(request, session.protocol, out),
+        Local::ClientTrackingInfo => client::tracking_info(protocol, out),
+        Local::Cluster(topic) => match &around.options.cluster {
+            Some(emulation) => cluster::reply(topic, request, session, emulation, out),
+            None => encode::error(out, super::answer::NO_CLUSTER),
+        },
+        Local::Command => command::reply::reply(request, protocol, out),
+        Local::ConfigGet => config::get(request, protocol, around, out),
+        Local::ConfigResetStat => return config::reset_stat(around, out),
+        Local::ConfigRewrite => config::rewrite(around, out),
+        Local::ConfigSet => return config::set(request, around, out),
         Local::Echo => encode::bulk(out, request.arg(1)),
-        Local::Hello => hello::hello(request, session, out),
-        Local::Info => info::info(request, session.protocol, facts, out),
+        Local::Hello => hello::hello(request, session, around.mode(), out),
+        Local::Help => help::help(request.arg(0), around.plans, out),
+        Local::Info => info::info(request, protocol, around, None, out),
+        Local::Lolwut => server::lolwut(request, protocol, out),
+        Local::ModuleList => server::module_list(out),
+        Local::Ok => encode::simple(out, b"OK"),
         Local::Ping => ping(request, out),
         Local::Quit => {
             encode::simple(out, b"OK");
             return After::Close;
         }
         Local::Reset => {
-            session.protocol = Protocol::Resp2;
-            session.about = None;
+            session.reset();
             encode::simple(out, b"RESET");
         }
-        Local::Select => select(request, out),
+        Local::Role => server::role(out),
+        Local::Select => hello::select(request, out),
+        Local::Time => server::time(around.now.unix_ms, out),
     }
     After::Nothing
 }
@@ -117,18 +203,8 @@ fn ping(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// A cluster has database 0 only.
-fn select(request: &Request<'_>, out: &mut Vec<u8>) {
-    match parse_integer(request.arg(1)).map(i32::try_from) {
-        Some(Ok(0)) => encode::simple(out, b"OK"),
-        Some(Ok(_)) => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
-        Some(Err(_)) => encode::error(out, OUT_OF_RANGE),
-        None => encode::error(out, b"ERR value is not an integer or out of range"),
-    }
-}
-
 /// The number, if it is written in the one form that redis-server takes: no plus, no needless zero.
-pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn parse_integer(bytes: &[u8]) -> Option<i64> {
     let text = core::str::from_utf8(bytes).ok()?;
     let number: i64 = text.parse().ok()?;
     (number.to_string() == text).then_some(number)
@@ -138,7 +214,14 @@ pub(super) fn parse_integer(bytes: &[u8]) -> Option<i64> {
 /// it.
 const REDIS_VERSION: &str = "7.0.15";
 
-const NAMES: [(&str, Local); 18] = [
+const NAMES: &[(&str, Local)] = &[
+    ("acl|cat", Local::AclCat),
+    ("acl|dryrun", Local::AclDryRun),
+    ("acl|getuser", Local::AclGetUser),
+    ("acl|list", Local::AclList),
+    ("acl|users", Local::AclUsers),
+    ("acl|whoami", Local::AclWhoAmI),
+    ("asking", Local::Ok),
     ("auth", Local::Auth),
     ("client|caching", Local::ClientCaching),
     ("client|getname", Local::ClientGetName),
@@ -148,34 +231,111 @@ const NAMES: [(&str, Local); 18] = [
     ("client|setinfo", Local::ClientSetInfo),
     ("client|setname", Local::ClientSetName),
     ("client|trackinginfo", Local::ClientTrackingInfo),
-    ("command", Local::Command),
+    (
+        "cluster|count-failure-reports",
+        Local::Cluster(Topic::FailureReports),
+    ),
+    ("cluster|info", Local::Cluster(Topic::Info)),
+    ("cluster|keyslot", Local::Cluster(Topic::KeySlot)),
+    ("cluster|links", Local::Cluster(Topic::Links)),
+    ("cluster|myid", Local::Cluster(Topic::MyId)),
+    ("cluster|nodes", Local::Cluster(Topic::Nodes)),
+    ("cluster|replicas", Local::Cluster(Topic::Replicas)),
+    ("cluster|shards", Local::Cluster(Topic::Shards)),
+    ("cluster|slaves", Local::Cluster(Topic::Replicas)),
+    ("cluster|slots", Local::Cluster(Topic::Slots)),
     ("config|get", Local::ConfigGet),
+    ("config|resetstat", Local::ConfigResetStat),
+    ("config|rewrite", Local::ConfigRewrite),
+    ("config|set", Local::ConfigSet),
     ("echo", Local::Echo),
     ("hello", Local::Hello),
     ("info", Local::Info),
+    ("lolwut", Local::Lolwut),
+    ("module|list", Local::ModuleList),
     ("ping", Local::Ping),
     ("quit", Local::Quit),
+    ("readonly", Local::Ok),
+    ("readwrite", Local::Ok),
     ("reset", Local::Reset),
+    ("role", Local::Role),
     ("select", Local::Select),
+    ("time", Local::Time),
 ];
-
-const OUT_OF_RANGE: &[u8] =
-    b"ERR value is out of range, value must between -2147483648 and 2147483647";
 
 #[cfg(test)]
 mod tests {
+    use core::time::Duration;
+
     use slotway_protocol::engine::{ConnectionId, Instant};
     use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan};
 
+    use super::super::program::Program;
     use super::*;
 
-    const FACTS: Facts = Facts {
-        uptime_s: 0,
-        clients: 1,
-        requests: 1,
-    };
+    /// A proxy of two workers, as far as local commands see it.
+    #[derive(Debug)]
+    pub(super) struct World {
+        pub(super) options: Options,
+        agreed: Agreed,
+    }
 
-    fn session() -> Session {
+    impl Default for World {
+        fn default() -> Self {
+            let program = Program {
+                settings: vec![("workers", "3".to_owned())],
+                ..Program::default()
+            };
+            let options = Options {
+                workers: [Arc::default(), Arc::default()].into(),
+                program: Arc::new(program),
+                ..Options::default()
+            };
+            Self {
+                options,
+                agreed: Agreed::default(),
+            }
+        }
+    }
+
+    impl World {
+        pub(super) fn program(&mut self) -> &mut Program {
+            Arc::get_mut(&mut self.options.program).expect("one owner")
+        }
+
+        /// The reply to an inline command that the proxy answers.
+        pub(super) fn reply(&mut self, session: &mut Session, line: &str) -> String {
+            let input = format!("{line}\r\n");
+            let mut buffers = RequestBuffers::default();
+            let limits = RequestLimits::default();
+            let scan = RequestScanner::default().scan(input.as_bytes(), &limits, &mut buffers);
+            let Ok(Scan::Request { consumed }) = scan else {
+                panic!("{line} is no request: {scan:?}");
+            };
+            let request = buffers.request(&input.as_bytes()[..consumed]);
+            let command = command::resolve(&request).expect("a command");
+            let local = Local::of(command.name).expect("a command that the proxy answers");
+            let uptime = Duration::from_secs(90_061);
+            let around = Surroundings {
+                now: Now {
+                    instant: Instant::default() + uptime,
+                    unix_ms: 1_002,
+                },
+                uptime_s: uptime.as_secs(),
+                options: &self.options,
+                plans: &Plans::new(self.options.cluster.is_some()),
+                agreed: &self.agreed,
+            };
+            let mut out = Vec::new();
+            if let After::Agree(newer) = run(local, &request, session, &around, &mut out) {
+                self.agreed.merge(&newer);
+                newer.changes.apply(&mut self.options);
+            }
+            String::from_utf8(out).unwrap()
+        }
+    }
+
+    pub(super) fn session() -> Session {
         let connection = ConnectionId {
             index: 0,
             generation: 0,
@@ -183,82 +343,8 @@ mod tests {
         Session::new(connection, 7, Instant::default())
     }
 
-    /// The reply to an inline command that the proxy answers.
-    fn reply(session: &mut Session, line: &str) -> String {
-        let input = format!("{line}\r\n");
-        let mut buffers = RequestBuffers::default();
-        let limits = RequestLimits::default();
-        let scan = RequestScanner::default().scan(input.as_bytes(), &limits, &mut buffers);
-        let Ok(Scan::Request { consumed }) = scan else {
-            panic!("{line} is no request: {scan:?}");
-        };
-        let request = buffers.request(&input.as_bytes()[..consumed]);
-        let command = command::resolve(&request).expect("a command");
-        let local = Local::of(command.name).expect("a command that the proxy answers");
-        let mut out = Vec::new();
-        run(local, &request, session, FACTS, &mut out);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn select_takes_numbers_as_the_server_does() {
-        for (number, expected) in [
-            ("0", "+OK\r\n"),
-            ("1", "-ERR SELECT is not allowed in cluster mode\r\n"),
-            ("-1", "-ERR SELECT is not allowed in cluster mode\r\n"),
-            ("00", "-ERR value is not an integer or out of range\r\n"),
-            ("-0", "-ERR value is not an integer or out of range\r\n"),
-            ("+0", "-ERR value is not an integer or out of range\r\n"),
-            ("x", "-ERR value is not an integer or out of range\r\n"),
-            (
-                "2147483648",
-                "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n",
-            ),
-        ] {
-            let got = reply(&mut session(), &format!("SELECT {number}"));
-            assert_eq!(got, expected, "{number}");
-        }
-    }
-
-    #[test]
-    fn a_refused_hello_changes_the_name_but_not_the_protocol() {
-        let mut session = session();
-        let got = reply(&mut session, r#"HELLO 3 SETNAME me "BO\r\x00GUS""#);
-        assert_eq!(got, "-ERR Syntax error in HELLO option 'BO '\r\n");
-        assert_eq!(session.protocol, Protocol::Resp2);
-        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
-        let got = reply(&mut session, r#"HELLO 3 SETNAME "two words""#);
-        assert!(got.starts_with("-ERR Client names cannot"), "{got}");
-        assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
-    }
-
-    #[test]
-    fn nobody_has_tracking() {
-        let mut session = session();
-        assert_eq!(reply(&mut session, "CLIENT GETREDIR"), ":-1\r\n");
-        assert!(reply(&mut session, "CLIENT CACHING YES").starts_with("-ERR CLIENT CACHING can"));
-        let resp2 = reply(&mut session, "CLIENT TRACKINGINFO");
-        assert!(
-            resp2.starts_with("*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n"),
-            "{resp2}"
-        );
-        session.protocol = Protocol::Resp3;
-        let resp3 = reply(&mut session, "CLIENT TRACKINGINFO");
-        assert!(
-            resp3.starts_with("%3\r\n$5\r\nflags\r\n~1\r\n$3\r\noff\r\n"),
-            "{resp3}"
-        );
-    }
-
-    #[test]
-    fn no_evict_takes_on_and_off() {
-        for (choice, expected) in [
-            ("on", "+OK\r\n"),
-            ("OFF", "+OK\r\n"),
-            ("maybe", "-ERR syntax error\r\n"),
-        ] {
-            let got = reply(&mut session(), &format!("CLIENT NO-EVICT {choice}"));
-            assert_eq!(got, expected, "{choice}");
-        }
+    /// The reply to an inline command, of a proxy of which nothing is changed.
+    pub(super) fn reply(session: &mut Session, line: &str) -> String {
+        World::default().reply(session, line)
     }
 }

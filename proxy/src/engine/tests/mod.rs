@@ -2,6 +2,7 @@
 
 mod client;
 mod failures;
+mod own;
 mod redirects;
 mod requests;
 mod transactions;
@@ -18,7 +19,7 @@ use slotway_protocol::engine::{
     Origin, Peer,
 };
 
-use super::{Credentials, Event, Message, Notice, Options, Proxy, Stats};
+use super::{Agreed, Credentials, Event, Message, Notice, Options, Proxy, Stats};
 
 /// Drives one engine by hand.
 struct Bench {
@@ -37,6 +38,7 @@ struct Bench {
     refusals: Vec<String>,
     /// What was said to other workers.
     messages: Vec<Message>,
+    agreed: Vec<Agreed>,
 }
 
 impl Bench {
@@ -55,6 +57,7 @@ impl Bench {
             stale: 0,
             refusals: Vec::new(),
             messages: Vec::new(),
+            agreed: Vec::new(),
         }
     }
 
@@ -84,6 +87,7 @@ impl Bench {
                 Action::Notify(Notice::TopologyStale) => self.stale += 1,
                 Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
                 Action::Notify(Notice::Peers(message)) => self.messages.push(message),
+                Action::Notify(Notice::Agreed(agreed)) => self.agreed.push(agreed),
                 Action::Notify(Notice::Drained) | Action::Wake(_) => {}
             }
         }

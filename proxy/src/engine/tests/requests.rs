@@ -115,7 +115,7 @@ fn errors_are_the_servers_own() {
         ),
         (
             &["swapdb", "0", "1"],
-            "-ERR proxy: 'swapdb' is not supported through the proxy yet",
+            "-ERR SWAPDB is not allowed in cluster mode",
         ),
         (
             &["select", "1"],

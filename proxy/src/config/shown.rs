@@ -1,0 +1,134 @@
+//! The configuration as `CONFIG GET` shows it: the keys that stay as they are while the proxy runs.
+//! The others are the engine's own `SETTINGS`.
+
+use super::Config;
+
+impl Config {
+    /// Each such key with its value. A password is not shown.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            proxy,
+            cluster,
+            admin,
+            log,
+            ..
+        } = self;
+        let millis = |duration: core::time::Duration| duration.as_millis().to_string();
+        let seeds: Vec<_> = cluster.seeds.iter().map(ToString::to_string).collect();
+        let announce = proxy.cluster_announce.as_ref();
+        vec![
+            ("admin_listen", text(admin.listen.as_ref())),
+            ("cluster_announce", text(announce)),
+            ("cluster_emulation", proxy.cluster_emulation.to_string()),
+            ("connect_timeout_ms", millis(cluster.connect_timeout)),
+            (
+                "connections_per_node",
+                cluster.connections_per_node.to_string(),
+            ),
+            ("drain_timeout_ms", millis(proxy.drain_timeout)),
+            (
+                "feed_check_interval_ms",
+                millis(cluster.feed_check_interval),
+            ),
+            ("listen", proxy.listen.to_string()),
+            ("log_filter", log.filter.clone()),
+            ("max_clients", proxy.max_clients.to_string()),
+            ("refresh_interval_ms", millis(cluster.refresh_interval)),
+            ("seeds", seeds.join(" ")),
+            ("username", text(cluster.username.as_ref())),
+            ("workers", proxy.workers.to_string()),
+        ]
+    }
+}
+
+/// Nothing is shown of what is not set.
+fn text(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use slotway::engine::SETTINGS;
+
+    use super::super::reader::Document;
+    use super::*;
+
+    /// A key under its own name, or with its section's where the name alone says little.
+    #[test]
+    fn every_key_but_the_password_is_shown_once() {
+        let mut document = Document::new("");
+        let config = Config::read(&mut document);
+        let mut expected: Vec<String> = document.known();
+        expected.retain(|key| key != "cluster.password");
+        for key in &mut expected {
+            let (section, name) = key.split_once('.').unwrap();
+            *key = match section {
+                "admin" | "log" => format!("{section}_{name}"),
+                _ => name.to_owned(),
+            };
+        }
+        expected.sort();
+        let fixed = config.shown().into_iter().map(|(name, _)| name);
+        let all = fixed.chain(SETTINGS.iter().map(|setting| setting.name));
+        let mut all: Vec<String> = all.map(str::to_owned).collect();
+        all.sort();
+        assert_eq!(
+            all, expected,
+            "each key is among the engine's SETTINGS or in Config::shown"
+        );
+    }
+
+    /// What CONFIG SET takes, the file takes too, and no more.
+    #[test]
+    fn ranges_are_those_of_the_file() {
+        for setting in SETTINGS {
+            let section = match setting.name {
+                "close_timeout_ms" => "proxy",
+                "command_timeout_ms" | "hold_timeout_ms" | "redirects_max" => "cluster",
+                _ => "limits",
+            };
+            let takes = |value: u64| {
+                let name = setting.name;
+                let beside = match name {
+                    "bulk_bytes_max" => "request_bytes_max = 4294967295",
+                    "request_bytes_max" => "bulk_bytes_max = 1024",
+                    _ => "",
+                };
+                let text = format!("[{section}]\n{name} = {value}\n{beside}\n");
+                Config::parse("file", &text).is_ok()
+            };
+            let (least, most) = (*setting.range.start(), *setting.range.end());
+            assert!(takes(least) && takes(most), "{}", setting.name);
+            assert!(!takes(most + 1), "{}", setting.name);
+            assert!(!least.checked_sub(1).is_some_and(takes), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn values_are_written_as_in_the_file() {
+        let text = "
+            [proxy]
+            cluster_emulation = true
+            cluster_announce = 'h:1'
+            [cluster]
+            seeds = ['a:1', '[::1]:2']
+            username = 'u'
+            password = 'p'
+            [admin]
+            listen = ''
+        ";
+        let shown = Config::parse("file", text).unwrap().shown();
+        for expected in [
+            ("admin_listen", ""),
+            ("cluster_announce", "h:1"),
+            ("cluster_emulation", "true"),
+            ("connect_timeout_ms", "1000"),
+            ("listen", "127.0.0.1:6379"),
+            ("seeds", "a:1 [::1]:2"),
+            ("username", "u"),
+        ] {
+            let found = shown.iter().find(|(name, _)| *name == expected.0);
+            assert_eq!(found.unwrap().1, expected.1, "{}", expected.0);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the engine does for the commands that the proxy answers by itself.
+
+use slotway_protocol::cluster::Slot;
+use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::engine::{Action, Now};
+
+use super::local::{self, After, Local, Surroundings};
+use super::requests::Incoming;
+use super::settings::Agreed;
+use super::{Connection, Notice, Proxy};
+
+impl Proxy {
+    pub(super) fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
+        let mut reply = std::mem::take(&mut self.scratch.reply);
+        reply.clear();
+        self.local_reply(incoming, local, &mut reply);
+        self.answer_at_once(incoming, command, &reply);
+        self.scratch.reply = reply;
+    }
+
+    /// Appends the reply of a command that the proxy answers by itself.
+    pub(super) fn local_reply(
+        &mut self,
+        incoming: &Incoming<'_>,
+        local: Local,
+        reply: &mut Vec<u8>,
+    ) {
+        if local == Local::Reset {
+            self.leave_transaction(incoming.connection);
+        }
+        if let After::Agree(newer) = self.reply_to(incoming, local, reply) {
+            self.agree(&newer);
+            self.actions
+                .push_back(Action::Notify(Notice::Agreed(newer)));
+        }
+    }
+
+    fn reply_to(&mut self, incoming: &Incoming<'_>, local: Local, reply: &mut Vec<u8>) -> After {
+        let place = self.connections.get_mut(incoming.connection.index as usize);
+        let Some(Connection::Client(session)) = place else {
+            return After::Nothing;
+        };
+        let uptime = self.started.map(|started| incoming.now.since(started));
+        let around = Surroundings {
+            now: Now {
+                instant: incoming.now,
+                unix_ms: self.unix_ms,
+            },
+            uptime_s: uptime.map_or(0, |uptime| uptime.as_secs()),
+            options: &self.options,
+            plans: &self.plans,
+            agreed: &self.agreed,
+        };
+        let after = local::run(local, &incoming.request, session, &around, reply);
+        session.closing |= after == After::Close;
+        after
+    }
+
+    /// Goes by what a worker has changed, this one or another.
+    pub(super) fn agree(&mut self, newer: &Agreed) {
+        self.agreed.merge(newer);
+        newer.changes.apply(&mut self.options);
+    }
+
+    /// Sends the request to the owner of the slot that it names.
+    pub(super) fn forward_to_slot(
+        &mut self,
+        incoming: &Incoming<'_>,
+        command: &Command,
+        position: usize,
+    ) {
+        let slot = local::parse_integer(incoming.request.arg(position))
+            .and_then(|number| u64::try_from(number).ok())
+            .and_then(Slot::new);
+        // Every node can say what is wrong with a number that is none of a slot.
+        self.forward(incoming, command, slot.unwrap_or_else(|| Slot::of(b"")));
+    }
+}

@@ -1,0 +1,285 @@
+//! The settings that can be changed while the proxy runs, and what the workers tell each other of
+//! such changes.
+
+use core::fmt;
+use core::ops::RangeInclusive;
+use core::time::Duration;
+use std::sync::Arc;
+
+use super::options::Options;
+use super::totals::Totals;
+
+/// A number among the options that every later request goes by.
+#[derive(Debug)]
+pub struct Setting {
+    /// As in the config file.
+    pub name: &'static str,
+    /// What the config file allows too.
+    pub range: RangeInclusive<u64>,
+    pub(crate) read: fn(&Options) -> u64,
+    write: fn(&mut Options, u64),
+}
+
+impl Setting {
+    /// Whether it counts bytes, which may be written with a unit.
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.name.contains("_bytes_")
+    }
+}
+
+/// The setting of that name, in any case.
+pub(crate) fn setting(name: &[u8]) -> Option<&'static Setting> {
+    let name = NAMES_OF_REDIS
+        .iter()
+        .find(|(redis, _)| redis.as_bytes().eq_ignore_ascii_case(name))
+        .map_or(name, |(_, ours)| ours.as_bytes());
+    SETTINGS
+        .iter()
+        .find(|setting| setting.name.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// Settings and their new values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Changes(Vec<(&'static str, u64)>);
+
+impl Changes {
+    pub(crate) fn set(&mut self, setting: &'static Setting, value: u64) {
+        self.0.retain(|(name, _)| *name != setting.name);
+        self.0.push((setting.name, value));
+    }
+
+    /// # Errors
+    /// The name of a setting that would not go together with the others, and why.
+    pub(crate) fn check(&self, options: &Options) -> Result<(), (&'static str, &'static str)> {
+        let mut changed = options.clone();
+        self.apply(&mut changed);
+        let limits = &changed.request;
+        if limits.bulk_bytes_max > limits.query_bytes_max as u64 {
+            return Err(("bulk_bytes_max", "must not exceed request_bytes_max"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn apply(&self, options: &mut Options) {
+        for (name, value) in &self.0 {
+            if let Some(setting) = setting(name.as_bytes()) {
+                (setting.write)(options, *value);
+            }
+        }
+    }
+}
+
+/// What all workers of one proxy go by besides their options. Whoever changes it tells the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Agreed {
+    pub(crate) changes: Changes,
+    /// What INFO counts from since CONFIG RESETSTAT.
+    pub(crate) baseline: Option<Arc<Totals>>,
+}
+
+impl Agreed {
+    /// Takes over what is newer.
+    pub fn merge(&mut self, newer: &Self) {
+        for (name, value) in &newer.changes.0 {
+            if let Some(setting) = setting(name.as_bytes()) {
+                self.changes.set(setting, *value);
+            }
+        }
+        if newer.baseline.is_some() {
+            self.baseline.clone_from(&newer.baseline);
+        }
+    }
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (name, value) in &self.changes.0 {
+            write!(f, "{separator}{name} = {value}")?;
+            separator = ", ";
+        }
+        if self.baseline.is_some() {
+            write!(f, "{separator}INFO counts anew")?;
+        }
+        Ok(())
+    }
+}
+
+/// Two settings that redis-server has too, and their names there.
+pub(crate) const NAMES_OF_REDIS: [(&str, &str); 2] = [
+    ("client-query-buffer-limit", "request_bytes_max"),
+    ("proto-max-bulk-len", "bulk_bytes_max"),
+];
+
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "arguments_max",
+        range: 16..=i32::MAX as u64,
+        read: |options| options.request.arguments_max,
+        write: |options, value| options.request.arguments_max = value,
+    },
+    Setting {
+        name: "backend_queue_bytes_max",
+        range: MIB..=4096 * MIB,
+        read: |options| options.backend_queue_bytes_max as u64,
+        write: |options, value| options.backend_queue_bytes_max = value as usize,
+    },
+    Setting {
+        name: "bulk_bytes_max",
+        range: KIB..=512 * MIB,
+        read: |options| options.request.bulk_bytes_max,
+        write: |options, value| options.request.bulk_bytes_max = value,
+    },
+    Setting {
+        name: "client_in_flight_max",
+        range: 1..=65_536,
+        read: |options| options.client_in_flight_max as u64,
+        write: |options, value| options.client_in_flight_max = value as usize,
+    },
+    Setting {
+        name: "client_output_bytes_cut",
+        range: MIB..=64 * 1024 * MIB,
+        read: |options| options.client_output_bytes_cut as u64,
+        write: |options, value| options.client_output_bytes_cut = value as usize,
+    },
+    Setting {
+        name: "client_output_bytes_max",
+        range: KIB..=1024 * MIB,
+        read: |options| options.client_output_bytes_max as u64,
+        write: |options, value| options.client_output_bytes_max = value as usize,
+    },
+    Setting {
+        name: "close_timeout_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.close_timeout),
+        write: |options, value| options.close_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "command_timeout_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.command_timeout),
+        write: |options, value| options.command_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "hold_bytes_max",
+        range: MIB..=4096 * MIB,
+        read: |options| options.hold_bytes_max as u64,
+        write: |options, value| options.hold_bytes_max = value as usize,
+    },
+    Setting {
+        name: "hold_timeout_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.hold_timeout),
+        write: |options, value| options.hold_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "inline_bytes_max",
+        range: 64..=MIB,
+        read: |options| options.request.inline_bytes_max as u64,
+        write: |options, value| options.request.inline_bytes_max = value as usize,
+    },
+    Setting {
+        name: "private_connections_max",
+        range: 0..=65_536,
+        read: |options| options.private_connections_max as u64,
+        write: |options, value| options.private_connections_max = value as usize,
+    },
+    Setting {
+        name: "private_idle_max",
+        range: 0..=65_536,
+        read: |options| options.private_idle_max as u64,
+        write: |options, value| options.private_idle_max = value as usize,
+    },
+    Setting {
+        name: "redirects_max",
+        range: 1..=64,
+        read: |options| options.redirects_max.into(),
+        write: |options, value| options.redirects_max = u8::try_from(value).unwrap_or(u8::MAX),
+    },
+    Setting {
+        name: "request_bytes_max",
+        range: KIB..=4096 * MIB - 1,
+        read: |options| options.request.query_bytes_max as u64,
+        write: |options, value| options.request.query_bytes_max = value as usize,
+    },
+    Setting {
+        name: "transaction_bytes_max",
+        range: KIB..=4096 * MIB,
+        read: |options| options.transaction_bytes_max as u64,
+        write: |options, value| options.transaction_bytes_max = value as usize,
+    },
+];
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+const HOUR_MS: u64 = 3_600_000;
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each setting changes what it reads, and nothing that another one reads.
+    #[test]
+    fn every_setting_is_its_own() {
+        for one in SETTINGS {
+            let before = Options::default();
+            let mut options = Options::default();
+            let value = (one.read)(&before) / 2 + 1;
+            assert!(one.range.contains(&value), "{}", one.name);
+            let mut changes = Changes::default();
+            changes.set(one, value);
+            changes.apply(&mut options);
+            for other in SETTINGS {
+                let expected = if one.name == other.name {
+                    value
+                } else {
+                    (other.read)(&before)
+                };
+                assert_eq!(
+                    (other.read)(&options),
+                    expected,
+                    "{} {}",
+                    one.name,
+                    other.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_value_counts() {
+        let change = |name: &str, value| {
+            let mut changes = Changes::default();
+            changes.set(setting(name.as_bytes()).unwrap(), value);
+            Agreed {
+                changes,
+                baseline: None,
+            }
+        };
+        let mut agreed = change("hold_timeout_ms", 1);
+        let baseline = Some(Arc::new(Totals::default()));
+        agreed.baseline.clone_from(&baseline);
+        agreed.merge(&change("redirects_max", 2));
+        agreed.merge(&change("HOLD_TIMEOUT_MS", 3));
+        assert_eq!(
+            agreed.changes.0,
+            [("redirects_max", 2), ("hold_timeout_ms", 3)]
+        );
+        assert_eq!(agreed.baseline, baseline);
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_are_refused() {
+        let options = Options::default();
+        let mut changes = Changes::default();
+        changes.set(setting(b"client-query-buffer-limit").unwrap(), 4096);
+        let refused = Err(("bulk_bytes_max", "must not exceed request_bytes_max"));
+        assert_eq!(changes.check(&options), refused);
+        changes.set(setting(b"bulk_bytes_max").unwrap(), 4096);
+        assert_eq!(changes.check(&options), Ok(()));
+    }
+}
