@@ -33,6 +33,9 @@ pub(crate) const NOT_IN_TRANSACTION: &[u8] = b"ERR Command not allowed inside a 
 pub(crate) const TRANSACTION_FULL: &[u8] =
     b"ERR proxy: the transaction is too large (transaction_bytes_max)";
 
+/// CLIENT UNBLOCK was called with ERROR.
+pub(crate) const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
 /// Too many clients need a connection to a node for themselves.
 pub(crate) const PRIVATES_FULL: &[u8] =
     b"ERR proxy: too many clients block or watch keys (private_connections_max)";
@@ -65,6 +68,13 @@ pub(crate) fn not_in_transaction(command: &str) -> Vec<u8> {
         format!("ERR proxy: '{shown}' can't be part of a transaction, which is for one shard")
             .as_bytes(),
     )
+}
+
+/// Whether a reply is [`RESULT_UNKNOWN`].
+pub(crate) fn is_unknown(reply: &[u8]) -> bool {
+    reply
+        .strip_prefix(b"-")
+        .is_some_and(|text| text.starts_with(RESULT_UNKNOWN))
 }
 
 /// Whether a reply is what [`unreachable`] says.

@@ -3,6 +3,7 @@
 
 mod answer;
 mod backends;
+mod blocking;
 mod clients;
 mod fan_out;
 mod feed;
@@ -20,8 +21,10 @@ mod privates;
 mod program;
 mod random_key;
 mod redirect;
+mod replicas;
 mod replies;
 mod requests;
+mod restore;
 mod session;
 mod settings;
 mod special;
@@ -32,6 +35,7 @@ mod tasks;
 mod totals;
 mod transaction;
 mod transactions;
+mod wait_time;
 mod waiting;
 mod watch;
 

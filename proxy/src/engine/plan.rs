@@ -112,9 +112,11 @@ fn plan(command: &Command, emulation: bool) -> Plan {
     if let Some((_, plan)) = EXCEPTIONS.iter().find(|(name, _)| *name == command.name) {
         return *plan;
     }
-    // A command that blocks would stop everyone else on a shared connection; one that changes the
-    // connection's own state would change it for everyone else.
-    let own_connection = Flags::BLOCKING.union(Flags::PUBSUB).union(Flags::ADMIN);
+    if command.flags.contains(Flags::BLOCKING) {
+        return Plan::Block;
+    }
+    // One that changes the connection's own state would change it for everyone else.
+    let own_connection = Flags::PUBSUB.union(Flags::ADMIN);
     let stateful =
         command.flags.intersects(own_connection) || command.flags.contains(Flags::NO_MULTI);
     if stateful {
@@ -147,6 +149,8 @@ fn plan(command: &Command, emulation: bool) -> Plan {
 
 /// Commands of which the table does not tell what to do with them.
 const EXCEPTIONS: &[(&str, Plan)] = &[
+    // The table does not call it blocking, since the server answers it without being told.
+    ("wait", Plan::Block),
     // Its channel is no key. Subscriptions of the channel are with the same node.
     ("publish", Plan::Channel(1)),
     // The tips leave it to the proxy how to put them together, which is as of any other command.
@@ -224,7 +228,9 @@ mod tests {
             ("msetnx", Plan::Keys),
             ("rename", Plan::Keys),
             ("eval", Plan::Keys),
-            ("blpop", Plan::Refused(Refusal::NotYet)),
+            ("blpop", Plan::Block),
+            ("xread", Plan::Block),
+            ("wait", Plan::Block),
             ("subscribe", Plan::Refused(Refusal::NotYet)),
             ("multi", Plan::Transaction(TransactionCommand::Multi)),
             ("watch", Plan::Transaction(TransactionCommand::Watch)),

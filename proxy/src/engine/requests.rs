@@ -7,11 +7,14 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
+use super::blocking::Blocking;
 use super::hold::{Held, Target};
 use super::local::Local;
 use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
+use super::replicas::WaitForReplicas;
 use super::session::Ticket;
+use super::wait_time::may_wait;
 use super::waiting::note_held;
 use super::{Connection, NO_OWNER, Proxy, Session, answer};
 
@@ -42,7 +45,7 @@ impl Proxy {
                 Ok(Scan::Request { consumed: len }) => {
                     let request = buffers.request(&input[consumed..consumed + len]);
                     let command = command::resolve(&request);
-                    if self.must_wait(connection, &command) {
+                    if self.must_wait(connection, &request, &command) {
                         break;
                     }
                     if len < LARGE_BYTES {
@@ -124,13 +127,18 @@ impl Proxy {
     fn must_wait(
         &mut self,
         connection: ConnectionId,
+        request: &Request<'_>,
         command: &Result<&'static Command, command::Refusal>,
     ) -> bool {
         let Ok(command) = command else { return false };
         match self.plans.of(command) {
             Plan::Key(_) | Plan::Keys | Plan::Split { .. } => false,
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
-            Plan::Block => !self.is_queuing(connection) && self.wait_for_replies(connection),
+            Plan::Block => {
+                may_wait(command, request)
+                    && !self.is_queuing(connection)
+                    && self.wait_for_replies(connection)
+            }
             Plan::Transaction(which) => {
                 self.needs_own_connection(connection, which) && self.wait_for_replies(connection)
             }
@@ -214,7 +222,7 @@ impl Proxy {
             Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
             Plan::Transaction(which) => self.run_transaction_command(&incoming, command, which),
-            Plan::Block => self.refuse(&incoming, command, Refusal::NotYet),
+            Plan::Block => self.run_blocking(&incoming, command),
             Plan::Task(special) => self.run_special(&incoming, command, special),
             Plan::Refused(refusal) => self.refuse(&incoming, command, refusal),
         }
@@ -302,6 +310,30 @@ impl Proxy {
         }
         self.stats.held.inc();
         self.holds.append(held);
+    }
+
+    /// Serves a command that may wait, on a connection of the client's own if it does.
+    fn run_blocking(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
+        if !may_wait(command, &incoming.request) {
+            return self.forward_keys(incoming, command);
+        }
+        if command.key_specs.is_empty() {
+            let task = WaitForReplicas::new(command.id, incoming.request.frame());
+            self.begin_task(incoming, command.id, Box::new(task), None);
+            return self.block(incoming.connection);
+        }
+        let slot = match common_slot(command, &incoming.request) {
+            Ok(slot) => slot.unwrap_or(Slot::of(b"")),
+            Err(SlotError::Keys(_)) => Slot::of(b""),
+            Err(SlotError::Crossed) => {
+                let reply = answer::error(answer::CROSS_SLOT);
+                return self.answer_at_once(incoming, command.id, &reply);
+            }
+        };
+        let patience = self.options.hold_timeout;
+        let task = Blocking::new(command.name, command.id, slot, &incoming.request, patience);
+        self.begin_task(incoming, command.id, Box::new(task), None);
+        self.block(incoming.connection);
     }
 
     fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {

@@ -113,6 +113,8 @@ pub(crate) struct Steps {
     pub(super) questions: Vec<Question>,
     pub(super) late: bool,
     pub(super) interrupt: bool,
+    pub(super) wake_if_idle: bool,
+    pub(super) restored: u64,
     pub(super) keep: Option<Slot>,
     pub(super) finished: Option<Vec<u8>>,
 }
@@ -179,6 +181,19 @@ impl Steps {
         self.leg(part, To::Private(slot), command, frame, 0);
     }
 
+    /// Like [`Steps::send_private`], of several requests in one frame: `preceding` replies come
+    /// before the one that counts.
+    pub(crate) fn send_private_block(
+        &mut self,
+        part: u32,
+        slot: Slot,
+        preceding: u32,
+        command: CommandId,
+        frame: Vec<u8>,
+    ) {
+        self.leg(part, To::Private(slot), command, frame, preceding);
+    }
+
     /// Sends a request for the slot on the private connection that the task was begun with. For
     /// `preceding` see [`Steps::send_block`].
     pub(crate) fn send_pinned(
@@ -204,6 +219,16 @@ impl Steps {
     /// Asks the nodes to end what blocks the task's private connections. The replies still come.
     pub(crate) fn interrupt(&mut self) {
         self.interrupt = true;
+    }
+
+    /// Calls [`Task::wake`] at once if nothing is in flight.
+    pub(crate) fn wake_if_idle(&mut self) {
+        self.wake_if_idle = true;
+    }
+
+    /// That many elements go back to where they were taken from.
+    pub(crate) fn note_restored(&mut self, elements: u64) {
+        self.restored += elements;
     }
 
     /// When the task ends its private connection stays with the client, until its next task that

@@ -180,6 +180,14 @@ impl Proxy {
         if steps.interrupt {
             self.interrupt(id, now);
         }
+        self.stats.restored.add(steps.restored);
+        let idle = self
+            .tasks
+            .get(id)
+            .is_some_and(|running| running.in_flight == 0);
+        if steps.wake_if_idle && idle {
+            self.tell(id, News::Wake, now);
+        }
         let Some(running) = self.tasks.get(id) else {
             return;
         };

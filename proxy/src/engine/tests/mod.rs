@@ -1,5 +1,6 @@
 //! The engine between a scripted client and scripted nodes: what drives it by hand.
 
+mod blocking;
 mod client;
 mod failures;
 mod own;
