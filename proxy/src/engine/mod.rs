@@ -9,6 +9,7 @@ mod fan_out;
 mod feed;
 mod feeds;
 mod hold;
+mod listing;
 mod local;
 mod merge;
 mod options;
@@ -48,7 +49,6 @@ pub use program::Program;
 pub use settings::{Agreed, SETTINGS, Setting};
 pub use stats::Stats;
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,6 +65,7 @@ use slotway_protocol::resp::RequestBuffers;
 use self::backends::Backend;
 use self::feed::Feed;
 use self::hold::{Held, Holds};
+use self::listing::Ends;
 use self::merge::Merges;
 use self::pipeline::Pipeline;
 use self::plan::Plans;
@@ -146,9 +147,10 @@ enum Connection {
 }
 
 impl Connection {
+    /// The client, unless it is as good as gone.
     fn client(&self) -> Option<&Session> {
         match self {
-            Self::Client(session) => Some(session),
+            Self::Client(session) if !session.leaving => Some(session),
             _ => None,
         }
     }
@@ -240,7 +242,9 @@ impl Proxy {
             if let Connection::Client(session) = connection {
                 session.check_invariants();
                 merging += session.merges().count();
-                tasks += session.tasks().count();
+                // A client that is being closed gets no reply any more.
+                let tasks_of = session.tasks().filter(|task| self.tasks.has(*task));
+                tasks += tasks_of.count();
                 assert!(session.owed() <= self.options.client_in_flight_max);
             }
         }
@@ -268,11 +272,10 @@ impl Proxy {
         }
     }
 
-    fn open_client(&mut self, connection: ConnectionId, local: SocketAddr, now: Instant) {
+    fn open_client(&mut self, connection: ConnectionId, peer: &Peer, now: Instant) {
         self.clients_seen += 1;
         let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
-        let mut session = Session::new(connection, client_id, now);
-        session.local = local;
+        let session = Session::new(connection, client_id, Ends::of(peer), now);
         self.connections[connection.index as usize] = Connection::Client(session);
         self.stats.clients.add(1);
         self.stats.clients_accepted.inc();
@@ -376,7 +379,7 @@ impl Engine for Proxy {
                 .resize_with(index + 1, || Connection::Vacant);
         }
         match peer.origin {
-            Origin::Accepted(_) => self.open_client(connection, peer.local, now.instant),
+            Origin::Accepted(_) => self.open_client(connection, &peer, now.instant),
             Origin::Connected(ConnectToken(token)) if token & PRIVATE_TOKEN != 0 => {
                 self.open_private(connection, token & !PRIVATE_TOKEN, now.instant);
             }

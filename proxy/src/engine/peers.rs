@@ -4,6 +4,7 @@
 
 use slotway_protocol::engine::{Action, Instant};
 
+use super::clients::Filter;
 use super::task::{News, TaskId};
 use super::{Notice, Proxy};
 
@@ -27,6 +28,10 @@ pub(super) enum Body {
 /// What every worker can answer for its own clients. The worker that asks answers, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
+    /// Closes the clients that fit; the answer is how many were.
+    Kill { filter: Filter, me: u64 },
+    /// The lines of the clients that fit.
+    List(Filter),
     /// Lets a blocked client go on; the answer is how many were.
     Unblock { client_id: u64, error: bool },
 }
@@ -35,6 +40,8 @@ pub(crate) enum Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Count(u64),
+    /// Of each client its number and what CLIENT LIST shows.
+    Lines(Vec<(u64, Vec<u8>)>),
 }
 
 impl Proxy {
@@ -67,6 +74,8 @@ impl Proxy {
 
     fn answer_question(&mut self, question: &Question, now: Instant) -> Answer {
         match question {
+            Question::Kill { filter, me } => self.kill_clients(filter, *me, now),
+            Question::List(filter) => self.list_clients(filter, now),
             Question::Unblock { client_id, error } => {
                 Answer::Count(u64::from(self.unblock(*client_id, *error, now)))
             }

@@ -100,6 +100,10 @@ fn plan(command: &Command, emulation: bool) -> Plan {
     if let Some(special) = Special::of(command.name) {
         return Plan::Task(special);
     }
+    // What a client says of its own connection must not reach one that it shares with others.
+    if matches!(command.group, Group::Connection) {
+        return Plan::Refused(Refusal::NotYet);
+    }
     if let Some(reason) = local::reason(command.name) {
         return Plan::Refused(Refusal::Because(reason));
     }

@@ -202,8 +202,14 @@ impl Proxy {
             Err(unknown) => {
                 self.stats.requests_invalid.inc();
                 self.spoil_transaction(&incoming);
+                let before = self.session(incoming.connection).map(|it| it.last_command);
                 let write = |out: &mut Vec<u8>| unknown.write(request, out);
-                return self.answer(&incoming, CommandId(0), write);
+                self.answer(&incoming, CommandId(0), write);
+                // It was no command.
+                if let (Some(session), Some(last)) = (self.session(incoming.connection), before) {
+                    session.last_command = last;
+                }
+                return;
             }
         };
         let plan = self.plans.of(command);

@@ -1,7 +1,6 @@
 //! One client connection: where its input stands, which replies it waits for and in which order,
 //! and what is on its way out. Knows nothing of nodes.
 
-use core::net::{Ipv4Addr, SocketAddr};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::output::{LARGE_BYTES, Output};
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
+use super::listing::Ends;
 use super::merge::MergeId;
 use super::private::PrivateId;
 use super::task::TaskId;
@@ -22,8 +22,6 @@ pub(crate) struct Session {
     pub(crate) connection: ConnectionId,
     /// The number that CLIENT ID tells.
     pub(crate) client_id: u64,
-    /// Our own address, as the client has it.
-    pub(crate) local: SocketAddr,
     pub(crate) protocol: Protocol,
     pub(crate) scanner: RequestScanner,
     pub(crate) output: Output,
@@ -61,6 +59,26 @@ pub(crate) struct Session {
     pub(crate) leaving_since: Option<Instant>,
     /// When the last request arrived.
     pub(crate) active: Instant,
+    pub(crate) opened: Instant,
+    /// What the last request was, if it was any command.
+    pub(crate) last_command: Option<CommandId>,
+    pub(crate) ends: Ends,
+    /// CLIENT NO-EVICT was called. It changes nothing but what CLIENT LIST shows.
+    pub(crate) no_evict: bool,
+    /// What CLIENT REPLY said.
+    pub(crate) replies: Replies,
+}
+
+/// Which replies a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Replies {
+    #[default]
+    All,
+    Off,
+    /// Neither to the request being handled nor to the next one.
+    SkipTwo,
+    /// Not to the next request.
+    SkipOne,
 }
 
 /// Keys that the client watches: where, and what slot all of them have.
@@ -83,6 +101,8 @@ pub(crate) struct About {
 struct Place {
     state: State,
     command: CommandId,
+    /// The client does not want the reply.
+    silent: bool,
     arrived: Instant,
 }
 
@@ -131,11 +151,10 @@ pub(crate) struct Delivered {
 }
 
 impl Session {
-    pub(crate) fn new(connection: ConnectionId, client_id: u64, now: Instant) -> Self {
+    pub(crate) fn new(connection: ConnectionId, client_id: u64, ends: Ends, now: Instant) -> Self {
         Self {
             connection,
             client_id,
-            local: (Ipv4Addr::UNSPECIFIED, 0).into(),
             protocol: Protocol::Resp2,
             scanner: RequestScanner::default(),
             output: Output::default(),
@@ -156,6 +175,11 @@ impl Session {
             leaving: false,
             leaving_since: None,
             active: now,
+            opened: now,
+            last_command: None,
+            ends,
+            no_evict: false,
+            replies: Replies::All,
         }
     }
 
@@ -163,6 +187,7 @@ impl Session {
     /// true.
     pub(crate) fn reset(&mut self) {
         self.protocol = Protocol::Resp2;
+        self.replies = Replies::All;
         if let Some(about) = &mut self.about {
             about.name.clear();
         }
@@ -184,9 +209,12 @@ impl Session {
     #[inline]
     pub(crate) fn reserve(&mut self, command: CommandId, arrived: Instant) -> Ticket {
         let sequence = self.first.wrapping_add(self.places.len() as u32);
+        self.last_command = Some(command);
+        let silent = self.is_next_silent();
         self.places.push_back(Place {
             state: State::Waiting,
             command,
+            silent,
             arrived,
         });
         Ticket {
@@ -194,6 +222,21 @@ impl Session {
             sequence,
             part: 0,
         }
+    }
+
+    /// Whether the reply to the request that is being handled is not wanted. To be asked once for
+    /// each request.
+    #[inline]
+    fn is_next_silent(&mut self) -> bool {
+        if self.replies == Replies::All {
+            return false;
+        }
+        self.replies = match self.replies {
+            Replies::SkipTwo => Replies::SkipOne,
+            Replies::SkipOne | Replies::All => Replies::All,
+            Replies::Off => Replies::Off,
+        };
+        true
     }
 
     /// Marks the place as one that a merge fills.
@@ -242,15 +285,23 @@ impl Session {
         now: Instant,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
+        self.last_command = Some(command);
+        let silent = self.is_next_silent();
         if self.places.is_empty() {
-            return write(self.output.buffer());
+            if !silent {
+                write(self.output.buffer());
+            }
+            return;
         }
         let start = self.parked.len();
-        write(&mut self.parked);
+        if !silent {
+            write(&mut self.parked);
+        }
         let state = self.park(start);
         self.places.push_back(Place {
             state,
             command,
+            silent,
             arrived: now,
         });
     }
@@ -270,6 +321,7 @@ impl Session {
             return delivered;
         }
         match reply {
+            _ if place.silent => {}
             Reply::Copied(bytes) => self.output.push(bytes),
             Reply::Shared(bytes) => self.output.push_shared(bytes),
         }
@@ -312,7 +364,9 @@ impl Session {
     }
 
     fn fill_early(&mut self, index: usize, sequence: u32, reply: Reply<'_>) {
+        let place = &self.places[index];
         self.places[index].state = match reply {
+            _ if place.silent => self.park_copy(b""),
             Reply::Shared(bytes) if bytes.len() >= LARGE_BYTES => {
                 self.parked_live += bytes.len();
                 self.parked_shared.push((sequence, bytes));
@@ -403,7 +457,7 @@ mod tests {
             index: 0,
             generation: 0,
         };
-        Session::new(connection, 1, Instant::default())
+        Session::new(connection, 1, Ends::NONE, Instant::default())
     }
 
     fn taken(session: &mut Session) -> Vec<u8> {

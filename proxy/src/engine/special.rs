@@ -9,6 +9,8 @@ use super::task::Task;
 /// A command that a task serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Special {
+    ClientKill,
+    ClientList,
     ClientUnblock,
     RandomKey,
 }
@@ -26,15 +28,20 @@ impl Special {
         self,
         request: &Request<'_>,
         _protocol: Protocol,
+        client_id: u64,
     ) -> Result<Box<dyn Task>, Vec<u8>> {
         Ok(match self {
+            Self::ClientKill => Box::new(clients::kill(request, client_id)?),
+            Self::ClientList => Box::new(clients::list(request)?),
             Self::ClientUnblock => Box::new(clients::unblock(request)?),
             Self::RandomKey => Box::<RandomKey>::default(),
         })
     }
 }
 
-const NAMES: [(&str, Special); 2] = [
+const NAMES: [(&str, Special); 4] = [
+    ("client|kill", Special::ClientKill),
+    ("client|list", Special::ClientList),
     ("client|unblock", Special::ClientUnblock),
     ("randomkey", Special::RandomKey),
 ];

@@ -3,6 +3,8 @@
 
 use core::time::Duration;
 
+use slotway_protocol::resp::Protocol;
+
 use super::peers::{Answer, Question};
 use super::task::{Cluster, Steps, Task};
 
@@ -10,11 +12,14 @@ use super::task::{Cluster, Steps, Task};
 pub(crate) struct Survey {
     question: Question,
     answers: Vec<Answer>,
-    summary: fn(&Question, Vec<Answer>) -> Vec<u8>,
+    summary: Summary,
 }
 
+/// Makes the reply of what was asked and the answers to it.
+type Summary = fn(&Question, Vec<Answer>, Protocol) -> Vec<u8>;
+
 impl Survey {
-    pub(crate) fn new(question: Question, summary: fn(&Question, Vec<Answer>) -> Vec<u8>) -> Self {
+    pub(crate) fn new(question: Question, summary: Summary) -> Self {
         Self {
             question,
             answers: Vec::new(),
@@ -22,9 +27,9 @@ impl Survey {
         }
     }
 
-    fn finish(&mut self, steps: &mut Steps) {
+    fn finish(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         let answers = std::mem::take(&mut self.answers);
-        steps.finish((self.summary)(&self.question, answers));
+        steps.finish((self.summary)(&self.question, answers, cluster.protocol));
     }
 }
 
@@ -39,13 +44,13 @@ impl Task for Survey {
     fn answer(&mut self, answer: Answer, cluster: &Cluster<'_>, steps: &mut Steps) {
         self.answers.push(answer);
         if self.answers.len() == cluster.workers {
-            self.finish(steps);
+            self.finish(cluster, steps);
         }
     }
 
-    fn wake(&mut self, _cluster: &Cluster<'_>, steps: &mut Steps) {
+    fn wake(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         steps.answers_late();
-        self.finish(steps);
+        self.finish(cluster, steps);
     }
 }
 

@@ -363,6 +363,11 @@ impl Tasks {
         place.running.as_mut().filter(|_| current)
     }
 
+    pub(super) fn has(&self, id: TaskId) -> bool {
+        let place = self.places.get(id.index as usize);
+        place.is_some_and(|place| place.generation == id.generation && place.running.is_some())
+    }
+
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Running> {
         self.get(id)?;
         let place = &mut self.places[id.index as usize];

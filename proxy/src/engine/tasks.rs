@@ -54,8 +54,8 @@ impl Proxy {
         let Some(session) = self.session(incoming.connection) else {
             return;
         };
-        let protocol = session.protocol;
-        match special.task(&incoming.request, protocol) {
+        let (protocol, client_id) = (session.protocol, session.client_id);
+        match special.task(&incoming.request, protocol, client_id) {
             Ok(task) => self.begin_task(incoming, command.id, task, None),
             Err(reply) => self.answer_at_once(incoming, command.id, &reply),
         }

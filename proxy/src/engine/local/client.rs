@@ -1,15 +1,87 @@
 //! `CLIENT`: what a client says and asks about its own connection.
 
+use slotway_protocol::command::lookup;
+use slotway_protocol::engine::Instant;
 use slotway_protocol::resp::{Protocol, Request, encode};
 
-use crate::engine::session::{About, Session};
+use super::parse_integer;
+use crate::engine::listing;
+use crate::engine::session::{About, Replies, Session};
 
 /// `CLIENT NO-EVICT <ON | OFF>`: the proxy closes no client to save memory.
-pub(super) fn no_evict(choice: &[u8], out: &mut Vec<u8>) {
-    if choice.eq_ignore_ascii_case(b"on") || choice.eq_ignore_ascii_case(b"off") {
-        encode::simple(out, b"OK");
+pub(super) fn no_evict(choice: &[u8], session: &mut Session, out: &mut Vec<u8>) {
+    let Some(chosen) = on_or_off(choice) else {
+        return encode::error(out, SYNTAX);
+    };
+    session.no_evict = chosen;
+    encode::simple(out, b"OK");
+}
+
+/// `CLIENT INFO`
+pub(super) fn info(session: &mut Session, now: Instant, out: &mut Vec<u8>) {
+    session.last_command = lookup(b"client")
+        .and_then(|client| client.subcommand(b"info"))
+        .map(|command| command.id);
+    let mut line = Vec::new();
+    listing::write_line(session, now, &mut line);
+    encode::verbatim(out, session.protocol, &line);
+}
+
+/// `CLIENT REPLY <ON | OFF | SKIP>`: only ON is replied to.
+pub(super) fn choose_replies(choice: &[u8], session: &mut Session, out: &mut Vec<u8>) {
+    if choice.eq_ignore_ascii_case(b"skip") {
+        if session.replies != Replies::Off {
+            session.replies = Replies::SkipTwo;
+        }
+        return;
+    }
+    match on_or_off(choice) {
+        None => encode::error(out, SYNTAX),
+        Some(true) => {
+            session.replies = Replies::All;
+            encode::simple(out, b"OK");
+        }
+        Some(false) => session.replies = Replies::Off,
+    }
+}
+
+/// `CLIENT TRACKING <ON | OFF> [option ...]`: it can be off only. The options are checked all the
+/// same, but what they say is not.
+pub(super) fn tracking(request: &Request<'_>, out: &mut Vec<u8>) {
+    let Some(wanted) = on_or_off(request.arg(2)) else {
+        return encode::error(out, SYNTAX);
+    };
+    let mut next = 3;
+    while next < request.len() {
+        let takes = |word: &[u8]| request.is_arg(next, word) && next + 1 < request.len();
+        let flags: [&[u8]; 4] = [b"bcast", b"optin", b"optout", b"noloop"];
+        if takes(b"redirect") {
+            if parse_integer(request.arg(next + 1)).is_none() {
+                return encode::error(out, b"ERR value is not an integer or out of range");
+            }
+            next += 2;
+        } else if takes(b"prefix") {
+            next += 2;
+        } else if flags.iter().any(|flag| request.is_arg(next, flag)) {
+            next += 1;
+        } else {
+            return encode::error(out, SYNTAX);
+        }
+    }
+    if wanted {
+        encode::error(out, NO_TRACKING);
     } else {
-        encode::error(out, b"ERR syntax error");
+        encode::simple(out, b"OK");
+    }
+}
+
+fn on_or_off(choice: &[u8]) -> Option<bool> {
+    if choice.eq_ignore_ascii_case(b"on") {
+        Some(true)
+    } else if choice.eq_ignore_ascii_case(b"off") {
+        Some(false)
+    } else {
+        None
     }
 }
 
@@ -80,6 +152,11 @@ pub(super) fn is_client_word(word: &[u8]) -> bool {
 
 /// Where invalidation messages go when a client has no tracking.
 pub(super) const NO_REDIRECT: i64 = -1;
+
+const NO_TRACKING: &[u8] = b"ERR proxy: CLIENT TRACKING is not supported, for what a client has \
+read is not known to the nodes; leave it off";
+
+const SYNTAX: &[u8] = b"ERR syntax error";
 
 /// Nobody can switch tracking on here.
 pub(super) const CACHING_WITHOUT_TRACKING: &[u8] =

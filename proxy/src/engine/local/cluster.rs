@@ -62,8 +62,8 @@ struct Node {
 impl Node {
     fn new(emulation: &Emulation, session: &Session) -> Self {
         let address = emulation.announce.clone().unwrap_or_else(|| {
-            let local = session.local;
-            Address::new(local.ip().to_canonical().to_string(), local.port())
+            let local = session.ends.local();
+            Address::new(local.ip().to_string(), local.port())
         });
         let id = id_of(&address);
         Self { address, id }
@@ -166,6 +166,7 @@ mod tests {
 
     use super::super::tests::{World, session};
     use super::*;
+    use crate::engine::listing::Ends;
 
     fn world() -> World {
         let mut world = World::default();
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn the_one_node_is_where_the_client_is_connected() {
         let mut session = session();
-        session.local = ([10, 0, 0, 7], 6379).into();
+        session.ends = Ends::to(([10, 0, 0, 7], 6379).into());
         let mut world = world();
         let id = world.reply(&mut session, "CLUSTER MYID");
         let id = id
@@ -215,7 +216,7 @@ mod tests {
         world.options.cluster = Some(Emulation { announce });
         let mut one = session();
         let mut other = session();
-        other.local = ([10, 0, 0, 8], 6380).into();
+        other.ends = Ends::to(([10, 0, 0, 8], 6380).into());
         for request in [
             "CLUSTER SHARDS",
             "CLUSTER SLOTS",
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn the_line_is_that_of_a_node() {
         let mut session = session();
-        session.local = ([10, 0, 0, 7], 6379).into();
+        session.ends = Ends::to(([10, 0, 0, 7], 6379).into());
         let node = Node::new(&Emulation { announce: None }, &session);
         let lines = parse_nodes(&node.line(), &Address::new("h", 1)).expect("a list of nodes");
         assert_eq!(

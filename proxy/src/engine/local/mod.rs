@@ -42,9 +42,12 @@ pub(crate) enum Local {
     ClientGetName,
     ClientGetRedir,
     ClientId,
+    ClientInfo,
     ClientNoEvict,
+    ClientReply,
     ClientSetInfo,
     ClientSetName,
+    ClientTracking,
     ClientTrackingInfo,
     Cluster(Topic),
     Command,
@@ -85,9 +88,13 @@ impl Local {
 }
 
 impl Local {
-    /// Whether it can be queued between MULTI and EXEC: it neither ends nor changes the session.
+    /// Whether it can be queued between MULTI and EXEC: it neither ends nor changes the session,
+    /// and it has a reply.
     pub(crate) fn fits_transaction(self) -> bool {
-        !matches!(self, Self::Auth | Self::Hello | Self::Quit | Self::Reset)
+        !matches!(
+            self,
+            Self::Auth | Self::ClientReply | Self::Hello | Self::Quit | Self::Reset
+        )
     }
 }
 
@@ -159,9 +166,12 @@ pub(crate) fn run(
         Local::ClientGetName => client::name(session, out),
         Local::ClientGetRedir => encode::integer(out, client::NO_REDIRECT),
         Local::ClientId => encode::integer(out, session.client_id as i64),
-        Local::ClientNoEvict => client::no_evict(request.arg(2), out),
+        Local::ClientInfo => client::info(session, around.now.instant, out),
+        Local::ClientNoEvict => client::no_evict(request.arg(2), session, out),
+        Local::ClientReply => client::choose_replies(request.arg(2), session, out),
         Local::ClientSetInfo => client::set_info(request, session, out),
         Local::ClientSetName => client::set_name(request.arg(2), session, out),
+        Local::ClientTracking => client::tracking(request, out),
         Local::ClientTrackingInfo => client::tracking_info(protocol, out),
         Local::Cluster(topic) => match &around.options.cluster {
             Some(emulation) => cluster::reply(topic, request, session, emulation, out),
@@ -227,9 +237,12 @@ const NAMES: &[(&str, Local)] = &[
     ("client|getname", Local::ClientGetName),
     ("client|getredir", Local::ClientGetRedir),
     ("client|id", Local::ClientId),
+    ("client|info", Local::ClientInfo),
     ("client|no-evict", Local::ClientNoEvict),
+    ("client|reply", Local::ClientReply),
     ("client|setinfo", Local::ClientSetInfo),
     ("client|setname", Local::ClientSetName),
+    ("client|tracking", Local::ClientTracking),
     ("client|trackinginfo", Local::ClientTrackingInfo),
     (
         "cluster|count-failure-reports",
@@ -270,6 +283,7 @@ mod tests {
     use slotway_protocol::engine::{ConnectionId, Instant};
     use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan};
 
+    use super::super::listing::Ends;
     use super::super::program::Program;
     use super::*;
 
@@ -340,7 +354,7 @@ mod tests {
             index: 0,
             generation: 0,
         };
-        Session::new(connection, 7, Instant::default())
+        Session::new(connection, 7, Ends::NONE, Instant::default())
     }
 
     /// The reply to an inline command, of a proxy of which nothing is changed.
