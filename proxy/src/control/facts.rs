@@ -4,7 +4,7 @@ use std::env::consts::ARCH;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use slotway::engine::{Program, Stats};
 use slotway_runtime::listener::{AcceptMetrics, ConnectionsMax};
@@ -24,6 +24,7 @@ pub(super) fn program(config: &Config, config_file: Option<&Path>) -> Arc<Progra
     let file = config_file.map(|file| fs::canonicalize(file).unwrap_or_else(|_| file.into()));
     Arc::new(Program {
         process_id: std::process::id(),
+        started_unix_ms: unix_ms(),
         run_id: random_id(),
         system: format!("{} {} {ARCH}", kernel("ostype"), kernel("osrelease")),
         executable: executable.display().to_string(),
@@ -33,6 +34,11 @@ pub(super) fn program(config: &Config, config_file: Option<&Path>) -> Arc<Progra
         settings: config.shown(),
         ..Program::default()
     })
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Where the numbers come from that change.

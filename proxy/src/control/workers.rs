@@ -68,7 +68,6 @@ impl Workers {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
                 }
                 engine::Notice::Agreed(newer) => {
-                    tracing::info!(worker, "a client has changed: {newer}");
                     agreed.send_modify(|all| Arc::make_mut(all).merge(&newer));
                 }
                 // Nobody listens before the drain has begun and after it has ended.
@@ -92,6 +91,7 @@ impl Workers {
 
     /// From now on each worker is given every new topology, and what the others have changed.
     pub(super) fn follow(&self, topologies: &watch::Receiver<Arc<Topology>>) {
+        spawn_local(log_changes(self.agreed.subscribe()));
         for worker in &self.handles {
             let (topologies, agreed) = (topologies.clone(), self.agreed.subscribe());
             spawn_local(deliver(topologies, engine::Event::Topology, worker.clone()));
@@ -148,6 +148,15 @@ fn pass_on(message: &engine::Message, peers: &OnceLock<Vec<Worker>>, stats: &Sta
     }
 }
 
+/// Tells of what clients have changed, but not as often as they can change it.
+async fn log_changes(mut agreed: watch::Receiver<Arc<Agreed>>) {
+    while agreed.changed().await.is_ok() {
+        let changes = agreed.borrow_and_update().to_string();
+        tracing::info!("clients have changed: {changes}");
+        tokio::time::sleep(LOG_INTERVAL).await;
+    }
+}
+
 /// Gives one worker each new value as an event; one that is replaced before the worker takes it
 /// is skipped.
 async fn deliver<T>(
@@ -189,6 +198,9 @@ fn worker_options(config: &Config) -> WorkerOptions {
         ..WorkerOptions::default()
     }
 }
+
+/// How soon another change is told of.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long to wait before offering an event again to a worker that has no room for it.
 const RETRY: Duration = Duration::from_millis(5);

@@ -2,7 +2,7 @@
 
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{Command, CommandId};
-use slotway_protocol::engine::{Action, Now};
+use slotway_protocol::engine::{Action, Instant, Now};
 
 use super::local::{self, After, Local, Surroundings};
 use super::requests::Incoming;
@@ -36,17 +36,17 @@ impl Proxy {
     }
 
     fn reply_to(&mut self, incoming: &Incoming<'_>, local: Local, reply: &mut Vec<u8>) -> After {
+        let uptime_s = self.uptime_s(incoming.now);
         let place = self.connections.get_mut(incoming.connection.index as usize);
         let Some(Connection::Client(session)) = place else {
             return After::Nothing;
         };
-        let uptime = self.started.map(|started| incoming.now.since(started));
         let around = Surroundings {
             now: Now {
                 instant: incoming.now,
                 unix_ms: self.unix_ms,
             },
-            uptime_s: uptime.map_or(0, |uptime| uptime.as_secs()),
+            uptime_s,
             options: &self.options,
             plans: &self.plans,
             agreed: &self.agreed,
@@ -54,6 +54,16 @@ impl Proxy {
         let after = local::run(local, &incoming.request, session, &around, reply);
         session.closing |= after == After::Close;
         after
+    }
+
+    /// How long the program runs; where nothing is known of that, this worker.
+    fn uptime_s(&self, now: Instant) -> u64 {
+        match self.options.program.started_unix_ms {
+            0 => self
+                .started
+                .map_or(0, |started| now.since(started).as_secs()),
+            started => self.unix_ms.saturating_sub(started) / 1000,
+        }
     }
 
     /// Goes by what a worker has changed, this one or another.

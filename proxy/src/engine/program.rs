@@ -7,6 +7,8 @@ use slotway_protocol::metrics::Gauge;
 #[derive(Debug, Default)]
 pub struct Program {
     pub process_id: u32,
+    /// When it started, in milliseconds since 1970-01-01 UTC; 0 for when the worker did.
+    pub started_unix_ms: u64,
     /// Forty hexadecimal digits, other ones at every start.
     pub run_id: String,
     /// System and machine.

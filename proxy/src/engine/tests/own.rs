@@ -39,6 +39,28 @@ fn a_changed_setting_holds_for_all_workers() {
 }
 
 #[test]
+fn the_program_runs_for_longer_than_its_first_client_is_there() {
+    let program = crate::engine::Program {
+        started_unix_ms: 1_000,
+        ..Default::default()
+    };
+    let mut bench = Bench::new(Options {
+        program: Arc::new(program),
+        ..Options::default()
+    });
+    let client = bench.client();
+    let mut input = BytesMut::from("info server\r\n");
+    let now = Now {
+        instant: bench.now,
+        unix_ms: 8_500,
+    };
+    bench.call(|proxy, _| proxy.handle_input(client, &mut input, now));
+    let text = bench.written(client);
+    assert!(text.contains("\r\nuptime_in_seconds:7\r\n"), "{text}");
+    assert!(text.contains("\r\nserver_time_usec:8500000\r\n"), "{text}");
+}
+
+#[test]
 fn a_refused_setting_is_told_to_nobody() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
