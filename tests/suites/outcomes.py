@@ -23,6 +23,10 @@ class Outcomes:
         if outcome == FAILED:
             self.reasons.setdefault(test, " ".join(reason.split())[:200])
 
+    def add_all(self, others: "Outcomes") -> None:
+        for test, outcome in others.by_test.items():
+            self.add(test, outcome, others.reasons.get(test, ""))
+
     def passed(self, test: str) -> bool:
         return self.by_test.get(test) == PASSED
 
