@@ -34,11 +34,12 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
     families
 }
 
-/// By command and outcome. A command appears with its first request.
+/// By command and outcome. A command appears with its first request; what was learned from the
+/// nodes is one, `other`, because the names of labels must not be a node's to choose.
 fn requests(workers: &[Arc<Stats>]) -> Family {
     let help = "Requests answered, by command and outcome.";
     let mut family = Family::counter("slotway_requests_total", help);
-    for id in (0..Command::count()).map(|id| CommandId(id as u16)) {
+    for id in (0..=Command::count()).map(|id| CommandId(id as u16)) {
         let command = Command::by_id(id);
         let counts = workers.iter().map(|stats| stats.requests(id));
         let (ok, failed) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));

@@ -54,6 +54,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) hold_timeout: Duration,
     pub(crate) refresh_interval: Duration,
     pub(crate) feed_check_interval: Duration,
+    pub(crate) commands_interval: Duration,
     pub(crate) redirects_max: u8,
 }
 
@@ -208,6 +209,11 @@ impl ClusterConfig {
                 WAIT_MS,
                 default.feed_check_interval,
             ),
+            commands_interval: section.millis(
+                "commands_interval_ms",
+                0..=HOUR_MS,
+                default.commands_interval,
+            ),
             redirects_max: section.count_u8("redirects_max", 1..=64, default.redirects_max),
         };
         if config.username.is_some() && config.password.is_none() {
@@ -331,6 +337,7 @@ impl Default for ClusterConfig {
             hold_timeout: Duration::from_secs(5),
             refresh_interval: Duration::from_secs(5),
             feed_check_interval: Duration::from_secs(5),
+            commands_interval: Duration::from_mins(5),
             redirects_max: 16,
         }
     }
@@ -445,6 +452,7 @@ mod tests {
             hold_timeout_ms = 4
             refresh_interval_ms = 500
             feed_check_interval_ms = 7
+            commands_interval_ms = 0
             redirects_max = 6
             [limits]
             bulk_bytes_max = 2048
@@ -483,6 +491,7 @@ mod tests {
                 hold_timeout: Duration::from_millis(4),
                 refresh_interval: Duration::from_millis(500),
                 feed_check_interval: Duration::from_millis(7),
+                commands_interval: Duration::ZERO,
                 redirects_max: 6,
             },
             limits: LimitsConfig {

@@ -20,6 +20,7 @@ impl Config {
             ("admin_listen", text(admin.listen.as_ref())),
             ("cluster_announce", text(announce)),
             ("cluster_emulation", proxy.cluster_emulation.to_string()),
+            ("commands_interval_ms", millis(cluster.commands_interval)),
             ("connect_timeout_ms", millis(cluster.connect_timeout)),
             (
                 "connections_per_node",

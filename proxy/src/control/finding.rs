@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use slotway::discovery::{self, Discovery};
 use slotway_protocol::cluster::Topology;
+use slotway_protocol::command::Learned;
 use slotway_protocol::engine::Address;
 use slotway_runtime::{Driver, DriverHandle};
 use tokio::sync::{Notify, oneshot, watch};
@@ -30,6 +31,8 @@ pub(super) struct Discovering {
 /// What comes out of the discovery.
 pub(super) struct Found {
     pub(super) topologies: watch::Receiver<Arc<Topology>>,
+    /// The commands that the nodes have besides those of the table.
+    pub(super) commands: watch::Receiver<Arc<Learned>>,
     /// Told the seeds when none of them is part of a cluster.
     pub(super) no_cluster: oneshot::Receiver<String>,
 }
@@ -42,6 +45,7 @@ impl Discovering {
             credentials: config.credentials(),
             refresh_interval: config.cluster.refresh_interval,
             answer_timeout: config.cluster.connect_timeout,
+            commands_interval: config.cluster.commands_interval,
             random_seed: random_seed(),
         };
         let stale = Arc::clone(&self.stale);
@@ -57,11 +61,14 @@ impl Discovering {
 
     fn findings(self) -> (Findings, Found) {
         let (topologies, receiver) = watch::channel(Arc::new(Topology::empty()));
+        let (commands, commands_receiver) = watch::channel(Arc::default());
         let (no_cluster, when_no_cluster) = oneshot::channel();
         let findings = Findings {
             view: self.view,
             metrics: self.metrics,
             topologies,
+            commands,
+            commands_problem: None,
             seeds: self.seeds,
             not_a_cluster: BTreeSet::new(),
             no_cluster: Some(no_cluster),
@@ -70,6 +77,7 @@ impl Discovering {
         };
         let found = Found {
             topologies: receiver,
+            commands: commands_receiver,
             no_cluster: when_no_cluster,
         };
         (findings, found)
@@ -81,6 +89,9 @@ struct Findings {
     view: Arc<View>,
     metrics: Arc<ControlMetrics>,
     topologies: watch::Sender<Arc<Topology>>,
+    commands: watch::Sender<Arc<Learned>>,
+    /// Why commands could not be learned, as logged last; a problem that lasts is logged once.
+    commands_problem: Option<String>,
     seeds: Vec<Address>,
     /// Seeds that said, when last asked, that they are no cluster.
     not_a_cluster: BTreeSet<Address>,
@@ -96,6 +107,13 @@ impl Findings {
     fn handle(&mut self, notice: discovery::Notice) {
         match notice {
             discovery::Notice::Topology(topology) => self.take_topology(topology),
+            discovery::Notice::Commands(learned) => self.take_commands(learned),
+            discovery::Notice::CommandsUnknown { address, reason } => {
+                if self.commands_problem.as_ref() != Some(&reason) {
+                    tracing::warn!(node = %address, %reason, "a node does not tell its commands");
+                    self.commands_problem = Some(reason);
+                }
+            }
             discovery::Notice::Refreshed { answered: true } => {
                 self.metrics.refreshes.inc();
                 self.view.confirm();
@@ -127,6 +145,27 @@ impl Findings {
         self.logged = None;
         self.view.set_topology(Arc::clone(&topology));
         self.topologies.send_replace(topology);
+    }
+
+    fn take_commands(&mut self, learned: Arc<Learned>) {
+        self.commands_problem = None;
+        let names: Vec<&str> = learned.all().map(|command| command.name).collect();
+        let shown = names[..names.len().min(LOGGED_NAMES)].join(" ");
+        let more = if names.len() > LOGGED_NAMES {
+            " ..."
+        } else {
+            ""
+        };
+        tracing::info!("learned {} commands: {shown}{more}", names.len());
+        if learned.left_out() > 0 {
+            let left_out = learned.left_out();
+            tracing::warn!(left_out, "some commands of the nodes could not be learned");
+        }
+        self.metrics.commands_learned.set(names.len() as i64);
+        self.metrics
+            .commands_left_out
+            .set(learned.left_out() as i64);
+        self.commands.send_replace(learned);
     }
 
     /// Says that nobody answers: at once, and then now and again.
@@ -175,6 +214,9 @@ fn random_seed() -> u64 {
 
 /// A problem that lasts is logged this often.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// So many names of learned commands are logged.
+const LOGGED_NAMES: usize = 20;
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,10 @@ pub(super) struct ControlMetrics {
     pub(super) refreshes: Counter,
     /// Rounds of questions that no node answered.
     pub(super) refreshes_failed: Counter,
+    /// Commands that the nodes have and the table lacks; and those that are not served, because
+    /// they make no sense or are too many.
+    pub(super) commands_learned: Gauge,
+    pub(super) commands_left_out: Gauge,
     shards: Gauge,
     slots_covered: Gauge,
 }
@@ -51,6 +55,8 @@ impl ControlMetrics {
             topologies,
             refreshes,
             refreshes_failed,
+            commands_learned,
+            commands_left_out,
             shards,
             slots_covered,
         } = self;
@@ -87,6 +93,16 @@ impl ControlMetrics {
                 topologies,
             ),
             refreshed,
+            gauge(
+                "slotway_commands_learned",
+                "Commands of the nodes that are not in the proxy's own table.",
+                commands_learned,
+            ),
+            gauge(
+                "slotway_commands_left_out",
+                "Commands of the nodes that the proxy could not learn and does not serve.",
+                commands_left_out,
+            ),
             gauge("slotway_topology_shards", "Shards of the cluster.", shards),
             gauge(
                 "slotway_topology_slots_covered",

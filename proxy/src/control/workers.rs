@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use slotway::engine::{self, Agreed, Options, Program, Proxy, Stats};
 use slotway_protocol::cluster::Topology;
+use slotway_protocol::command::Learned;
 use slotway_runtime::signals::{Drained, Signals};
 use slotway_runtime::worker::SendError;
 use slotway_runtime::{WorkerHandle, WorkerOptions, spawn_worker};
@@ -89,12 +90,19 @@ impl Workers {
         Ok(workers)
     }
 
-    /// From now on each worker is given every new topology, and what the others have changed.
-    pub(super) fn follow(&self, topologies: &watch::Receiver<Arc<Topology>>) {
+    /// From now on each worker is given every new topology, what is learned of commands, and what
+    /// the others have changed.
+    pub(super) fn follow(
+        &self,
+        topologies: &watch::Receiver<Arc<Topology>>,
+        commands: &watch::Receiver<Arc<Learned>>,
+    ) {
         spawn_local(log_changes(self.agreed.subscribe()));
         for worker in &self.handles {
             let (topologies, agreed) = (topologies.clone(), self.agreed.subscribe());
             spawn_local(deliver(topologies, engine::Event::Topology, worker.clone()));
+            let commands = commands.clone();
+            spawn_local(deliver(commands, engine::Event::Commands, worker.clone()));
             spawn_local(deliver(agreed, engine::Event::Agreed, worker.clone()));
         }
     }

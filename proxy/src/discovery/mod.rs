@@ -1,24 +1,27 @@
 //! Learns the topology: asks several nodes what they believe of the cluster, and for each slot
-//! believes the claim with the highest config epoch. An engine of its own, on the control thread.
+//! believes the claim with the highest config epoch. Learns the nodes' commands besides. An engine
+//! of its own, on the control thread.
 
 mod beliefs;
+mod lessons;
+mod question;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use slotway_protocol::cluster::nodes::parse_nodes;
 use slotway_protocol::cluster::{SLOTS, Topology};
+use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
     Origin, Peer,
 };
 use slotway_protocol::output::Output;
-use slotway_protocol::resp::value::{Token, TokenReader};
-use slotway_protocol::resp::{ReplyScanner, encode};
 
 use self::beliefs::{Answer, Beliefs};
+use self::lessons::Lessons;
+use self::question::{Question, Subject, told_nodes};
 use crate::engine::Credentials;
 
 /// What discovery is told once at its start.
@@ -31,6 +34,8 @@ pub struct Options {
     pub refresh_interval: Duration,
     /// A node that has not answered in this time is not waited for; once another has, much less.
     pub answer_timeout: Duration,
+    /// How often a node is asked for its commands when the nodes stay the same; zero for never.
+    pub commands_interval: Duration,
     /// Where the random numbers begin.
     pub random_seed: u64,
 }
@@ -47,6 +52,11 @@ pub enum Event {
 pub enum Notice {
     /// The cluster looks like this now; sent when it differs from what was sent before.
     Topology(Arc<Topology>),
+    /// The nodes have these commands besides those of the table; sent when they differ from what
+    /// was sent before, or are the first.
+    Commands(Arc<Learned>),
+    /// A node did not tell its commands. What was learned before stays.
+    CommandsUnknown { address: Address, reason: String },
     /// A round of questions has ended, with at least one answer or with none.
     Refreshed { answered: bool },
     /// A node could not be asked.
@@ -70,9 +80,10 @@ pub struct Discovery {
     /// Rounds without an answer since the last with one.
     failures: u32,
     published: Option<Arc<Topology>>,
+    lessons: Lessons,
     connections: HashMap<ConnectionId, Question>,
-    /// Connections asked for, and whom they lead to.
-    connecting: HashMap<ConnectToken, Address>,
+    /// Connections asked for, whom they lead to and what that node is to be asked.
+    connecting: HashMap<ConnectToken, (Address, Subject)>,
     tokens: u32,
     actions: VecDeque<Action<Notice>>,
     random: u64,
@@ -89,22 +100,13 @@ struct Round {
     stale_again: bool,
 }
 
-/// One node being asked.
-#[derive(Debug)]
-struct Question {
-    address: Address,
-    output: Output,
-    scanner: ReplyScanner,
-    /// Replies to skip before the one that counts.
-    skip: usize,
-    done: bool,
-}
-
 impl Discovery {
     pub fn new(options: Options) -> Self {
         let random = options.random_seed | 1;
+        let lessons = Lessons::new(options.commands_interval);
         Self {
             options,
+            lessons,
             known: VecDeque::new(),
             beliefs: Beliefs::default(),
             round: None,
@@ -136,11 +138,15 @@ impl Discovery {
             stale_again: false,
         });
         for address in asked {
-            let token = ConnectToken(self.tokens);
-            self.tokens = self.tokens.wrapping_add(1);
-            self.connecting.insert(token, address.clone());
-            self.actions.push_back(Action::Connect { token, address });
+            self.connect(address, Subject::Topology);
         }
+    }
+
+    fn connect(&mut self, address: Address, subject: Subject) {
+        let token = ConnectToken(self.tokens);
+        self.tokens = self.tokens.wrapping_add(1);
+        self.connecting.insert(token, (address.clone(), subject));
+        self.actions.push_back(Action::Connect { token, address });
     }
 
     /// The next few of the known nodes; the seeds when there are none or they do not answer.
@@ -249,11 +255,12 @@ impl Discovery {
             nodes.extend(shard.replicas.iter().cloned());
         }
         self.known.retain(|address| nodes.contains(address));
-        for node in nodes {
-            if !self.known.contains(&node) {
-                self.known.push_back(node);
+        for node in &nodes {
+            if !self.known.contains(node) {
+                self.known.push_back(node.clone());
             }
         }
+        self.lessons.set_nodes(nodes);
         let (known, seeds) = (&self.known, &self.options.seeds);
         self.beliefs
             .keep_only(|node| known.contains(node) || seeds.contains(node));
@@ -265,60 +272,29 @@ impl Discovery {
 
     /// Reads the reply of a node that was asked.
     fn read_answer(&mut self, address: &Address, reply: &[u8], at: Instant) -> Option<Answer> {
-        let problem = match TokenReader::new(reply).next_token() {
-            Ok(Some(Token::Bulk(text) | Token::Verbatim(text))) => {
-                match parse_nodes(&String::from_utf8_lossy(text), address) {
-                    Ok(lines) => {
-                        return Some(Answer {
-                            from: address.clone(),
-                            round: self.rounds,
-                            at,
-                            lines,
-                        });
-                    }
-                    Err(error) => error.to_string(),
-                }
+        match told_nodes(reply, address) {
+            Ok(lines) => Some(Answer {
+                from: address.clone(),
+                round: self.rounds,
+                at,
+                lines,
+            }),
+            Err(Some(problem)) => {
+                self.unreachable(address.clone(), problem);
+                None
             }
-            Ok(Some(Token::Error(text))) => {
-                let text = String::from_utf8_lossy(text).into_owned();
-                if text.contains("cluster support disabled") {
-                    let notice = Notice::NotACluster {
-                        address: address.clone(),
-                    };
-                    self.actions.push_back(Action::Notify(notice));
-                    return None;
-                }
-                text
+            Err(None) => {
+                let address = address.clone();
+                let notice = Notice::NotACluster { address };
+                self.actions.push_back(Action::Notify(notice));
+                None
             }
-            _ => "the reply to CLUSTER NODES has the wrong form".to_owned(),
-        };
-        self.unreachable(address.clone(), problem);
-        None
+        }
     }
 
     fn unreachable(&mut self, address: Address, reason: String) {
         self.actions
             .push_back(Action::Notify(Notice::Unreachable { address, reason }));
-    }
-
-    fn question(&self, address: Address) -> Question {
-        let mut output = Output::default();
-        let mut skip = 0;
-        if let Some(credentials) = &self.options.credentials {
-            let mut words = vec!["AUTH"];
-            words.extend(credentials.username.as_deref());
-            words.push(&credentials.password);
-            encode::request(output.buffer(), &words);
-            skip = 1;
-        }
-        encode::request(output.buffer(), &["CLUSTER", "NODES"]);
-        Question {
-            address,
-            output,
-            scanner: ReplyScanner::default(),
-            skip,
-            done: false,
-        }
     }
 
     /// A number below `bound`; 0 when that is 0.
@@ -341,23 +317,21 @@ impl Engine for Discovery {
                 when: CloseWhen::Now,
             });
         };
-        let Some(address) = self.connecting.remove(&token) else {
+        let Some((address, subject)) = self.connecting.remove(&token) else {
             return self.actions.push_back(Action::Close {
                 connection,
                 when: CloseWhen::Now,
             });
         };
-        let question = self.question(address);
+        let question = Question::new(address, subject, self.options.credentials.as_ref());
         self.connections.insert(connection, question);
         self.actions.push_back(Action::Wake(connection));
     }
 
     fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
-        let Some(address) = self.connecting.remove(&token) else {
-            return;
-        };
-        self.unreachable(address, error.to_string());
-        self.conclude(None, now.instant);
+        if let Some((address, subject)) = self.connecting.remove(&token) {
+            self.give_up(address, subject, error.to_string(), now.instant);
+        }
     }
 
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
@@ -366,7 +340,7 @@ impl Engine for Discovery {
         {
             let len = match question.scanner.scan(input) {
                 Ok(Some(len)) => len,
-                Ok(None) if input.len() < ANSWER_BYTES_MAX => return,
+                Ok(None) if input.len() < question.subject.bytes_max() => return,
                 Ok(None) | Err(_) => 0,
             };
             let refused = input.first() == Some(&b'-');
@@ -376,13 +350,18 @@ impl Engine for Discovery {
                 continue;
             }
             question.done = true;
-            let address = question.address.clone();
-            let answer = self.read_answer(&address, &input[..len], now.instant);
+            let (address, subject) = (question.address.clone(), question.subject);
             self.actions.push_back(Action::Close {
                 connection,
                 when: CloseWhen::Now,
             });
-            self.conclude(answer, now.instant);
+            match subject {
+                Subject::Topology => {
+                    let answer = self.read_answer(&address, &input[..len], now.instant);
+                    self.conclude(answer, now.instant);
+                }
+                Subject::Commands => self.learn(address, &input[..len]),
+            }
         }
         input.clear();
     }
@@ -398,8 +377,8 @@ impl Engine for Discovery {
         if let Some(question) = self.connections.remove(&connection)
             && !question.done
         {
-            self.unreachable(question.address, "connection lost".to_owned());
-            self.conclude(None, now.instant);
+            let reason = "connection lost".to_owned();
+            self.give_up(question.address, question.subject, reason, now.instant);
         }
     }
 
@@ -412,6 +391,7 @@ impl Engine for Discovery {
             Some(round) if now >= round.deadline => self.abandon_round(now),
             _ => {}
         }
+        self.go_on_learning(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {
@@ -435,37 +415,60 @@ impl Engine for Discovery {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        Some(
-            self.round
-                .as_ref()
-                .map_or(self.next_round, |round| round.deadline),
-        )
+        let round = self.round.as_ref();
+        let round = round.map_or(self.next_round, |round| round.deadline);
+        Some(self.lessons.due().map_or(round, |due| due.min(round)))
     }
 }
 
 impl Discovery {
     /// Goes on without the nodes that have not answered in time.
     fn abandon_round(&mut self, now: Instant) {
+        for address in self.drop_questions(Subject::Topology) {
+            self.unreachable(address, LATE.to_owned());
+        }
+        self.end_round(now);
+    }
+
+    /// Closes the connections to all nodes that were asked for it and have not answered; those of
+    /// them that had been reached.
+    fn drop_questions(&mut self, subject: Subject) -> Vec<Address> {
         let late: BTreeMap<_, _> = self
             .connections
             .iter_mut()
-            .filter(|(_, question)| !question.done)
+            .filter(|(_, question)| !question.done && question.subject == subject)
             .map(|(connection, question)| {
                 question.done = true;
                 (*connection, question.address.clone())
             })
             .collect();
-        for (connection, address) in late {
-            self.unreachable(address, "no answer in time".to_owned());
-            self.actions.push_back(Action::Close {
-                connection,
-                when: CloseWhen::Now,
-            });
+        let close = |connection: &ConnectionId| Action::Close {
+            connection: *connection,
+            when: CloseWhen::Now,
+        };
+        self.actions.extend(late.keys().map(close));
+        self.connecting.retain(|_, (_, about)| *about != subject);
+        late.into_values().collect()
+    }
+
+    /// A node can't be asked, or did not answer.
+    fn give_up(&mut self, address: Address, subject: Subject, reason: String, now: Instant) {
+        match subject {
+            Subject::Topology => {
+                self.unreachable(address, reason);
+                self.conclude(None, now);
+            }
+            Subject::Commands => {
+                self.lessons.fail();
+                let notice = Notice::CommandsUnknown { address, reason };
+                self.actions.push_back(Action::Notify(notice));
+            }
         }
-        self.connecting.clear();
-        self.end_round(now);
     }
 }
+
+/// Why a node that was asked is not waited for any more.
+const LATE: &str = "no answer in time";
 
 /// How many nodes are asked in one round.
 const ASKED_MAX: usize = 3;
@@ -481,9 +484,6 @@ const ROUNDS_APART: Duration = Duration::from_millis(50);
 
 /// The time to the next round while no node answers or slots are without an owner.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-
-/// An answer longer than this is not believed; 1,000 nodes take about 200 KiB.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

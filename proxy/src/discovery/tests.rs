@@ -25,15 +25,23 @@ struct Bench {
     /// For each round that has ended, whether anybody answered.
     refreshed: Vec<bool>,
     unreachable: Vec<String>,
+    /// What was learned, by the commands' names, and why nothing was.
+    learned: Vec<String>,
+    unknown: Vec<String>,
 }
 
 impl Bench {
     fn new(seeds: &[u16]) -> Self {
+        Self::that_learns_every(Duration::ZERO, seeds)
+    }
+
+    fn that_learns_every(commands_interval: Duration, seeds: &[u16]) -> Self {
         let options = Options {
             seeds: seeds.iter().map(|&port| node(port)).collect(),
             credentials: None,
             refresh_interval: REFRESH,
             answer_timeout: ANSWER,
+            commands_interval,
             random_seed: 7,
         };
         Self {
@@ -44,6 +52,8 @@ impl Bench {
             topologies: Vec::new(),
             refreshed: Vec::new(),
             unreachable: Vec::new(),
+            learned: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 
@@ -68,6 +78,11 @@ impl Bench {
                 Action::Notify(Notice::Topology(topology)) => self.topologies.push(topology),
                 Action::Notify(Notice::Refreshed { answered }) => self.refreshed.push(answered),
                 Action::Notify(Notice::Unreachable { reason, .. }) => self.unreachable.push(reason),
+                Action::Notify(Notice::Commands(learned)) => {
+                    let names: Vec<&str> = learned.all().map(|command| command.name).collect();
+                    self.learned.push(names.join(" "));
+                }
+                Action::Notify(Notice::CommandsUnknown { reason, .. }) => self.unknown.push(reason),
                 _ => {}
             }
         }
@@ -123,11 +138,32 @@ impl Bench {
     }
 
     fn answer(&mut self, port: u16, lines: &str) {
-        let connection = self.connect(port);
         let reply = format!("${}\r\n{lines}\r\n", lines.len());
+        self.reply(port, &reply);
+    }
+
+    /// Takes the connection to the node of that port, and gives its reply to whatever was asked.
+    fn reply(&mut self, port: u16, reply: &str) {
+        let connection = self.connect(port);
         let mut input = BytesMut::from(reply.as_bytes());
         self.call(|it, now| it.handle_input(connection, &mut input, now));
         self.call(|it, now| it.handle_close(connection, now));
+    }
+
+    /// Waits until that node is asked for its commands; all rounds meanwhile find what is known.
+    fn begin_lesson(&mut self, port: u16) {
+        for _ in 0..100 {
+            let due = self.discovery.lessons.due();
+            let is_lesson = due == self.discovery.poll_timeout();
+            self.wait();
+            if is_lesson && self.asked() == [port] {
+                return;
+            }
+            for port in self.asked() {
+                self.answer(port, &thirds(port));
+            }
+        }
+        panic!("node {port} is not asked");
     }
 
     fn refuse(&mut self, port: u16) {
@@ -455,4 +491,140 @@ fn scattered_slots_are_one_shard() {
     for slot in Slot::all() {
         assert_eq!(topology.owner(slot), Some(slot.index() % 2));
     }
+}
+
+const MINUTES: Duration = Duration::from_mins(5);
+
+/// A reply to COMMAND with these commands, none of which has keys.
+fn commands(names: &[&str]) -> String {
+    let entry = |name: &&str| {
+        let len = name.len();
+        format!("*6\r\n${len}\r\n{name}\r\n:-1\r\n*0\r\n:0\r\n:0\r\n:0\r\n")
+    };
+    let entries: String = names.iter().map(entry).collect();
+    format!("*{}\r\n{entries}", names.len())
+}
+
+/// Knows the three nodes and is about to be answered by the first, whom it asks for its commands.
+fn learner() -> Bench {
+    let mut bench = Bench::that_learns_every(MINUTES, &[1]);
+    bench.begin();
+    assert_eq!(
+        bench.asked(),
+        [1],
+        "nobody is asked before there is a topology"
+    );
+    bench.answer(1, &thirds(1));
+    assert_eq!(bench.wait(), Duration::ZERO);
+    assert_eq!(bench.asked(), [1]);
+    bench
+}
+
+/// Lets time pass without anything new from the nodes; whom the lessons asked, and when.
+fn lessons(bench: &mut Bench, time: Duration, lines: &dyn Fn(u16) -> String) -> Vec<u64> {
+    let (start, mut asked) = (bench.now, Vec::new());
+    while bench.now.since(start) < time {
+        let lesson_is_due = bench.discovery.lessons.due() == bench.discovery.poll_timeout();
+        bench.wait();
+        let is_round = bench.discovery.round.is_some();
+        for port in bench.asked() {
+            if lesson_is_due && !is_round {
+                asked.push(bench.now.since(start).as_secs());
+                bench.reply(port, &commands(&["my.get"]));
+            } else {
+                bench.answer(port, &lines(port));
+            }
+        }
+    }
+    asked
+}
+
+#[test]
+fn commands_are_learned_once_and_asked_for_seldom() {
+    let mut bench = learner();
+    bench.reply(1, &commands(&["get", "my.get", "MY.set"]));
+    assert_eq!(bench.learned, ["my.get MY.set"]);
+    bench.learned.clear();
+    let asked = lessons(&mut bench, MINUTES * 2 + REFRESH, &thirds);
+    assert_eq!(asked, [300, 600]);
+    assert_eq!(bench.learned, ["my.get"], "the second time is no news");
+    assert_eq!(bench.unreachable, [] as [&str; 0]);
+}
+
+#[test]
+fn a_server_without_other_commands_is_no_news() {
+    let mut bench = learner();
+    bench.reply(1, &commands(&["get", "set"]));
+    assert_eq!((bench.learned.len(), bench.unknown.len()), (0, 0));
+}
+
+#[test]
+fn new_nodes_are_asked_soon_but_not_at_once() {
+    let mut bench = learner();
+    bench.reply(1, &commands(&["my.get"]));
+    let asked = lessons(&mut bench, Duration::from_secs(60), &after_failover);
+    // The topology with node 4 comes with the next round, about ten seconds after the first.
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!((10..=12).contains(&asked[0]), "{asked:?}");
+}
+
+#[test]
+fn who_does_not_tell_its_commands_is_not_asked_again_at_once() {
+    let mut bench = learner();
+    bench.reply(
+        1,
+        "-NOPERM this user has no permissions to run the 'command' command\r\n",
+    );
+    assert!(bench.unknown[0].contains("NOPERM"), "{:?}", bench.unknown);
+    let topologies = bench.topologies.len();
+    // Another one is, and is lost; then one is silent.
+    for (port, problem) in [(2, "connection lost"), (3, "no answer in time")] {
+        bench.begin_lesson(port);
+        let connection = bench.connect(port);
+        if port == 2 {
+            bench.call(|it, now| it.handle_close(connection, now));
+        } else {
+            bench.pass(ANSWER * 5);
+        }
+        assert_eq!(bench.unknown.last().unwrap(), problem);
+    }
+    bench.begin_lesson(1);
+    bench.refuse(1);
+    assert_eq!(bench.unknown.len(), 4);
+    // Not even reached is the next one.
+    bench.begin_lesson(2);
+    bench.pass(ANSWER * 5);
+    bench.begin_lesson(3);
+    bench.reply(3, &commands(&["my.get"]));
+    assert_eq!(bench.learned, ["my.get"]);
+    assert_eq!(bench.topologies.len(), topologies);
+}
+
+#[test]
+fn a_reply_may_come_in_pieces_but_not_without_end() {
+    let mut bench = learner();
+    let connection = bench.connect(1);
+    let reply = commands(&["my.get", "my.set"]);
+    let mut input = BytesMut::new();
+    for byte in reply.bytes() {
+        assert_eq!(bench.learned, [] as [&str; 0]);
+        input.extend_from_slice(&[byte]);
+        bench.call(|it, now| it.handle_input(connection, &mut input, now));
+    }
+    assert_eq!(bench.learned, ["my.get my.set"]);
+
+    let mut bench = learner();
+    let connection = bench.connect(1);
+    let endless = format!("*1\r\n$16000000\r\n{}", "x".repeat(8 * 1024 * 1024));
+    let mut input = BytesMut::from(endless.as_bytes());
+    bench.call(|it, now| it.handle_input(connection, &mut input, now));
+    assert!(input.is_empty());
+    assert_eq!(bench.unknown.len(), 1);
+}
+
+#[test]
+fn an_interval_of_zero_asks_nobody() {
+    let mut bench = Bench::with_three_nodes();
+    let asked = lessons(&mut bench, MINUTES * 2, &thirds);
+    assert_eq!((asked.len(), bench.learned.len()), (0, 0));
 }

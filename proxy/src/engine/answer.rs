@@ -77,6 +77,15 @@ pub(crate) fn is_unknown(reply: &[u8]) -> bool {
         .is_some_and(|text| text.starts_with(RESULT_UNKNOWN))
 }
 
+/// A command of the nodes whose key specs are incomplete.
+pub(crate) fn hidden_keys(command: &str) -> Vec<u8> {
+    let shown = command.replace('|', " ");
+    let text = format!(
+        "ERR proxy: the node does not tell where the keys of '{shown}' are (incomplete key specs)"
+    );
+    error(text.as_bytes())
+}
+
 /// Whether a reply is what [`unreachable`] says.
 pub(crate) fn is_unreachable(reply: &[u8]) -> bool {
     reply.starts_with(b"-CLUSTERDOWN proxy cannot reach ")

@@ -9,6 +9,7 @@ mod fan_out;
 mod feed;
 mod feeds;
 mod hold;
+mod learned;
 mod listing;
 mod local;
 mod merge;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use slotway_protocol::cluster::{SLOTS, Slot, Topology};
+use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
     Origin, Peer,
@@ -80,6 +82,7 @@ pub struct Proxy {
     options: Options,
     stats: Arc<Stats>,
     plans: Plans,
+    learned: Option<Arc<Learned>>,
     /// By the index of a [`ConnectionId`].
     connections: Vec<Connection>,
     /// The nodes that requests go to. Their places stay; unused ones are taken again.
@@ -161,6 +164,8 @@ impl Connection {
 pub enum Event {
     /// The cluster looks like this now.
     Topology(Arc<Topology>),
+    /// The nodes have these commands besides those of the table.
+    Commands(Arc<Learned>),
     /// A worker, perhaps this one, has changed what all of them go by.
     Agreed(Arc<Agreed>),
     /// Finish what is under way, then close all clients.
@@ -191,6 +196,7 @@ impl Proxy {
         }
         Self {
             plans: Plans::new(options.cluster.is_some()),
+            learned: None,
             options,
             stats,
             connections: Vec::new(),
@@ -489,6 +495,7 @@ impl Engine for Proxy {
         self.wake_at(now.instant + TICK);
         match event {
             Event::Topology(topology) => self.set_topology(&topology, now.instant),
+            Event::Commands(learned) => self.set_commands(learned),
             Event::Agreed(agreed) => self.agree(&agreed),
             Event::Drain => self.drain(),
             Event::Peer(message) => self.handle_peer(message, now.instant),

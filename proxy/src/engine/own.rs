@@ -49,6 +49,7 @@ impl Proxy {
             uptime_s,
             options: &self.options,
             plans: &self.plans,
+            learned: self.learned.as_deref(),
             agreed: &self.agreed,
         };
         let after = local::run(local, &incoming.request, session, &around, reply);

@@ -2,10 +2,11 @@
 
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::keys::each_key;
-use slotway_protocol::command::{Command, Flags, Group, KeysError, RequestPolicy};
+use slotway_protocol::command::{Command, Flags, Group, KeysError, Learned, RequestPolicy};
 use slotway_protocol::resp::Request;
 
 use super::answer;
+use super::learned;
 use super::local::{self, Local};
 use super::merge::MergeKind;
 use super::special::Special;
@@ -45,6 +46,8 @@ pub(crate) enum Plan {
 pub(crate) enum Refusal {
     /// It would need something that the proxy does not have yet.
     NotYet,
+    /// Which keys it has only the server can tell.
+    HiddenKeys,
     /// It will never be; the text says why.
     Because(&'static str),
     /// It speaks of the cluster, of which a client of the proxy knows nothing.
@@ -57,6 +60,7 @@ impl Refusal {
         match self {
             Self::Because(reason) => answer::error(reason.as_bytes()),
             Self::NotYet => answer::not_yet(command.name),
+            Self::HiddenKeys => answer::hidden_keys(command.name),
             Self::NoCluster => answer::error(answer::NO_CLUSTER),
         }
     }
@@ -78,6 +82,23 @@ impl Plans {
             }
         }
         Self(plans)
+    }
+
+    /// From now on has plans for these, too. Their ids come after those of the table.
+    pub(crate) fn learn(&mut self, learned: &Learned, emulation: bool) {
+        for command in learned.all() {
+            let index = usize::from(command.id.0);
+            if index >= self.0.len() {
+                self.0.resize(index + 1, Plan::Refused(Refusal::NotYet));
+            }
+            self.0[index] = match plan(command, emulation) {
+                known @ (Plan::Local(_) | Plan::Task(_) | Plan::Transaction(_) | Plan::Slot(_)) => {
+                    known
+                }
+                known @ Plan::Refused(Refusal::Because(_) | Refusal::NoCluster) => known,
+                usual => learned::plan(command).unwrap_or(usual),
+            };
+        }
     }
 
     #[inline]

@@ -44,7 +44,7 @@ impl Proxy {
                 Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
                 Ok(Scan::Request { consumed: len }) => {
                     let request = buffers.request(&input[consumed..consumed + len]);
-                    let command = command::resolve(&request);
+                    let command = command::resolve_with(&request, self.learned.as_deref());
                     if self.must_wait(connection, &request, &command) {
                         break;
                     }

@@ -6,7 +6,8 @@ use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 /// The counters of one worker.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// By command id: requests answered well, and with an error, and the microseconds that took.
+    /// By command id, and behind them for all that was learned: requests answered well, and with an
+    /// error, and the microseconds that took.
     requests: ByCommand,
     /// Error replies, by the code they begin with, in the order of [`ERROR_CODES`].
     errors: [Counter; ERROR_CODES.len()],
@@ -74,7 +75,7 @@ impl Stats {
 
     #[inline]
     pub(crate) fn count_request(&self, command: CommandId, failed: bool, micros: u64) {
-        let counters = &self.requests.0[usize::from(command.0)];
+        let counters = &self.requests.0[command.index_or_other()];
         counters[usize::from(failed)].inc();
         counters[2].add(micros);
     }
@@ -96,15 +97,16 @@ impl Stats {
         self.requests.0.iter().map(answered).sum()
     }
 
-    /// How many requests of a command were answered well, and with an error.
+    /// How many requests of a command were answered well, and with an error. Learned commands are
+    /// counted together.
     pub fn requests(&self, command: CommandId) -> (u64, u64) {
-        let [ok, failed, _] = &self.requests.0[usize::from(command.0)];
+        let [ok, failed, _] = &self.requests.0[command.index_or_other()];
         (ok.value(), failed.value())
     }
 
     /// The time from the arrival of a command's requests to their replies, added up.
     pub(crate) fn micros(&self, command: CommandId) -> u64 {
-        self.requests.0[usize::from(command.0)][2].value()
+        self.requests.0[command.index_or_other()][2].value()
     }
 
     pub(crate) fn errors(&self) -> &[Counter] {
@@ -118,7 +120,7 @@ struct ByCommand(Vec<[Counter; 3]>);
 
 impl Default for ByCommand {
     fn default() -> Self {
-        Self((0..Command::count()).map(|_| Default::default()).collect())
+        Self((0..=Command::count()).map(|_| Default::default()).collect())
     }
 }
 

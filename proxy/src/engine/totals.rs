@@ -27,7 +27,7 @@ impl Totals {
     pub(crate) fn of(workers: &[Arc<Stats>], program: &Program) -> Self {
         let mut totals = Self {
             rejected: program.rejected.value().unsigned_abs(),
-            commands: vec![[0; 3]; Command::count()],
+            commands: vec![[0; 3]; Command::count() + 1],
             errors: vec![0; ERROR_CODES.len()],
             ..Self::default()
         };

@@ -228,7 +228,7 @@ impl Proxy {
                 ..*incoming
             };
             let mut reply = Vec::new();
-            if let Ok(command) = command::resolve(&again.request)
+            if let Ok(command) = command::resolve_with(&again.request, self.learned.as_deref())
                 && let Plan::Local(local) = self.plans.of(command)
             {
                 self.local_reply(&again, local, &mut reply);

@@ -38,6 +38,7 @@ pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<d
         credentials: None,
         refresh_interval: Duration::from_secs(1),
         answer_timeout: Duration::from_millis(500),
+        commands_interval: Duration::from_secs(1),
         random_seed: random.next(),
     };
     Box::new(Host::new(Discovery::new(options), Limits::NONE, random))

@@ -14,7 +14,7 @@ mod server;
 
 use std::sync::Arc;
 
-use slotway_protocol::command;
+use slotway_protocol::command::{self, Learned};
 use slotway_protocol::engine::Now;
 use slotway_protocol::resp::{Request, encode};
 
@@ -115,6 +115,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) uptime_s: u64,
     pub(crate) options: &'a Options,
     pub(crate) plans: &'a Plans,
+    pub(crate) learned: Option<&'a Learned>,
     pub(crate) agreed: &'a Agreed,
 }
 
@@ -177,7 +178,9 @@ pub(crate) fn run(
             Some(emulation) => cluster::reply(topic, request, session, emulation, out),
             None => encode::error(out, super::answer::NO_CLUSTER),
         },
-        Local::Command => command::reply::reply(request, protocol, out),
+        Local::Command => {
+            command::reply::reply_with(request, protocol, around.learned, out);
+        }
         Local::ConfigGet => config::get(request, protocol, around, out),
         Local::ConfigResetStat => return config::reset_stat(around, out),
         Local::ConfigRewrite => config::rewrite(around, out),
@@ -338,6 +341,7 @@ mod tests {
                 uptime_s: uptime.as_secs(),
                 options: &self.options,
                 plans: &Plans::new(self.options.cluster.is_some()),
+                learned: None,
                 agreed: &self.agreed,
             };
             let mut out = Vec::new();

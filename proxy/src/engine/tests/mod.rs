@@ -3,6 +3,7 @@
 mod blocking;
 mod client;
 mod failures;
+mod learned;
 mod own;
 mod redirects;
 mod requests;
