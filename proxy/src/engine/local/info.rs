@@ -40,6 +40,7 @@ pub(crate) fn info(
 }
 
 /// Whether the nodes must be asked before INFO can be answered in full.
+#[allow(dead_code, reason = "for the fan-out that asks the nodes")]
 pub(crate) fn needs_nodes(request: &Request<'_>) -> bool {
     let mut wanted = SECTIONS.iter().filter(|section| section.is_wanted(request));
     wanted.any(Section::needs_nodes)
