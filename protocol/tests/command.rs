@@ -141,7 +141,16 @@ fn keys_for_routing() {
         ("ping", Ok(&[])),
         ("eval script 0 argument", Ok(&[])),
         ("eval script 2 key", Err(KeysError::InvalidArguments)),
-        ("eval script 02 a b", Err(KeysError::InvalidArguments)),
+        ("eval script 02 a b", Ok(&[3, 4])),
+        ("eval script \t+2x a b", Ok(&[3, 4])),
+        ("zdiff 1.5 a b", Ok(&[2])),
+        ("zdiff 4294967297 a b", Ok(&[2])),
+        (
+            "zdiff 99999999999999999999 a",
+            Err(KeysError::InvalidArguments),
+        ),
+        ("zdiff -1 a", Err(KeysError::InvalidArguments)),
+        ("zdiff x1 a", Err(KeysError::InvalidArguments)),
         ("zunion 0 key", Err(KeysError::InvalidArguments)),
         (
             "zunionstore destination 9 key",

@@ -292,19 +292,30 @@ fn range_end(begin: usize, last: i8, limit: u8, len: usize) -> Option<usize> {
     }
 }
 
-/// The number of keys that an argument names, written without signs, spaces or leading zeros.
+/// The number of keys that an argument names, read as redis-server reads it when it looks for the
+/// keys: blanks and a sign may stand before the digits, and anything behind them. Its commands are
+/// stricter, but complain only where their keys are served; elsewhere they are redirected.
 fn key_count(position: usize, arguments: &Arguments<'_>) -> Result<usize, KeysError> {
     if position >= arguments.len() {
         return Err(KeysError::InvalidArguments);
     }
-    let digits = arguments.get(position);
-    let canonical = digits == b"0" || !digits.starts_with(b"0") && digits.len() <= 9;
-    if digits.is_empty() || !canonical || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(KeysError::InvalidArguments);
-    }
-    Ok(digits
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0')))
+    let text = arguments.get(position);
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    let start = text.iter().position(|byte| !blank(byte));
+    let text = start.map_or(&[][..], |start| &text[start..]);
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0_i64, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    });
+    // Larger numbers lose their upper half there.
+    let value = if negative { -value } else { value } as i32;
+    usize::try_from(value).or(Ok(0))
 }
 
 fn optional_keys(flags: Flags) -> bool {
