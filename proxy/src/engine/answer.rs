@@ -48,14 +48,6 @@ pub(crate) const HOLD_FULL: &[u8] =
 pub(crate) const REDIRECTS: &[u8] =
     b"CLUSTERDOWN proxy: the nodes sent the request around in a circle (redirects_max)";
 
-/// A client is subscribed to so much that it may not add to it.
-pub(crate) const SUBSCRIPTIONS_FULL: &[u8] =
-    b"ERR proxy: too many subscriptions (client_subscription_bytes_max)";
-
-/// No node has confirmed a subscription in time.
-pub(crate) const NOT_SUBSCRIBED: &[u8] =
-    b"CLUSTERDOWN proxy: no node has confirmed the subscription in time";
-
 /// A whole error reply.
 pub(crate) fn error(text: &[u8]) -> Vec<u8> {
     let mut reply = Vec::with_capacity(text.len() + 3);

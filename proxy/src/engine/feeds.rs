@@ -19,7 +19,7 @@ pub(super) fn feed_of(token: ConnectToken) -> Option<usize> {
 
 impl Proxy {
     /// Sends a request on a backend's feed, which is opened if need be; says whether it could. When
-    /// the feed is lost before the answer is here, [`Proxy::end_feed`] finds its owner.
+    /// the feed is lost before the answer is here, [`Proxy::feed_answer_lost`] is told.
     pub(super) fn ask_feed(
         &mut self,
         backend: usize,
@@ -98,13 +98,8 @@ impl Proxy {
         }
         self.topology_is_stale();
         for owner in owed {
-            match owner {
-                Owner::Health => {}
-                // What was subscribed is looked after as a whole.
-                Owner::Subscribe(_) | Owner::Unsubscribe { .. } | Owner::UnsubscribeShard => {}
-            }
+            self.feed_answer_lost(backend, owner, now);
         }
-        self.lose_subscriptions(backend, now);
     }
 
     /// Takes all whole replies and pushes from the input.
@@ -165,8 +160,7 @@ impl Proxy {
         }
     }
 
-    fn feed_is_ready(&mut self, backend: usize, now: Instant) {
-        self.send_subscriptions(backend, now);
+    fn feed_is_ready(&mut self, backend: usize, _now: Instant) {
         if let Some(connection) = self.feeds[backend].connection()
             && !self.feeds[backend].output().is_empty()
         {
@@ -221,26 +215,20 @@ impl Proxy {
         self.feeds.iter_mut().for_each(|feed| feed.note_heard(now));
     }
 
-    /// An answer that is no push, to the oldest request on the feed. Says whether it may be given.
-    fn handle_feed_answer(&mut self, backend: usize, answer: &[u8], now: Instant) -> bool {
-        let is_error = answer.first() == Some(&b'-');
-        let feed = &mut self.feeds[backend];
-        match feed.front() {
-            Some(Owner::UnsubscribeShard) if is_error => {
-                // Which of the two commands that comes from can't be told.
-                return !answer.starts_with(b"-BUSY");
-            }
-            Some(Owner::Subscribe(_) | Owner::Unsubscribe { .. }) if !is_error => return false,
-            _ => {}
-        }
-        match feed.pop() {
-            Some(Owner::Subscribe(batch)) => {
-                self.subscriptions_refused(backend, &batch, answer, now);
-                true
-            }
-            Some(Owner::Unsubscribe { .. }) => false,
-            Some(Owner::Health | Owner::UnsubscribeShard) => true,
-            None => false,
+    /// What the node says unasked.
+    fn handle_push(&mut self, _backend: usize, _push: &Reply<'_>, _now: Instant) -> bool {
+        true
+    }
+
+    /// An answer to the oldest request on the feed.
+    fn handle_feed_answer(&mut self, backend: usize, _answer: &[u8], _now: Instant) -> bool {
+        self.feeds[backend].pop().is_some()
+    }
+
+    /// The feed was lost before this answer came.
+    fn feed_answer_lost(&mut self, _backend: usize, owner: Owner, _now: Instant) {
+        match owner {
+            Owner::Health => {}
         }
     }
 }

@@ -21,8 +21,6 @@ mod plan;
 mod private;
 mod privates;
 mod program;
-mod publish;
-mod pubsub;
 mod random_key;
 mod redirect;
 mod replicas;
@@ -33,8 +31,6 @@ mod session;
 mod settings;
 mod special;
 mod stats;
-mod subscribing;
-mod subscriptions;
 mod survey;
 mod task;
 mod tasks;
@@ -77,7 +73,6 @@ use self::pipeline::Pipeline;
 use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
-use self::pubsub::Subscriptions;
 use self::session::Session;
 use self::task::Tasks;
 
@@ -106,7 +101,6 @@ pub struct Proxy {
     runs: Vec<Option<u64>>,
     tasks: Tasks,
     privates: Privates,
-    subscriptions: Subscriptions,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -215,7 +209,6 @@ impl Proxy {
             runs: Vec::new(),
             tasks: Tasks::default(),
             privates: Privates::default(),
-            subscriptions: Subscriptions::default(),
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -250,13 +243,6 @@ impl Proxy {
             in_flight, self.in_flight_by_slot,
             "every request in flight is counted"
         );
-        self.subscriptions.check_invariants();
-        for (connection, count) in self.subscriptions.clients() {
-            let place = &self.connections[connection.index as usize];
-            let known = matches!(place, Connection::Client(session)
-                if session.connection == connection && session.subscriptions == count);
-            assert!(known, "every subscriber is connected");
-        }
         let (mut merging, mut tasks) = (0, 0);
         for connection in &self.connections {
             if let Connection::Client(session) = connection {
@@ -305,7 +291,6 @@ impl Proxy {
     }
 
     fn close_client(&mut self, session: &Session, now: Instant) {
-        self.drop_subscriptions(session.connection, now);
         for task in session.tasks() {
             self.abandon_task(task, now);
         }
@@ -384,7 +369,6 @@ impl Proxy {
         self.stats.in_flight.set(in_flight as i64);
         self.stats.holds.set(self.holds.len() as i64);
         self.stats.hold_bytes.set(self.holds.bytes() as i64);
-        self.show_subscriptions();
     }
 }
 
@@ -498,7 +482,6 @@ impl Engine for Proxy {
             self.sweep_backends(now);
             self.sweep_feeds(now);
             self.sweep_privates(now);
-            self.expire_subscribing(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
@@ -506,7 +489,6 @@ impl Engine for Proxy {
         }
         self.advance_due(now);
         self.wake_tasks(now);
-        self.place_topics(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {

@@ -27,7 +27,6 @@ impl Proxy {
     ) {
         if local == Local::Reset {
             self.leave_transaction(incoming.connection);
-            self.drop_subscriptions(incoming.connection, incoming.now);
         }
         if let After::Agree(newer) = self.reply_to(incoming, local, reply) {
             self.agree(&newer);

@@ -9,7 +9,6 @@ use super::answer;
 use super::learned;
 use super::local::{self, Local};
 use super::merge::MergeKind;
-use super::pubsub::Family;
 use super::special::Special;
 use super::transactions::TransactionCommand;
 
@@ -23,15 +22,9 @@ pub(crate) enum Plan {
     /// To the slot that all keys must share.
     Keys,
     /// Each key, with the arguments that follow it, to its own slot.
-    Split {
-        merge: MergeKind,
-        step: usize,
-    },
-    /// To the slot to which the channel, which is the first argument, belongs as a key would.
-    Publish(Family),
-    /// The client hears what is published there, or ceases to.
-    Subscribe(Family),
-    Unsubscribe(Family),
+    Split { merge: MergeKind, step: usize },
+    /// To the slot to which the channel, which is that argument, belongs as a key would.
+    Channel(usize),
     /// It has no keys: any node will do, but always the same one.
     Any,
     /// Whole to every shard.
@@ -149,8 +142,9 @@ fn plan(command: &Command, emulation: bool) -> Plan {
     }
     // One that changes the connection's own state would change it for everyone else.
     let own_connection = Flags::PUBSUB.union(Flags::ADMIN);
-    let stateful =
-        command.flags.intersects(own_connection) || command.flags.contains(Flags::NO_MULTI);
+    let stateful = command.flags.intersects(own_connection)
+        || command.flags.contains(Flags::NO_MULTI)
+        || command.name.starts_with("client|");
     if stateful {
         return Plan::Refused(Refusal::NotYet);
     }
@@ -184,17 +178,7 @@ const EXCEPTIONS: &[(&str, Plan)] = &[
     // The table does not call it blocking, since the server answers it without being told.
     ("wait", Plan::Block),
     // Its channel is no key. Subscriptions of the channel are with the same node.
-    ("publish", Plan::Publish(Family::Channel)),
-    ("spublish", Plan::Publish(Family::Shard)),
-    ("subscribe", Plan::Subscribe(Family::Channel)),
-    ("psubscribe", Plan::Subscribe(Family::Pattern)),
-    ("ssubscribe", Plan::Subscribe(Family::Shard)),
-    ("unsubscribe", Plan::Unsubscribe(Family::Channel)),
-    ("punsubscribe", Plan::Unsubscribe(Family::Pattern)),
-    ("sunsubscribe", Plan::Unsubscribe(Family::Shard)),
-    ("pubsub|help", Plan::Any),
-    // A node counts different patterns, and we have each of ours with one node.
-    ("pubsub|numpat", Plan::Shards(MergeKind::Sum)),
+    ("publish", Plan::Channel(1)),
     // The tips leave it to the proxy how to put them together, which is as of any other command.
     ("slowlog|len", Plan::Shards(MergeKind::Sum)),
     ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
@@ -239,6 +223,14 @@ mod tests {
         command.subcommand(subcommand.as_bytes()).unwrap_or(command)
     }
 
+    /// Such as CLIENT NO-TOUCH, which the nodes of Redis 7.2 teach.
+    #[test]
+    fn what_changes_a_connection_is_not_sent_on_one_that_clients_share() {
+        let mut learned = find("client|getname").clone();
+        learned.name = "client|no-touch";
+        assert_eq!(plan(&learned, false), Plan::Refused(Refusal::NotYet));
+    }
+
     #[test]
     fn plans_come_from_the_table() {
         let plans = Plans::new(false);
@@ -273,14 +265,12 @@ mod tests {
             ("blpop", Plan::Block),
             ("xread", Plan::Block),
             ("wait", Plan::Block),
-            ("subscribe", Plan::Subscribe(Family::Channel)),
-            ("spublish", Plan::Publish(Family::Shard)),
-            ("sunsubscribe", Plan::Unsubscribe(Family::Shard)),
+            ("subscribe", Plan::Refused(Refusal::NotYet)),
             ("multi", Plan::Transaction(TransactionCommand::Multi)),
             ("watch", Plan::Transaction(TransactionCommand::Watch)),
             ("migrate", because("migrate")),
             ("swapdb", because("swapdb")),
-            ("publish", Plan::Publish(Family::Channel)),
+            ("publish", Plan::Channel(1)),
             ("dbsize", Plan::Shards(MergeKind::Sum)),
             ("keys", Plan::Shards(MergeKind::Concat)),
             ("flushall", Plan::Shards(MergeKind::AllSucceeded)),

@@ -213,14 +213,11 @@ impl Proxy {
             }
         };
         let plan = self.plans.of(command);
-        if !self.subscriptions.is_empty() && self.is_barred(&incoming, command) {
-            return self.bar(&incoming, command);
-        }
         if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
             return self.queue(&incoming, command);
         }
         match plan {
-            Plan::Key(position) => {
+            Plan::Key(position) | Plan::Channel(position) => {
                 let slot = Slot::of(request.arg(position));
                 self.forward(&incoming, command, slot);
             }
@@ -228,9 +225,6 @@ impl Proxy {
             Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
             Plan::Slot(position) => self.forward_to_slot(&incoming, command, position),
             Plan::Local(local) => self.run_local(&incoming, command.id, local),
-            Plan::Publish(family) => self.send_message(&incoming, command, family),
-            Plan::Subscribe(family) => self.subscribe(&incoming, command, family),
-            Plan::Unsubscribe(family) => self.unsubscribe(&incoming, command, family),
             Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
             Plan::Transaction(which) => self.run_transaction_command(&incoming, command, which),

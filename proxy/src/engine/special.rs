@@ -3,8 +3,6 @@
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
-use super::publish::{About, Survey};
-use super::pubsub::Family;
 use super::random_key::RandomKey;
 use super::task::Task;
 
@@ -14,7 +12,6 @@ pub(crate) enum Special {
     ClientKill,
     ClientList,
     ClientUnblock,
-    PubSub(About),
     RandomKey,
 }
 
@@ -37,34 +34,14 @@ impl Special {
             Self::ClientKill => Box::new(clients::kill(request, client_id)?),
             Self::ClientList => Box::new(clients::list(request)?),
             Self::ClientUnblock => Box::new(clients::unblock(request)?),
-            Self::PubSub(about) => {
-                let names = request.args(2).map(<[u8]>::to_vec).collect();
-                Box::new(Survey::new(about, names, request.frame()))
-            }
             Self::RandomKey => Box::<RandomKey>::default(),
         })
     }
 }
 
-const NAMES: &[(&str, Special)] = &[
+const NAMES: [(&str, Special); 4] = [
     ("client|kill", Special::ClientKill),
     ("client|list", Special::ClientList),
     ("client|unblock", Special::ClientUnblock),
-    (
-        "pubsub|channels",
-        Special::PubSub(About::Channels(Family::Channel)),
-    ),
-    (
-        "pubsub|numsub",
-        Special::PubSub(About::Counts(Family::Channel)),
-    ),
-    (
-        "pubsub|shardchannels",
-        Special::PubSub(About::Channels(Family::Shard)),
-    ),
-    (
-        "pubsub|shardnumsub",
-        Special::PubSub(About::Counts(Family::Shard)),
-    ),
     ("randomkey", Special::RandomKey),
 ];

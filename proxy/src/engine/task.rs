@@ -16,7 +16,6 @@ use slotway_protocol::resp::Protocol;
 use super::NO_OWNER;
 use super::peers::{Answer, Question};
 use super::private::PrivateId;
-use super::pubsub::Subscriptions;
 use super::session::Ticket;
 
 /// A command under way that is more than one request. It begins with [`Task::begin`], is then given
@@ -54,8 +53,6 @@ pub(crate) struct Cluster<'a> {
     pub(super) runs: &'a [Option<u64>],
     pub(crate) protocol: Protocol,
     pub(crate) now: Instant,
-    /// What clients of this worker are subscribed to.
-    pub(super) subscriptions: &'a Subscriptions,
     /// How many workers answer what is asked with [`Steps::ask`].
     pub(crate) workers: usize,
 }
@@ -63,12 +60,6 @@ pub(crate) struct Cluster<'a> {
 /// One of the nodes that own slots, as long as the topology stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Node(pub(super) u32);
-
-impl Node {
-    pub(super) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 impl Cluster<'_> {
     /// The node that owns the slot.

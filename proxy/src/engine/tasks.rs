@@ -140,7 +140,6 @@ impl Proxy {
         let cluster = Cluster {
             owners: &self.owners,
             runs: &self.runs,
-            subscriptions: &self.subscriptions,
             protocol: running.protocol,
             now,
             workers: self.options.worker_count,

@@ -8,7 +8,6 @@ use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan
 
 use super::pipeline::InFlight;
 use super::plan::{Plan, SlotError, common_slot};
-use super::pubsub::Family;
 use super::requests::Incoming;
 use super::session::Watch;
 use super::task::Task;
@@ -352,11 +351,7 @@ fn queue_one(
         return Err(answer::error(answer::NOT_IN_TRANSACTION));
     }
     match plan {
-        Plan::Key(_)
-        | Plan::Keys
-        | Plan::Split { .. }
-        | Plan::Block
-        | Plan::Publish(Family::Shard) => {
+        Plan::Key(_) | Plan::Keys | Plan::Split { .. } | Plan::Block => {
             match common_slot(command, &incoming.request) {
                 Ok(Some(slot)) => queued
                     .join(slot)
@@ -367,7 +362,7 @@ fn queue_one(
             }
             queued.push(frame);
         }
-        Plan::Any | Plan::Publish(_) => queued.push(frame),
+        Plan::Any | Plan::Channel(_) => queued.push(frame),
         Plan::Local(local) if local.fits_transaction() => queued.push_local(frame),
         Plan::Refused(refusal) => return Err(refusal.reply(command)),
         _ => return Err(answer::not_in_transaction(command.name)),

@@ -5,7 +5,6 @@ mod client;
 mod failures;
 mod learned;
 mod own;
-mod pubsub;
 mod redirects;
 mod requests;
 mod transactions;
@@ -22,7 +21,6 @@ use slotway_protocol::engine::{
     Origin, Peer,
 };
 
-use super::feeds::feed_of;
 use super::{Agreed, Credentials, Event, Message, Notice, Options, Proxy, Stats};
 
 /// Drives one engine by hand.
@@ -33,8 +31,6 @@ struct Bench {
     connections: u32,
     /// Open connections to nodes, by port and whether they speak RESP3.
     nodes: HashMap<u16, ConnectionId>,
-    /// Open feeds, by port.
-    feeds: HashMap<u16, ConnectionId>,
     /// Connections asked for and not answered.
     wanted: Vec<(ConnectToken, Address)>,
     closed: Vec<(ConnectionId, CloseWhen)>,
@@ -56,7 +52,6 @@ impl Bench {
             now: Instant::from_micros(1_000_000),
             connections: 0,
             nodes: HashMap::new(),
-            feeds: HashMap::new(),
             wanted: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
@@ -139,11 +134,7 @@ impl Bench {
     fn connect(&mut self) {
         for (token, address) in std::mem::take(&mut self.wanted) {
             let connection = self.open(Origin::Connected(token));
-            let of = match feed_of(token) {
-                Some(_) => &mut self.feeds,
-                None => &mut self.nodes,
-            };
-            of.insert(address.port, connection);
+            self.nodes.insert(address.port, connection);
         }
     }
 
