@@ -207,6 +207,11 @@ fn what_is_learned_again_is_the_same() {
     assert_ne!(once, changed);
     let (old, new) = (once.lookup(b"json.get"), changed.lookup(b"json.get"));
     assert_eq!((old.unwrap().arity, new.unwrap().arity), (-1, -7));
+    let mut moved = documented();
+    moved[0].specs = vec![("RW access update", Spec::Index(2, 0, 1))];
+    let moved = learn(&moved, Protocol::Resp2);
+    assert_eq!(keys_of(&moved, "json.get a b"), Ok(vec![2]));
+    assert_eq!(keys_of(&once, "json.get a b"), Ok(vec![1]));
     assert_eq!(Command::by_id(CommandId::OTHER).name, "other");
 }
 
