@@ -70,6 +70,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) client_in_flight_max: usize,
     pub(crate) backend_queue_bytes_max: usize,
     pub(crate) hold_bytes_max: usize,
+    pub(crate) merge_bytes_max: usize,
     pub(crate) transaction_bytes_max: usize,
     pub(crate) private_connections_max: usize,
     pub(crate) private_idle_max: usize,
@@ -130,6 +131,7 @@ impl Config {
             client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
             hold_bytes_max: limits.hold_bytes_max,
+            merge_bytes_max: limits.merge_bytes_max,
             transaction_bytes_max: limits.transaction_bytes_max,
             private_connections_max: limits.private_connections_max,
             private_idle_max: limits.private_idle_max,
@@ -270,6 +272,11 @@ impl LimitsConfig {
                 MIB..=4096 * MIB,
                 default.hold_bytes_max,
             ),
+            merge_bytes_max: section.count(
+                "merge_bytes_max",
+                MIB..=4096 * MIB,
+                default.merge_bytes_max,
+            ),
             transaction_bytes_max: section.count(
                 "transaction_bytes_max",
                 1024..=4096 * MIB,
@@ -355,6 +362,7 @@ impl Default for LimitsConfig {
             client_in_flight_max: 1024,
             backend_queue_bytes_max: 256 * MIB,
             hold_bytes_max: 64 * MIB,
+            merge_bytes_max: 256 * MIB,
             transaction_bytes_max: 64 * MIB,
             private_connections_max: 1024,
             private_idle_max: 128,
@@ -463,6 +471,7 @@ mod tests {
             client_in_flight_max = 2
             backend_queue_bytes_max = 1048577
             hold_bytes_max = 1048578
+            merge_bytes_max = 1048580
             transaction_bytes_max = 2000
             private_connections_max = 20
             private_idle_max = 10
@@ -504,6 +513,7 @@ mod tests {
                 client_in_flight_max: 2,
                 backend_queue_bytes_max: MIB + 1,
                 hold_bytes_max: MIB + 2,
+                merge_bytes_max: MIB + 4,
                 transaction_bytes_max: 2000,
                 private_connections_max: 20,
                 private_idle_max: 10,
@@ -662,6 +672,7 @@ filter = = 1
             client_in_flight_max = 2
             backend_queue_bytes_max = 1048577
             hold_bytes_max = 1048578
+            merge_bytes_max = 1048580
             transaction_bytes_max = 2000
             private_connections_max = 20
             private_idle_max = 10
@@ -692,6 +703,7 @@ filter = = 1
         assert_eq!(options.client_in_flight_max, 2);
         assert_eq!(options.backend_queue_bytes_max, MIB + 1);
         assert_eq!(options.hold_bytes_max, MIB + 2);
+        assert_eq!(options.merge_bytes_max, MIB + 4);
         assert_eq!(options.transaction_bytes_max, 2000);
         assert_eq!(options.private_connections_max, 20);
         assert_eq!(options.private_idle_max, 10);

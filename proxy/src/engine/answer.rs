@@ -48,6 +48,13 @@ pub(crate) const HOLD_FULL: &[u8] =
 pub(crate) const REDIRECTS: &[u8] =
     b"CLUSTERDOWN proxy: the nodes sent the request around in a circle (redirects_max)";
 
+/// The parts of a reply make no whole, or a node's reply can't be read.
+pub(crate) const WRONG_FORM: &[u8] = b"ERR proxy: a node gave a reply of the wrong form";
+
+/// Too much would have to be kept until the reply to one request is whole.
+pub(crate) const MERGE_FULL: &[u8] =
+    b"ERR proxy: the reply is too large to be put together (merge_bytes_max)";
+
 /// A whole error reply.
 pub(crate) fn error(text: &[u8]) -> Vec<u8> {
     let mut reply = Vec::with_capacity(text.len() + 3);
@@ -89,6 +96,20 @@ pub(crate) fn hidden_keys(command: &str) -> Vec<u8> {
 /// Whether a reply is what [`unreachable`] says.
 pub(crate) fn is_unreachable(reply: &[u8]) -> bool {
     reply.starts_with(b"-CLUSTERDOWN proxy cannot reach ")
+}
+
+/// Whether what an error reply says may be over in a moment: the node can't be reached or does not
+/// serve yet, or the slot is another's.
+pub(crate) fn is_passing(reply: &[u8]) -> bool {
+    let words: [&[u8]; 6] = [
+        b"-ASK ",
+        b"-CLUSTERDOWN ",
+        b"-LOADING ",
+        b"-MASTERDOWN ",
+        b"-MOVED ",
+        b"-TRYAGAIN ",
+    ];
+    words.iter().any(|word| reply.starts_with(word))
 }
 
 /// The node that owns the slot could not be reached.

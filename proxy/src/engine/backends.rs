@@ -31,6 +31,12 @@ pub(super) struct Backend {
     idle_since: Option<Instant>,
 }
 
+impl Backend {
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
 impl Proxy {
     /// The backend at that address, a new one if need be.
     pub(super) fn backend(&mut self, address: &Address) -> usize {

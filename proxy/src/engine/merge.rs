@@ -5,6 +5,8 @@ use slotway_protocol::command::ResponsePolicy;
 use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
+use super::answer::WRONG_FORM;
+
 /// All merges under way; finished ones are used again.
 #[derive(Debug, Default)]
 pub(crate) struct Merges {
@@ -288,9 +290,6 @@ impl Merge {
         }
     }
 }
-
-/// The answer when the parts make no whole.
-const WRONG_FORM: &[u8] = b"ERR proxy: a node gave a reply of the wrong form";
 
 /// Memory that a finished merge keeps for the next one.
 const KEPT_BYTES_MAX: usize = 64 * 1024;

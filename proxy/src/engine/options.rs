@@ -47,6 +47,9 @@ pub struct Options {
     pub private_idle_max: usize,
     /// Bytes that one client may queue between MULTI and EXEC; beyond it commands get an error.
     pub transaction_bytes_max: usize,
+    /// Reply bytes kept for one request while the replies of several nodes come together, or of one
+    /// node page by page; beyond it the request gets an error.
+    pub merge_bytes_max: usize,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
     /// Which worker this is; client ids of different workers differ by it.
@@ -101,6 +104,7 @@ impl Default for Options {
             private_connections_max: 1024,
             private_idle_max: 128,
             transaction_bytes_max: 64 * 1024 * 1024,
+            merge_bytes_max: 256 * 1024 * 1024,
             credentials: None,
             worker: 0,
             worker_count: 1,

@@ -2,11 +2,10 @@
 //! next, for one of its own.
 
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::command::{CommandId, lookup};
 use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
-use super::task::{Cluster, Steps, Task};
+use super::task::{Cluster, Steps, Task, command_id, request};
 
 #[derive(Debug, Default)]
 pub(crate) struct RandomKey {
@@ -23,7 +22,7 @@ impl Task for RandomKey {
         self.shards = cluster.shards().into_iter().map(|slot| (slot, 0)).collect();
         self.waiting = self.shards.len();
         for ((slot, _), part) in self.shards.iter().zip(0..) {
-            steps.send(part, *slot, id("dbsize"), request("DBSIZE"));
+            steps.send(part, *slot, command_id("dbsize"), request(&["DBSIZE"]));
         }
     }
 
@@ -67,7 +66,7 @@ impl RandomKey {
         for (index, (slot, keys)) in self.shards.iter().enumerate() {
             if chosen < *keys {
                 self.asked = Some(index);
-                return steps.send(0, *slot, id("randomkey"), request("RANDOMKEY"));
+                return steps.send(0, *slot, command_id("randomkey"), request(&["RANDOMKEY"]));
             }
             chosen -= keys;
         }
@@ -79,14 +78,4 @@ fn mix(number: u64) -> u64 {
     let number = (number ^ number >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let number = (number ^ number >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     number ^ number >> 33
-}
-
-fn id(name: &str) -> CommandId {
-    lookup(name.as_bytes()).map_or(CommandId(0), |command| command.id)
-}
-
-fn request(name: &str) -> Vec<u8> {
-    let mut frame = Vec::new();
-    encode::request(&mut frame, &[name]);
-    frame
 }

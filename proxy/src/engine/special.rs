@@ -4,6 +4,7 @@ use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
 use super::random_key::RandomKey;
+use super::scan::Scan;
 use super::task::Task;
 
 /// A command that a task serves.
@@ -13,6 +14,7 @@ pub(crate) enum Special {
     ClientList,
     ClientUnblock,
     RandomKey,
+    Scan,
 }
 
 impl Special {
@@ -35,6 +37,7 @@ impl Special {
             Self::ClientList => Box::new(clients::list(request)?),
             Self::ClientUnblock => Box::new(clients::unblock(request)?),
             Self::RandomKey => Box::<RandomKey>::default(),
+            Self::Scan => Box::new(Scan::new(request)?),
         })
     }
 }
@@ -44,4 +47,5 @@ const NAMES: [(&str, Special); 4] = [
     ("client|list", Special::ClientList),
     ("client|unblock", Special::ClientUnblock),
     ("randomkey", Special::RandomKey),
+    ("scan", Special::Scan),
 ];

@@ -9,11 +9,12 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::command::CommandId;
+use slotway_protocol::command::{CommandId, lookup};
 use slotway_protocol::engine::{Address, ConnectionId, Instant};
-use slotway_protocol::resp::Protocol;
+use slotway_protocol::resp::{Protocol, encode};
 
 use super::NO_OWNER;
+use super::backends::Backend;
 use super::peers::{Answer, Question};
 use super::private::PrivateId;
 use super::session::Ticket;
@@ -49,10 +50,15 @@ pub(crate) trait Task: fmt::Debug {
 /// What a task may know of the cluster and the time.
 pub(crate) struct Cluster<'a> {
     pub(super) owners: &'a [u32],
+    pub(super) backends: &'a [Backend],
     /// For each backend what tells one run of its process from another, if that is known.
     pub(super) runs: &'a [Option<u64>],
     pub(crate) protocol: Protocol,
     pub(crate) now: Instant,
+    /// How long a request may wait for what is not served.
+    pub(crate) hold_timeout: Duration,
+    /// How many bytes of replies may be kept for one request.
+    pub(crate) merge_bytes_max: usize,
     /// How many workers answer what is asked with [`Steps::ask`].
     pub(crate) workers: usize,
 }
@@ -72,6 +78,20 @@ impl Cluster<'_> {
     /// first slot of all: what is sent there waits for its owner.
     pub(crate) fn shards(&self) -> Vec<Slot> {
         shards(self.owners)
+    }
+
+    /// The last slot of those that the slot's owner owns without a gap from it on.
+    pub(crate) fn last_of_range(&self, slot: Slot) -> Slot {
+        let owner = self.owners[slot.index()];
+        let slots = Slot::all().skip(slot.index());
+        let same = slots.take_while(|slot| self.owners[slot.index()] == owner);
+        same.last().unwrap_or(slot)
+    }
+
+    /// Where a node is reached.
+    pub(crate) fn address(&self, node: Node) -> Option<&Address> {
+        let backend = self.backends.get(node.0 as usize)?;
+        Some(backend.address())
     }
 
     /// What tells one run of a node's process from another, if it was noted since the connection
@@ -103,6 +123,23 @@ pub(super) fn shards(owners: &[u32]) -> Vec<Slot> {
     shards
 }
 
+/// The command of that name, as in `cluster|nodes`.
+pub(crate) fn command_id(name: &str) -> CommandId {
+    let (container, subcommand) = name.split_once('|').unwrap_or((name, ""));
+    let Some(command) = lookup(container.as_bytes()) else {
+        return CommandId(0);
+    };
+    let subcommand = command.subcommand(subcommand.as_bytes());
+    subcommand.unwrap_or(command).id
+}
+
+/// A request of these words.
+pub(crate) fn request<W: AsRef<[u8]>>(words: &[W]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode::request(&mut frame, words);
+    frame
+}
+
 /// What a task wants done.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
@@ -132,7 +169,7 @@ pub(super) struct Leg {
 }
 
 /// Where a leg goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum To {
     /// To the slot's owner, whoever that is, with redirects and holds as any request.
     Owner(Slot),
@@ -143,6 +180,8 @@ pub(super) enum To {
     Private(Slot),
     /// On the connection that the task was given, wherever that leads.
     Pinned(Slot),
+    /// The same for a node that may own no slots, at an address that another node has told.
+    Address(Address),
 }
 
 impl Steps {
@@ -235,6 +274,23 @@ impl Steps {
     /// has one takes it over.
     pub(crate) fn keep_private(&mut self, slot: Slot) {
         self.keep = Some(slot);
+    }
+
+    /// The same, to the node that another node has said to be there.
+    pub(crate) fn send_to_address(
+        &mut self,
+        part: u32,
+        address: Address,
+        command: CommandId,
+        frame: Vec<u8>,
+    ) {
+        self.legs.push(Leg {
+            part,
+            to: To::Address(address),
+            command,
+            frame,
+            preceding: 0,
+        });
     }
 
     /// Calls [`Task::wake`] after that time; an earlier wish of the same task is forgotten.

@@ -139,9 +139,12 @@ impl Proxy {
         };
         let cluster = Cluster {
             owners: &self.owners,
+            backends: &self.backends,
             runs: &self.runs,
             protocol: running.protocol,
             now,
+            hold_timeout: self.options.hold_timeout,
+            merge_bytes_max: self.options.merge_bytes_max,
             workers: self.options.worker_count,
         };
         let task = &mut running.task;
@@ -216,9 +219,7 @@ impl Proxy {
                 self.dispatch(entry, lane, &leg.frame, None);
             }
             To::Node(node) => {
-                // Which slot it has does not matter, since it is not routed by it.
-                let slot = Slot::of(b"");
-                let entry = InFlight::request(ticket, leg.command, slot, leg.frame.len(), now);
+                let entry = direct_entry(ticket, &leg, now);
                 self.dispatch_direct(entry, node.0 as usize, lane, &leg.frame);
             }
             To::Private(slot) => {
@@ -232,6 +233,11 @@ impl Proxy {
                     None => Err(answer::error(answer::PRIVATE_LOST)),
                 };
                 self.send_private(id, leg, slot, private, now);
+            }
+            To::Address(ref address) => {
+                let backend = self.backend(address);
+                let entry = direct_entry(ticket, &leg, now);
+                self.dispatch_direct(entry, backend, lane, &leg.frame);
             }
         }
     }
@@ -267,4 +273,9 @@ impl Proxy {
             _ => {}
         }
     }
+}
+
+/// Which slot it has does not matter, since it is not routed by it.
+fn direct_entry(ticket: Ticket, leg: &Leg, now: Instant) -> InFlight {
+    InFlight::request(ticket, leg.command, Slot::of(b""), leg.frame.len(), now)
 }

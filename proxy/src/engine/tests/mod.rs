@@ -7,6 +7,8 @@ mod learned;
 mod own;
 mod redirects;
 mod requests;
+mod scan;
+mod scan_model;
 mod transactions;
 
 use core::time::Duration;
