@@ -93,11 +93,6 @@ pub(crate) fn hidden_keys(command: &str) -> Vec<u8> {
     error(text.as_bytes())
 }
 
-/// Whether a reply is what [`unreachable`] says.
-pub(crate) fn is_unreachable(reply: &[u8]) -> bool {
-    reply.starts_with(b"-CLUSTERDOWN proxy cannot reach ")
-}
-
 /// Whether what an error reply says may be over in a moment: the node can't be reached or does not
 /// serve yet, or the slot is another's.
 pub(crate) fn is_passing(reply: &[u8]) -> bool {

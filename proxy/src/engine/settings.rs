@@ -179,6 +179,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.request.inline_bytes_max = value as usize,
     },
     Setting {
+        name: "merge_bytes_max",
+        range: MIB..=4096 * MIB,
+        read: |options| options.merge_bytes_max as u64,
+        write: |options, value| options.merge_bytes_max = value as usize,
+    },
+    Setting {
         name: "private_connections_max",
         range: 0..=65_536,
         read: |options| options.private_connections_max as u64,

@@ -174,7 +174,7 @@ pub(super) enum To {
     /// To the slot's owner, whoever that is, with redirects and holds as any request.
     Owner(Slot),
     /// To that node and no other. When it can't be reached the reply is an error for which
-    /// [`super::answer::is_unreachable`] is true.
+    /// [`super::answer::is_passing`] is true.
     Node(Node),
     /// To the slot's owner on a connection that is the task's alone.
     Private(Slot),

@@ -270,7 +270,7 @@ impl Server {
         let page: Vec<String> = keys.cloned().collect();
         bucket = if end < places { end } else { 0 };
         let next = if !self.by_slot || bucket > 0 {
-            bucket << 14 * u32::from(self.by_slot) | u64::from(slot)
+            bucket << (14 * u32::from(self.by_slot)) | u64::from(slot)
         } else {
             let later = self
                 .keys
