@@ -93,6 +93,13 @@ def left(per_second: int) -> Callable[[Tree], Tree]:
     return rounded
 
 
+def idle(tree: Tree) -> Tree:
+    """The ten seconds in which it lies."""
+    if tree.kind == b":":
+        tree.text = b"%d" % (int(tree.text) // STEP_S * STEP_S)
+    return tree
+
+
 def moment(per_second: int) -> Callable[[Tree], Tree]:
     """A moment near now: how far it is from now, up to the next ten seconds."""
 
@@ -216,7 +223,7 @@ NORMALISERS: dict[str, tuple[Callable[[Tree], Tree], str]] = {
     "pexpiretime": (moment(1000), CLOCK),
     "time": (some_value, CLOCK),
     "lastsave": (some_value, CLOCK),
-    "object|idletime": (left(1), CLOCK),
+    "object|idletime": (idle, CLOCK),
     "xadd": (without_now, ENTRY_IDS),
     "xrange": (without_now, ENTRY_IDS),
     "xrevrange": (without_now, ENTRY_IDS),
