@@ -196,7 +196,7 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
     ),
     (
         "slotway_private_connections_refused_total",
-        "Requests answered with an error because there were private_connections_max.",
+        "Times that private_connections_max were in use when one more was wanted.",
         |stats| &stats.privates_refused,
     ),
     (
@@ -237,6 +237,16 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
         "slotway_private_connections_idle",
         "Those of them that nobody uses.",
         |stats| &stats.privates_idle,
+    ),
+    (
+        "slotway_clients_blocked",
+        "Clients that wait for elements or replicas.",
+        |stats| &stats.clients_blocked,
+    ),
+    (
+        "slotway_waiting_keys",
+        "Keys that clients wait for without a connection of their own.",
+        |stats| &stats.waiting_keys,
     ),
 ];
 

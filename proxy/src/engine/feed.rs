@@ -5,6 +5,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use slotway_protocol::engine::{Address, ConnectionId, Instant};
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::ReplyScanner;
@@ -26,6 +27,8 @@ pub(crate) struct Feed {
     heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
+    /// The node was told on this connection to say when keys change.
+    pub(crate) tracks: bool,
 }
 
 /// What begins a connection.
@@ -48,6 +51,10 @@ struct Owed {
 pub(crate) enum Owner {
     /// Nobody: the connection was asked whether it still lives.
     Health,
+    /// Nobody: the node was told to say when keys change.
+    Tracking,
+    /// Who waits for the key: it was asked whether it exists.
+    Key(Bytes),
 }
 
 impl Feed {
@@ -61,6 +68,7 @@ impl Feed {
             owed: VecDeque::new(),
             heard: Instant::default(),
             failures: 0,
+            tracks: false,
         }
     }
 
@@ -134,6 +142,7 @@ impl Feed {
     pub(crate) fn take_all(&mut self) -> Vec<Owner> {
         self.output.clear();
         self.login = None;
+        self.tracks = false;
         self.scanner = ReplyScanner::default();
         self.owed.drain(..).map(|owed| owed.owner).collect()
     }

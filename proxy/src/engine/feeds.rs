@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectToken, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::Protocol;
+use slotway_protocol::resp::value::{Token, TokenReader};
 
 use super::backends::reconnect_delay;
 use super::feed::{Owner, PING};
@@ -93,6 +94,7 @@ impl Proxy {
             Link::Idle
         };
         let owed = feed.take_all();
+        self.forget_tracking(backend);
         if self.feeds[backend].link != Link::Idle {
             self.distrust(backend);
         }
@@ -216,20 +218,37 @@ impl Proxy {
     }
 
     /// What the node says unasked.
-    fn handle_push(&mut self, _backend: usize, _push: &Reply<'_>, _now: Instant) -> bool {
+    fn handle_push(&mut self, backend: usize, push: &Reply<'_>, now: Instant) -> bool {
+        if push_kind(push.bytes()) == Some(b"invalidate") {
+            self.keys_changed(backend, push.bytes(), now);
+        }
         true
     }
 
     /// An answer to the oldest request on the feed.
-    fn handle_feed_answer(&mut self, backend: usize, _answer: &[u8], _now: Instant) -> bool {
-        self.feeds[backend].pop().is_some()
+    fn handle_feed_answer(&mut self, backend: usize, answer: &[u8], now: Instant) -> bool {
+        match self.feeds[backend].pop() {
+            Some(Owner::Key(key)) => self.key_answered(backend, &key, answer, now),
+            Some(Owner::Health | Owner::Tracking) => {}
+            None => return false,
+        }
+        true
     }
 
     /// The feed was lost before this answer came.
     fn feed_answer_lost(&mut self, _backend: usize, owner: Owner, _now: Instant) {
         match owner {
-            Owner::Health => {}
+            Owner::Health | Owner::Tracking | Owner::Key(_) => {}
         }
+    }
+}
+
+/// The word that says what a push is about.
+fn push_kind(push: &[u8]) -> Option<&[u8]> {
+    let mut reader = TokenReader::new(push);
+    match (reader.next_token(), reader.next_token()) {
+        (Ok(Some(Token::Push(_))), Ok(Some(Token::Bulk(kind)))) => Some(kind),
+        _ => None,
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod answer;
 mod backends;
+mod blocked;
 mod blocking;
 mod clients;
 mod fan_out;
 mod feed;
 mod feeds;
 mod hold;
+mod key_news;
 mod learned;
 mod listing;
 mod local;
@@ -18,10 +20,12 @@ mod own;
 mod peers;
 mod pipeline;
 mod plan;
+mod popping;
 mod private;
 mod privates;
 mod program;
 mod random_key;
+mod reading;
 mod redirect;
 mod replicas;
 mod replies;
@@ -43,6 +47,7 @@ mod totals;
 mod transaction;
 mod transactions;
 mod wait_time;
+mod waiters;
 mod waiting;
 mod watch;
 
@@ -80,6 +85,7 @@ use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
 use self::session::Session;
 use self::task::Tasks;
+use self::waiters::Waiters;
 
 /// The proxy engine of one worker.
 #[derive(Debug)]
@@ -106,6 +112,7 @@ pub struct Proxy {
     runs: Vec<Option<u64>>,
     tasks: Tasks,
     privates: Privates,
+    waiters: Waiters,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -214,6 +221,7 @@ impl Proxy {
             runs: Vec::new(),
             tasks: Tasks::default(),
             privates: Privates::default(),
+            waiters: Waiters::default(),
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -302,6 +310,7 @@ impl Proxy {
         if let Some(watch) = session.watch {
             self.discard(watch.private);
         }
+        self.stats.clients_blocked.add(-i64::from(session.solo));
         for merge in session.merges() {
             self.merges.give_up(merge);
         }
@@ -487,6 +496,7 @@ impl Engine for Proxy {
             self.sweep_backends(now);
             self.sweep_feeds(now);
             self.sweep_privates(now);
+            self.sweep_waiters(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {

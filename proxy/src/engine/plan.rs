@@ -137,6 +137,10 @@ fn plan(command: &Command, emulation: bool) -> Plan {
     if let Some((_, plan)) = EXCEPTIONS.iter().find(|(name, _)| *name == command.name) {
         return *plan;
     }
+    // What is about the connection would be about one that is shared.
+    if matches!(command.group, Group::Connection) {
+        return Plan::Refused(Refusal::NotYet);
+    }
     if command.flags.contains(Flags::BLOCKING) {
         return Plan::Block;
     }

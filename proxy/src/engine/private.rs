@@ -1,7 +1,7 @@
 //! Connections to nodes that serve one client at a time: for commands that block, and for those
 //! that leave something with the connection, as WATCH does. They are kept and used again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use slotway_protocol::engine::{Address, Instant};
 use slotway_protocol::output::Output;
@@ -24,6 +24,12 @@ pub(crate) struct Private {
 }
 
 impl Private {
+    /// Whom it can serve: by its backend and whether it speaks RESP3.
+    fn place(&self) -> (usize, bool) {
+        let pipeline = &self.pipeline;
+        (pipeline.backend, pipeline.protocol == Protocol::Resp3)
+    }
+
     pub(crate) fn doom(&mut self) {
         self.doomed = true;
     }
@@ -46,7 +52,7 @@ pub(crate) struct Privates {
     places: Vec<Place>,
     free: Vec<u32>,
     /// Those that nobody uses, by backend and protocol; the last one was used last.
-    idle: HashMap<(usize, Protocol), Vec<PrivateId>>,
+    idle: BTreeMap<(usize, bool), Vec<PrivateId>>,
     idle_len: usize,
 }
 
@@ -59,7 +65,10 @@ struct Place {
 impl Privates {
     /// One that nobody uses, if there is any.
     pub(crate) fn take_idle(&mut self, backend: usize, protocol: Protocol) -> Option<PrivateId> {
-        let id = self.idle.get_mut(&(backend, protocol))?.pop()?;
+        let id = self
+            .idle
+            .get_mut(&(backend, protocol == Protocol::Resp3))?
+            .pop()?;
         self.idle_len -= 1;
         if let Some(private) = self.get(id) {
             private.idle_since = None;
@@ -120,7 +129,7 @@ impl Privates {
         let private = place.private.take()?;
         self.free.push(id.index);
         if private.idle_since.is_some() {
-            let key = (private.pipeline.backend, private.pipeline.protocol);
+            let key = private.place();
             if let Some(idle) = self.idle.get_mut(&key) {
                 let before = idle.len();
                 idle.retain(|known| *known != id);
@@ -135,7 +144,7 @@ impl Privates {
         let Some(private) = self.get(id) else { return };
         private.idle_since = Some(now);
         private.left_at = None;
-        let key = (private.pipeline.backend, private.pipeline.protocol);
+        let key = private.place();
         self.idle.entry(key).or_default().push(id);
         self.idle_len += 1;
     }
@@ -181,6 +190,16 @@ impl Privates {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
+    }
+
+    /// How many of them somebody uses.
+    pub(crate) fn busy_len(&self) -> usize {
+        self.len() - self.idle_len
+    }
+
+    /// One of those that nobody uses.
+    pub(crate) fn any_idle(&self) -> Option<PrivateId> {
+        self.idle.values().find_map(|idle| idle.first().copied())
     }
 
     /// How many of them nobody uses.

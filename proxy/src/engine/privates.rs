@@ -107,9 +107,15 @@ impl Proxy {
         if let Some(private) = self.privates.take_idle(backend, protocol) {
             return Ok(private);
         }
-        if self.privates.len() >= self.options.private_connections_max {
+        if self.privates.busy_len() >= self.options.private_connections_max {
             self.stats.privates_refused.inc();
             return Err(answer::error(answer::PRIVATES_FULL));
+        }
+        // One to another node makes room.
+        if self.privates.len() >= self.options.private_connections_max
+            && let Some(idle) = self.privates.any_idle()
+        {
+            self.discard(idle);
         }
         Ok(self.privates.add(backend, address, protocol))
     }

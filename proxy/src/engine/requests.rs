@@ -7,12 +7,10 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
-use super::blocking::Blocking;
 use super::hold::{Held, Target};
 use super::local::Local;
 use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
-use super::replicas::WaitForReplicas;
 use super::session::Ticket;
 use super::wait_time::may_wait;
 use super::waiting::note_held;
@@ -173,6 +171,8 @@ impl Proxy {
     pub(super) fn block(&mut self, connection: ConnectionId) {
         if let Some(session) = self.session(connection) {
             session.solo = session.owed() > 0;
+            let blocked = i64::from(session.solo);
+            self.stats.clients_blocked.add(blocked);
         }
     }
 
@@ -318,31 +318,7 @@ impl Proxy {
         self.holds.append(held);
     }
 
-    /// Serves a command that may wait, on a connection of the client's own if it does.
-    fn run_blocking(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
-        if !may_wait(command, &incoming.request) {
-            return self.forward_keys(incoming, command);
-        }
-        if command.key_specs.is_empty() {
-            let task = WaitForReplicas::new(command.id, incoming.request.frame());
-            self.begin_task(incoming, command.id, Box::new(task), None);
-            return self.block(incoming.connection);
-        }
-        let slot = match common_slot(command, &incoming.request) {
-            Ok(slot) => slot.unwrap_or(Slot::of(b"")),
-            Err(SlotError::Keys(_)) => Slot::of(b""),
-            Err(SlotError::Crossed) => {
-                let reply = answer::error(answer::CROSS_SLOT);
-                return self.answer_at_once(incoming, command.id, &reply);
-            }
-        };
-        let patience = self.options.hold_timeout;
-        let task = Blocking::new(command.name, command.id, slot, &incoming.request, patience);
-        self.begin_task(incoming, command.id, Box::new(task), None);
-        self.block(incoming.connection);
-    }
-
-    fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
+    pub(super) fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
         match common_slot(command, &incoming.request) {
             Ok(Some(slot)) => self.forward(incoming, command, slot),
             Err(SlotError::Crossed) => {
@@ -429,7 +405,8 @@ impl Proxy {
         if waits && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
             session.paused = false;
             session.waits_for_all = false;
-            session.solo = false;
+            let blocked = i64::from(std::mem::take(&mut session.solo));
+            self.stats.clients_blocked.add(-blocked);
             self.actions.push_back(Action::Resume(connection));
         }
     }

@@ -64,6 +64,10 @@ pub struct Stats {
     /// Transactions executed, and commands refused because too much was queued.
     pub transactions: Counter,
     pub transactions_refused: Counter,
+    /// Clients that wait for elements or replicas.
+    pub clients_blocked: Gauge,
+    /// Keys that blocked clients wait for without a connection of their own.
+    pub waiting_keys: Gauge,
     /// Elements given back because the client they were taken for had left.
     pub restored: Counter,
 }

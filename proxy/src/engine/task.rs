@@ -34,6 +34,9 @@ pub(crate) trait Task: fmt::Debug {
     /// A worker's answer to what was asked with [`Steps::ask`].
     fn answer(&mut self, _answer: Answer, _cluster: &Cluster<'_>, _steps: &mut Steps) {}
 
+    /// A key that was named with [`Steps::await_keys`] may have changed.
+    fn key_changed(&mut self, _key: &[u8], _cluster: &Cluster<'_>, _steps: &mut Steps) {}
+
     /// CLIENT UNBLOCK was called for the client. A task that is blocked ends as if its time were
     /// over, or with an error. Says whether it was blocked.
     fn unblock(&mut self, _error: bool, _steps: &mut Steps) -> bool {
@@ -152,6 +155,8 @@ pub(crate) struct Steps {
     pub(super) interrupt: bool,
     pub(super) wake_if_idle: bool,
     pub(super) restored: u64,
+    pub(super) await_keys: Option<(Vec<Bytes>, bool)>,
+    pub(super) nothing: bool,
     pub(super) keep: Option<Slot>,
     pub(super) finished: Option<Vec<u8>>,
 }
@@ -265,6 +270,18 @@ impl Steps {
         self.wake_if_idle = true;
     }
 
+    /// Calls [`Task::key_changed`] when one of these keys may have changed since the task last saw
+    /// it, until the task ends. Of those who take elements away one at a time is called for a key,
+    /// and the next when that one waits again or has ended.
+    pub(crate) fn await_keys(&mut self, keys: Vec<Bytes>, takes: bool) {
+        self.await_keys = Some((keys, takes));
+    }
+
+    /// Ends the task with the null array of the client's protocol.
+    pub(crate) fn finish_with_nothing(&mut self) {
+        self.nothing = true;
+    }
+
     /// That many elements go back to where they were taken from.
     pub(crate) fn note_restored(&mut self, elements: u64) {
         self.restored += elements;
@@ -333,6 +350,12 @@ pub(crate) struct TaskId {
 }
 
 impl TaskId {
+    #[cfg(test)]
+    pub(crate) fn for_test(index: u32) -> Self {
+        let generation = 0;
+        Self { index, generation }
+    }
+
     /// The ticket of one of its legs: it looks like that of a client where no connection can be.
     pub(super) fn ticket(self, part: u32) -> Ticket {
         Ticket {
@@ -386,6 +409,8 @@ pub(super) struct Running {
     pub(super) wake: Option<Instant>,
     /// Connections to nodes that nobody else uses.
     pub(super) privates: Vec<PrivateId>,
+    /// Keys that it waits for.
+    pub(super) keys: Vec<Bytes>,
     /// Where the next private request goes, behind an ASKING.
     pub(super) ask: Option<Address>,
 }
@@ -396,6 +421,7 @@ pub(super) enum News {
     Begin,
     Answer(Answer),
     Reply { part: u32, reply: Bytes },
+    KeyChanged(Bytes),
     Wake,
 }
 

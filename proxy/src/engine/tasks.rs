@@ -4,6 +4,7 @@ use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::engine::{Action, Instant};
+use slotway_protocol::resp::encode;
 
 use super::pipeline::{InFlight, Kind, Link};
 use super::private::PrivateId;
@@ -36,6 +37,7 @@ impl Proxy {
             in_flight: 0,
             wake: None,
             privates: private.into_iter().collect(),
+            keys: Vec::new(),
             ask: None,
         });
         if let Some(session) = self.session(incoming.connection) {
@@ -89,6 +91,9 @@ impl Proxy {
         }
         for private in running.privates {
             self.put_away(private, now);
+        }
+        if !running.keys.is_empty() {
+            self.stop_waiting(id, running.keys, now);
         }
         running.client
     }
@@ -153,12 +158,20 @@ impl Proxy {
             News::Reply { part, reply } => task.reply(part, &reply, &cluster, &mut steps),
             News::Answer(answer) => task.answer(answer, &cluster, &mut steps),
             News::Wake => task.wake(&cluster, &mut steps),
+            News::KeyChanged(key) => task.key_changed(&key, &cluster, &mut steps),
         }
         self.take_steps(id, steps, now);
     }
 
     /// Does what a task wants.
-    pub(super) fn take_steps(&mut self, id: TaskId, steps: Steps, now: Instant) {
+    pub(super) fn take_steps(&mut self, id: TaskId, mut steps: Steps, now: Instant) {
+        if steps.nothing
+            && let Some(running) = self.tasks.get(id)
+        {
+            let mut reply = Vec::new();
+            encode::null_array(&mut reply, running.protocol);
+            steps.finished = Some(reply);
+        }
         for (node, run) in steps.runs {
             if let Some(known) = self.runs.get_mut(node.0 as usize) {
                 *known = Some(run);
@@ -184,6 +197,9 @@ impl Proxy {
             self.interrupt(id, now);
         }
         self.stats.restored.add(steps.restored);
+        if let Some((keys, takes)) = steps.await_keys {
+            self.await_keys(id, keys, takes, now);
+        }
         let idle = self
             .tasks
             .get(id)

@@ -5,6 +5,8 @@ use core::time::Duration;
 use slotway_protocol::command::Command;
 use slotway_protocol::resp::Request;
 
+use super::answer;
+
 /// Where a command has its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -47,6 +49,21 @@ pub(crate) fn read(name: &str, words: &[Vec<u8>]) -> Option<Option<Duration>> {
         Place::First | Place::Last => Duration::try_from_secs_f64(text.parse().ok()?).ok()?,
     };
     Some((!time.is_zero()).then_some(time))
+}
+
+/// What the server says of a time that [`read`] can't read.
+pub(crate) fn refuse(name: &str, words: &[Vec<u8>]) -> Vec<u8> {
+    let place = place(name);
+    let at = place.and_then(|place| position(place, words));
+    let text = at.and_then(|at| core::str::from_utf8(words.get(at)?).ok());
+    let number = text.and_then(|text| text.parse::<f64>().ok());
+    let is_negative = number.is_some_and(|number| number < 0.0);
+    answer::error(match place {
+        _ if is_negative => b"ERR timeout is negative",
+        Some(Place::AfterBlock) => b"ERR timeout is not an integer or out of range",
+        _ if number.is_some_and(f64::is_finite) => b"ERR timeout is out of range",
+        _ => b"ERR timeout is not a float or out of range",
+    })
 }
 
 /// Makes it wait that long, and not for ever.

@@ -153,9 +153,14 @@ fn there_is_a_limit_to_such_connections() {
     bench.topology(&[(0, 16383, 1)]);
     blocked(&mut bench, &["blpop", LOWER, "0"]);
     let client = bench.client();
-    bench.input(client, &request(&["brpoplpush", LOWER, LOWER, "0"]));
+    bench.input(client, &request(&["watch", LOWER]));
     assert!(bench.written(client).starts_with("-ERR proxy: too many"));
     assert_eq!(bench.stats.privates_refused.value(), 1);
+    // Who waits for elements can wait without one.
+    bench.input(client, &request(&["brpoplpush", LOWER, LOWER, "0"]));
+    assert_eq!(bench.sent(1), request(&["RPOPLPUSH", LOWER, LOWER]));
+    bench.reply(1, "$1\r\ne\r\n");
+    assert_eq!(bench.written(client), "$1\r\ne\r\n");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod requests;
 mod scan;
 mod scan_model;
 mod transactions;
+mod waiting_keys;
 
 use core::time::Duration;
 use std::collections::HashMap;
