@@ -42,7 +42,7 @@ impl Special {
     }
 }
 
-const NAMES: [(&str, Special); 4] = [
+const NAMES: &[(&str, Special)] = &[
     ("client|kill", Special::ClientKill),
     ("client|list", Special::ClientList),
     ("client|unblock", Special::ClientUnblock),
