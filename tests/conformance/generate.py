@@ -54,7 +54,8 @@ class Maker:
         if len(bare) == 1 and entry.arity > 0:
             self.add("arity-many", [bare + ["%a"] * 20])
         if most > len(bare) and "no_multi" not in entry.flags:
-            self.add("arity-in-multi", [["MULTI"], bare, ["SET", "%a", "1"], ["EXEC"], ["GET", "%a"]])
+            block = [["MULTI"], bare, ["SET", "%a", "1"], ["EXEC"], ["GET", "%a"]]
+            self.add("arity-in-multi", block)
 
     def calls(self) -> None:
         """Everything about a command that says by its arguments what it does."""
@@ -153,7 +154,8 @@ class Maker:
             self.call(f"{label}-same-key", [_with_text(w, "%a") for w in words])
 
     def numkeys(self) -> None:
-        for words, label in ((self.plain, "one"), (grammar.words(self.entry, Choice(times=3)), "3")):
+        three = grammar.words(self.entry, Choice(times=int(MANY)))
+        for words, label in ((self.plain, "one"), (three, MANY)):
             for at, word in enumerate(words):
                 if word.name != "numkeys":
                     continue
