@@ -37,6 +37,7 @@ pub(crate) struct ProxyConfig {
     pub(crate) max_clients: usize,
     pub(crate) drain_timeout: Duration,
     pub(crate) close_timeout: Duration,
+    pub(crate) monitor: bool,
     pub(crate) cluster_emulation: bool,
     pub(crate) cluster_announce: Option<Address>,
 }
@@ -136,6 +137,7 @@ impl Config {
             private_connections_max: limits.private_connections_max,
             private_idle_max: limits.private_idle_max,
             close_timeout: self.proxy.close_timeout,
+            monitor: self.proxy.monitor,
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
             worker_count: self.proxy.workers,
@@ -179,6 +181,7 @@ impl ProxyConfig {
             max_clients: section.count("max_clients", 1..=1_000_000, default.max_clients),
             drain_timeout: section.millis("drain_timeout_ms", WAIT_MS, default.drain_timeout),
             close_timeout: section.millis("close_timeout_ms", WAIT_MS, default.close_timeout),
+            monitor: section.flag("monitor", default.monitor),
             cluster_emulation: section.flag("cluster_emulation", default.cluster_emulation),
             cluster_announce: section.address("cluster_announce"),
         }
@@ -326,6 +329,7 @@ impl Default for ProxyConfig {
             max_clients: 10_000,
             drain_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
+            monitor: false,
             cluster_emulation: false,
             cluster_announce: None,
         }
@@ -448,6 +452,7 @@ mod tests {
             workers = 3
             max_clients = 7
             drain_timeout_ms = 1
+            monitor = true
             cluster_emulation = true
             cluster_announce = 'c:3'
             [cluster]
@@ -487,6 +492,7 @@ mod tests {
                 max_clients: 7,
                 drain_timeout: Duration::from_millis(1),
                 close_timeout: ProxyConfig::default().close_timeout,
+                monitor: true,
                 cluster_emulation: true,
                 cluster_announce: Some(Address::new("c", 3)),
             },

@@ -34,6 +34,7 @@ impl Config {
             ("listen", proxy.listen.to_string()),
             ("log_filter", log.filter.clone()),
             ("max_clients", proxy.max_clients.to_string()),
+            ("monitor", proxy.monitor.to_string()),
             ("refresh_interval_ms", millis(cluster.refresh_interval)),
             ("seeds", seeds.join(" ")),
             ("username", text(cluster.username.as_ref())),
@@ -110,6 +111,7 @@ mod tests {
         let text = "
             [proxy]
             cluster_emulation = true
+            monitor = true
             cluster_announce = 'h:1'
             [cluster]
             seeds = ['a:1', '[::1]:2']
@@ -123,6 +125,7 @@ mod tests {
             ("admin_listen", ""),
             ("cluster_announce", "h:1"),
             ("cluster_emulation", "true"),
+            ("monitor", "true"),
             ("connect_timeout_ms", "1000"),
             ("listen", "127.0.0.1:6379"),
             ("seeds", "a:1 [::1]:2"),

@@ -55,6 +55,15 @@ pub(crate) const WRONG_FORM: &[u8] = b"ERR proxy: a node gave a reply of the wro
 pub(crate) const MERGE_FULL: &[u8] =
     b"ERR proxy: the reply is too large to be put together (merge_bytes_max)";
 
+/// What the server says of a subcommand that has too many arguments and a shape of its own.
+pub(crate) fn unknown_form(request: &slotway_protocol::resp::Request<'_>) -> Vec<u8> {
+    let shown = String::from_utf8_lossy(request.arg(1));
+    let text = format!(
+        "ERR unknown subcommand or wrong number of arguments for '{shown}'. Try CLIENT HELP."
+    );
+    error(text.as_bytes())
+}
+
 /// A whole error reply.
 pub(crate) fn error(text: &[u8]) -> Vec<u8> {
     let mut reply = Vec::with_capacity(text.len() + 3);

@@ -179,7 +179,7 @@ pub(super) fn unblock(request: &Request<'_>) -> Result<Survey, Vec<u8>> {
         4 if request.is_arg(3, b"timeout") => false,
         4 if request.is_arg(3, b"error") => true,
         4 => return Err(answer::error(BAD_UNBLOCK_REASON)),
-        _ => return Err(unknown_form(request)),
+        _ => return Err(answer::unknown_form(request)),
     };
     let client_id = parse_integer(request.arg(2)).ok_or_else(|| answer::error(NOT_A_NUMBER))?;
     let client_id = u64::try_from(client_id).unwrap_or(0);
@@ -263,15 +263,6 @@ impl Proxy {
     }
 }
 
-/// What the server says of a subcommand that has too many arguments and a shape of its own.
-fn unknown_form(request: &Request<'_>) -> Vec<u8> {
-    let shown = String::from_utf8_lossy(request.arg(1));
-    let text = format!(
-        "ERR unknown subcommand or wrong number of arguments for '{shown}'. Try CLIENT HELP."
-    );
-    answer::error(text.as_bytes())
-}
-
 fn error_about(text: &str, word: &[u8]) -> Vec<u8> {
     // To the server it is a C string.
     let shown = word.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -288,7 +279,7 @@ fn count(_: &Question, answers: Vec<Answer>, _: Protocol) -> Vec<u8> {
 fn sum(answers: &[Answer]) -> u64 {
     let counts = answers.iter().map(|answer| match answer {
         Answer::Count(count) => *count,
-        Answer::Lines(_) => 0,
+        Answer::Done | Answer::Lines(_) => 0,
     });
     counts.sum()
 }

@@ -7,7 +7,7 @@ use slotway_protocol::command::Command;
 use slotway_protocol::engine::{Instant, Peer};
 use slotway_protocol::resp::Protocol;
 
-use super::session::Session;
+use super::session::{Session, Watching};
 
 /// Appends the line. Where the proxy has no such thing as a field is about, the field has the value
 /// that redis-server shows of a client without it.
@@ -55,6 +55,7 @@ impl fmt::Display for Letters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let session = self.0;
         let letters = [
+            (session.watching != Watching::No, 'O'),
             (session.transaction.is_some(), 'x'),
             (session.solo, 'b'),
             (session.closing, 'c'),

@@ -15,8 +15,10 @@ mod learned;
 mod listing;
 mod local;
 mod merge;
+mod monitor;
 mod options;
 mod own;
+mod pausing;
 mod peers;
 mod pipeline;
 mod plan;
@@ -79,11 +81,13 @@ use self::feed::Feed;
 use self::hold::{Held, Holds};
 use self::listing::Ends;
 use self::merge::Merges;
+use self::monitor::Monitors;
+use self::pausing::Pause;
 use self::pipeline::Pipeline;
 use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
-use self::session::Session;
+use self::session::{Session, Watching};
 use self::task::Tasks;
 use self::waiters::Waiters;
 
@@ -130,6 +134,11 @@ pub struct Proxy {
     agreed: Agreed,
     /// The wall clock at the last input.
     unix_ms: u64,
+    /// CLIENT PAUSE is in force.
+    pause: Option<Pause>,
+    /// Clients with a request that waits for the end of it.
+    postponed: Vec<ConnectionId>,
+    monitors: Monitors,
     draining: bool,
     drained: bool,
     scratch: Scratch,
@@ -233,6 +242,9 @@ impl Proxy {
             current: u32::MAX,
             agreed: Agreed::default(),
             unix_ms: 0,
+            pause: None,
+            postponed: Vec::new(),
+            monitors: Monitors::default(),
             draining: false,
             drained: false,
             scratch: Scratch::default(),
@@ -304,6 +316,9 @@ impl Proxy {
     }
 
     fn close_client(&mut self, session: &Session, now: Instant) {
+        if session.watching != Watching::No {
+            self.leave_monitor(session.connection);
+        }
         for task in session.tasks() {
             self.abandon_task(task, now);
         }
@@ -504,6 +519,8 @@ impl Engine for Proxy {
         }
         self.advance_due(now);
         self.wake_tasks(now);
+        self.end_pause(now);
+        self.send_lines_due(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {

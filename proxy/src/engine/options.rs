@@ -52,6 +52,8 @@ pub struct Options {
     pub merge_bytes_max: usize,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
+    /// Whether clients may see what others ask for.
+    pub monitor: bool,
     /// Which worker this is; client ids of different workers differ by it.
     pub worker: u16,
     /// How many workers there are, numbered from 0.
@@ -106,6 +108,7 @@ impl Default for Options {
             transaction_bytes_max: 64 * 1024 * 1024,
             merge_bytes_max: 256 * 1024 * 1024,
             credentials: None,
+            monitor: false,
             worker: 0,
             worker_count: 1,
             workers: Arc::default(),

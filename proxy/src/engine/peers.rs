@@ -2,6 +2,9 @@
 //! such as who is connected. Each message is handed to the outside as a notice and reaches the
 //! other worker as an event; one that finds no room there is lost, so nobody waits without limit.
 
+use core::time::Duration;
+
+use bytes::Bytes;
 use slotway_protocol::engine::{Action, Instant};
 
 use super::clients::Filter;
@@ -23,6 +26,10 @@ pub(super) enum Body {
     Question { asker: TaskId, question: Question },
     /// To a question of the worker it is for.
     Answer { asker: TaskId, answer: Answer },
+    /// What its clients have asked for, as MONITOR shows it.
+    Lines(Bytes),
+    /// No client of the worker it is from watches any more.
+    MonitorsGone,
 }
 
 /// What every worker can answer for its own clients. The worker that asks answers, too.
@@ -32,14 +39,21 @@ pub(crate) enum Question {
     Kill { filter: Filter, me: u64 },
     /// The lines of the clients that fit.
     List(Filter),
+    /// The worker has a client that is to be shown all requests.
+    Monitor { worker: u16, client_id: u64 },
+    /// Lets requests wait.
+    Pause { time: Duration, all: bool },
     /// Lets a blocked client go on; the answer is how many were.
     Unblock { client_id: u64, error: bool },
+    /// Ends the pause.
+    Unpause,
 }
 
 /// One worker's answer to a [`Question`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Count(u64),
+    Done,
     /// Of each client its number and what CLIENT LIST shows.
     Lines(Vec<(u64, Vec<u8>)>),
 }
@@ -62,6 +76,8 @@ impl Proxy {
                 self.send_to_peers(Some(message.from), Body::Answer { asker, answer });
             }
             Body::Answer { asker, answer } => self.tell(asker, News::Answer(answer), now),
+            Body::Lines(lines) => self.lines_from(message.from, &lines),
+            Body::MonitorsGone => self.monitors_gone(message.from),
         }
     }
 
@@ -78,6 +94,18 @@ impl Proxy {
             Question::List(filter) => self.list_clients(filter, now),
             Question::Unblock { client_id, error } => {
                 Answer::Count(u64::from(self.unblock(*client_id, *error, now)))
+            }
+            Question::Monitor { worker, client_id } => {
+                self.add_monitor(*worker, *client_id);
+                Answer::Done
+            }
+            Question::Pause { time, all } => {
+                self.pause_clients(*time, *all, now);
+                Answer::Done
+            }
+            Question::Unpause => {
+                self.unpause_clients();
+                Answer::Done
             }
         }
     }

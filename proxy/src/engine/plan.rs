@@ -35,6 +35,8 @@ pub(crate) enum Plan {
     Block,
     /// It takes several steps.
     Task(Special),
+    /// The client is shown what others ask for.
+    Monitor,
     /// To the owner of the slot whose number is that argument.
     Slot(usize),
     /// Not served.
@@ -117,6 +119,9 @@ fn plan(command: &Command, emulation: bool) -> Plan {
     }
     if let Some(which) = TransactionCommand::of(command.name) {
         return Plan::Transaction(which);
+    }
+    if command.name == "monitor" {
+        return Plan::Monitor;
     }
     if let Some(special) = Special::of(command.name) {
         return Plan::Task(special);

@@ -202,7 +202,7 @@ impl Proxy {
 
     /// The client does not take its replies and has asked for more of them than can be kept.
     #[cold]
-    fn cut_client(&mut self, connection: ConnectionId) {
+    pub(super) fn cut_client(&mut self, connection: ConnectionId) {
         self.stats.clients_cut.inc();
         if let Some(session) = self.session(connection) {
             session.closing = true;

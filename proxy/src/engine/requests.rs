@@ -44,6 +44,7 @@ impl Proxy {
                     let request = buffers.request(&input[consumed..consumed + len]);
                     let command = command::resolve_with(&request, self.learned.as_deref());
                     if self.must_wait(connection, &request, &command) {
+                        self.limit_waiting(connection, input.len() - consumed);
                         break;
                     }
                     if len < LARGE_BYTES {
@@ -80,6 +81,9 @@ impl Proxy {
         }
         input.advance(consumed);
         self.scratch.buffers = buffers;
+        if self.monitors.active {
+            self.show_lines(now);
+        }
         self.stats
             .client_bytes_in
             .add((before - input.len()) as u64);
@@ -129,6 +133,9 @@ impl Proxy {
         command: &Result<&'static Command, command::Refusal>,
     ) -> bool {
         let Ok(command) = command else { return false };
+        if self.pause.is_some() && self.postpone(connection, command) {
+            return true;
+        }
         match self.plans.of(command) {
             Plan::Key(_) | Plan::Keys | Plan::Split { .. } => false,
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
@@ -176,7 +183,7 @@ impl Proxy {
         }
     }
 
-    fn pause(&mut self, connection: ConnectionId) {
+    pub(super) fn pause(&mut self, connection: ConnectionId) {
         if let Some(session) = self.session(connection)
             && !session.paused
         {
@@ -212,6 +219,9 @@ impl Proxy {
                 return;
             }
         };
+        if self.monitors.active && self.watch_request(&incoming, command) {
+            return;
+        }
         let plan = self.plans.of(command);
         if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
             return self.queue(&incoming, command);
@@ -229,6 +239,7 @@ impl Proxy {
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
             Plan::Transaction(which) => self.run_transaction_command(&incoming, command, which),
             Plan::Block => self.run_blocking(&incoming, command),
+            Plan::Monitor => self.run_monitor(&incoming, command),
             Plan::Task(special) => self.run_special(&incoming, command, special),
             Plan::Refused(refusal) => self.refuse(&incoming, command, refusal),
         }
@@ -413,7 +424,7 @@ impl Proxy {
 }
 
 /// What a client may send ahead while a request has it for itself.
-const SOLO_BYTES_MAX: usize = 64 * 1024;
+pub(super) const SOLO_BYTES_MAX: usize = 64 * 1024;
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]

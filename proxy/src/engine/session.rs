@@ -67,6 +67,18 @@ pub(crate) struct Session {
     pub(crate) no_evict: bool,
     /// What CLIENT REPLY said.
     pub(crate) replies: Replies,
+    /// A request waits for the end of CLIENT PAUSE.
+    pub(crate) postponed: bool,
+    pub(crate) watching: Watching,
+}
+
+/// Whether a client is shown what others ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watching {
+    No,
+    /// Once it has the reply to MONITOR.
+    Soon,
+    Yes,
 }
 
 /// Which replies a client wants.
@@ -180,6 +192,8 @@ impl Session {
             ends,
             no_evict: false,
             replies: Replies::All,
+            postponed: false,
+            watching: Watching::No,
         }
     }
 

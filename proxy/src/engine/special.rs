@@ -3,6 +3,7 @@
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
+use super::pausing;
 use super::random_key::RandomKey;
 use super::scan::Scan;
 use super::task::Task;
@@ -12,7 +13,9 @@ use super::task::Task;
 pub(crate) enum Special {
     ClientKill,
     ClientList,
+    ClientPause,
     ClientUnblock,
+    ClientUnpause,
     RandomKey,
     Scan,
 }
@@ -35,6 +38,8 @@ impl Special {
         Ok(match self {
             Self::ClientKill => Box::new(clients::kill(request, client_id)?),
             Self::ClientList => Box::new(clients::list(request)?),
+            Self::ClientPause => Box::new(pausing::pause(request)?),
+            Self::ClientUnpause => Box::new(pausing::unpause()),
             Self::ClientUnblock => Box::new(clients::unblock(request)?),
             Self::RandomKey => Box::<RandomKey>::default(),
             Self::Scan => Box::new(Scan::new(request)?),
@@ -45,7 +50,9 @@ impl Special {
 const NAMES: &[(&str, Special)] = &[
     ("client|kill", Special::ClientKill),
     ("client|list", Special::ClientList),
+    ("client|pause", Special::ClientPause),
     ("client|unblock", Special::ClientUnblock),
+    ("client|unpause", Special::ClientUnpause),
     ("randomkey", Special::RandomKey),
     ("scan", Special::Scan),
 ];

@@ -36,10 +36,6 @@ const REASONS: &[(&str, &[&str])] = &[
     // These are the words of a node of a cluster.
     ("ERR SWAPDB is not allowed in cluster mode", &["swapdb"]),
     (
-        "ERR proxy: one connection can't see the commands of all clients; send this to a node",
-        &["monitor"],
-    ),
-    (
         "ERR proxy: this acts on one server process; send it to a node",
         &["debug", "pfdebug", "pfselftest", "restore-asking"],
     ),

@@ -9,11 +9,15 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> Self {
         let bench = |worker| {
             Bench::new(Options {
                 worker,
                 worker_count: 2,
-                ..Options::default()
+                ..options.clone()
             })
         };
         Self {
@@ -275,4 +279,216 @@ fn what_is_about_a_connection_never_reaches_a_node() {
         (bench.sent(1), bench.sent(2)),
         (String::new(), String::new())
     );
+}
+
+/// Hands in again what a client could not send on.
+fn resume(bench: &mut Bench, client: ConnectionId, rest: BytesMut) -> BytesMut {
+    assert!(bench.resumed.contains(&client), "it is to go on");
+    bench.resumed.clear();
+    bench.input(client, std::str::from_utf8(&rest).unwrap())
+}
+
+#[test]
+fn writes_wait_in_their_order_while_clients_are_paused() {
+    let mut bench = Bench::with_two_nodes();
+    let (admin, client) = (bench.client(), bench.client());
+    bench.input(client, "GET foo\r\n");
+    bench.input(admin, "CLIENT PAUSE 500 WRITE\r\n");
+    assert_eq!(bench.written(admin), "+OK\r\n");
+    let rest = bench.input(client, "GET foo\r\nSET foo 1\r\nGET foo\r\nSET\r\n");
+    assert_eq!(rest, "SET foo 1\r\nGET foo\r\nSET\r\n".as_bytes());
+    assert_eq!(bench.sent(2).matches("GET").count(), 2);
+    bench.reply(2, "$-1\r\n$-1\r\n");
+    assert_eq!(bench.written(client), "$-1\r\n$-1\r\n");
+    bench.wait(Duration::from_millis(480));
+    assert!(bench.resumed.is_empty(), "too early");
+    bench.wait(Duration::from_millis(40));
+    let rest = resume(&mut bench, client, rest);
+    assert!(rest.is_empty());
+    assert_eq!(bench.sent(2).matches("ET").count(), 2);
+    bench.reply(2, "+OK\r\n$1\r\n1\r\n");
+    let expected = "+OK\r\n$1\r\n1\r\n-ERR wrong number of arguments for 'set' command\r\n";
+    assert_eq!(bench.written(client), expected);
+}
+
+#[test]
+fn the_longer_and_the_stricter_pause_counts_until_it_is_ended() {
+    let mut pair = Pair::new();
+    let (admin, client) = (pair.workers[0].client(), pair.workers[1].client());
+    pair.workers[0].input(admin, "CLIENT PAUSE 60000 WRITE\r\nCLIENT PAUSE 1\r\n");
+    pair.deliver();
+    assert_eq!(pair.workers[0].written(admin), "+OK\r\n+OK\r\n");
+    pair.workers[1].wait(Duration::from_millis(100));
+    let rest = pair.workers[1].input(client, "PING\r\n");
+    assert_eq!(rest, "PING\r\n".as_bytes());
+    assert_eq!(pair.workers[1].written(client), "");
+    pair.workers[0].input(admin, "CLIENT UNPAUSE\r\nPING\r\n");
+    pair.deliver();
+    assert_eq!(pair.workers[0].written(admin), "+OK\r\n+PONG\r\n");
+    let rest = resume(&mut pair.workers[1], client, rest);
+    assert!(rest.is_empty());
+    assert_eq!(pair.workers[1].written(client), "+PONG\r\n");
+}
+
+#[test]
+fn a_paused_client_is_not_read_from_without_limit_and_may_leave() {
+    let mut bench = Bench::with_two_nodes();
+    let (admin, client) = (bench.client(), bench.client());
+    bench.input(admin, "CLIENT PAUSE 60000\r\n");
+    bench.input(client, "PING\r\n");
+    assert!(bench.paused.is_empty());
+    bench.input(client, &"PING\r\n".repeat(11_000));
+    assert_eq!(bench.paused, [client]);
+    let other = bench.client();
+    bench.input(other, "PING\r\n");
+    bench.call(|proxy, now| proxy.handle_end(other, now));
+    assert_eq!(bench.closed, [(other, CloseWhen::Flushed)]);
+    bench.input(admin, "CLIENT UNPAUSE\r\n");
+    assert!(bench.resumed.contains(&client));
+}
+
+#[test]
+fn what_may_write_waits_for_the_end_of_a_pause() {
+    for (line, waits) in [
+        ("PUBLISH a b", true),
+        ("EVAL script 0", true),
+        ("EVALSHA sha 0", true),
+        ("EVAL_RO script 0", false),
+        ("FCALL f 0", true),
+        ("PFCOUNT key", true),
+        ("FLUSHALL", true),
+        ("DEL foo bar4", true),
+        ("MGET foo bar4", false),
+        ("SCRIPT LOAD x", false),
+        ("MULTI", false),
+        ("EXEC", false),
+        ("MULTI\r\nGET foo\r\nEXEC", true),
+    ] {
+        let mut bench = Bench::with_two_nodes();
+        let (admin, client) = (bench.client(), bench.client());
+        bench.input(admin, "CLIENT PAUSE 60000 WRITE\r\n");
+        let rest = bench.input(client, &format!("{line}\r\n"));
+        assert_eq!(!rest.is_empty(), waits, "{line}");
+    }
+}
+
+#[test]
+fn wrong_pauses_are_refused_in_the_words_of_the_server() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    for (arguments, expected) in [
+        ("PAUSE x", "timeout is not an integer or out of range"),
+        ("PAUSE -1", "timeout is negative"),
+        ("PAUSE x foo", "CLIENT PAUSE mode must be WRITE or ALL"),
+        (
+            "PAUSE 1 ALL x",
+            "unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.",
+        ),
+        (
+            "UNPAUSE x",
+            "wrong number of arguments for 'client|unpause' command",
+        ),
+    ] {
+        bench.input(client, &format!("CLIENT {arguments}\r\n"));
+        assert_eq!(
+            bench.written(client),
+            format!("-ERR {expected}\r\n"),
+            "{arguments}"
+        );
+    }
+}
+
+fn with_monitor() -> Options {
+    Options {
+        monitor: true,
+        ..Options::default()
+    }
+}
+
+/// Lines as MONITOR shows them, without the time.
+fn shown(written: &str) -> Vec<&str> {
+    written
+        .lines()
+        .map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest))
+        .collect()
+}
+
+#[test]
+fn a_monitor_is_shown_what_clients_of_all_workers_ask_for() {
+    let mut pair = Pair::with(with_monitor());
+    let (monitor, client) = (pair.workers[0].client(), pair.workers[1].client());
+    pair.workers[0].input(monitor, "MONITOR\r\n");
+    assert_eq!(pair.workers[0].written(monitor), "");
+    pair.deliver();
+    assert_eq!(pair.workers[0].written(monitor), "+OK\r\n");
+    let lines = [
+        "GET",
+        "CONFIG GET save",
+        "AUTH default secret",
+        "HELLO 3 AUTH default secret SETNAME x",
+        "FOO",
+        "set foo \"a\\\"\\\\\\n\\r\\t\\a\\b\\x01\\xff~\"",
+    ];
+    pair.workers[1].input(client, &(lines.join("\r\n") + "\r\n"));
+    pair.workers[1].wait(Duration::from_millis(20));
+    pair.deliver();
+    pair.workers[0].input(monitor, "PING\r\nGET foo\r\n");
+    let written = pair.workers[0].written(monitor);
+    assert_eq!(
+        shown(&written),
+        [
+            "[0 127.0.0.1:1] \"AUTH\" \"(redacted)\" \"(redacted)\"",
+            "[0 127.0.0.1:1] \"HELLO\" \"3\" \"AUTH\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \
+             \"x\"",
+            "[0 127.0.0.1:1] \"set\" \"foo\" \"a\\\"\\\\\\n\\r\\t\\a\\b\\x01\\xff~\"",
+            "+PONG",
+            "Replica can't interact with the keyspace",
+            "[0 127.0.0.1:1] \"PING\"",
+        ]
+    );
+    let time = written.split(' ').next().unwrap();
+    assert_eq!(time.split_once('.').unwrap().1.len(), 6, "{time}");
+    pair.workers[0].input(monitor, "MONITOR\r\nRESET\r\nPING\r\n");
+    let end = pair.workers[0].written(monitor);
+    assert!(end.ends_with("+RESET\r\n+PONG\r\n"), "{end}");
+    pair.deliver();
+    pair.workers[1].input(client, "PING\r\n");
+    pair.workers[1].wait(Duration::from_millis(20));
+    assert!(
+        pair.workers[1].messages.is_empty(),
+        "nobody watches any more"
+    );
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_cut_off() {
+    let mut bench = Bench::new(Options {
+        client_output_bytes_cut: 10_000,
+        ..with_monitor()
+    });
+    let (monitor, client) = (bench.client(), bench.client());
+    bench.input(monitor, "MONITOR\r\n");
+    bench.written(monitor);
+    for _ in 0..400 {
+        bench.input(client, "ECHO hello\r\n");
+        bench.written(client);
+    }
+    assert_eq!(bench.closed, [(monitor, CloseWhen::Now)]);
+    bench.call(|proxy, now| proxy.handle_close(monitor, now));
+    bench.input(client, "ECHO hello\r\n");
+    assert_eq!(bench.written(client), "$5\r\nhello\r\n");
+}
+
+#[test]
+fn nobody_monitors_unless_that_is_allowed() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, "MONITOR\r\nPING\r\n");
+    let written = bench.written(client);
+    assert!(
+        written.starts_with("-ERR proxy: MONITOR is off"),
+        "{written}"
+    );
+    assert!(written.contains("'monitor = true' in [proxy]"), "{written}");
+    assert!(written.ends_with("+PONG\r\n"), "{written}");
 }
