@@ -5,7 +5,7 @@ use core::fmt::Write;
 use core::time::Duration;
 
 use bytes::Bytes;
-use slotway_protocol::command::{Command, Flags};
+use slotway_protocol::command::{Command, Flags, Group};
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::resp::Request;
 
@@ -112,10 +112,9 @@ impl Proxy {
             self.answer_at_once(incoming, command.id, &answer::error(NO_KEYSPACE));
             return true;
         }
-        if command
-            .flags
-            .intersects(Flags::SKIP_MONITOR.union(Flags::ADMIN))
-        {
+        // The server shows a script by another way, before what the script does.
+        let skips = command.flags.contains(Flags::SKIP_MONITOR);
+        if command.flags.contains(Flags::ADMIN) || skips && command.group != Group::Scripting {
             return false;
         }
         let remote = session.ends.remote();

@@ -427,6 +427,7 @@ fn a_monitor_is_shown_what_clients_of_all_workers_ask_for() {
         "AUTH default secret",
         "HELLO 3 AUTH default secret SETNAME x",
         "FOO",
+        "EVAL script 0",
         "set foo \"a\\\"\\\\\\n\\r\\t\\a\\b\\x01\\xff~\"",
     ];
     pair.workers[1].input(client, &(lines.join("\r\n") + "\r\n"));
@@ -440,6 +441,7 @@ fn a_monitor_is_shown_what_clients_of_all_workers_ask_for() {
             "[0 127.0.0.1:1] \"AUTH\" \"(redacted)\" \"(redacted)\"",
             "[0 127.0.0.1:1] \"HELLO\" \"3\" \"AUTH\" \"(redacted)\" \"(redacted)\" \"SETNAME\" \
              \"x\"",
+            "[0 127.0.0.1:1] \"EVAL\" \"script\" \"0\"",
             "[0 127.0.0.1:1] \"set\" \"foo\" \"a\\\"\\\\\\n\\r\\t\\a\\b\\x01\\xff~\"",
             "+PONG",
             "Replica can't interact with the keyspace",
