@@ -11,7 +11,11 @@ use crate::engine::Stats;
 
 /// All families of the workers, in a fixed order.
 pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
-    let mut families = vec![requests(workers), redirects(workers)];
+    let mut families = vec![
+        requests(workers),
+        redirects(workers),
+        subscriptions(workers),
+    ];
     families.extend(COUNTERS.iter().map(|(name, help, counter)| {
         let mut family = Family::counter(name, help);
         family.sample(&[], sum(workers, counter));
@@ -63,6 +67,22 @@ fn redirects(workers: &[Arc<Stats>]) -> Family {
     ];
     for (kind, counter) in kinds {
         family.sample(&[("kind", kind)], sum(workers, &counter));
+    }
+    family
+}
+
+/// What the workers are subscribed to at nodes.
+fn subscriptions(workers: &[Arc<Stats>]) -> Family {
+    let help = "Channels and patterns that workers are subscribed to at nodes, by kind.";
+    let mut family = Family::gauge("slotway_subscriptions", help);
+    let kinds: [(&str, GaugeOf); 3] = [
+        ("channel", |stats| &stats.channels),
+        ("pattern", |stats| &stats.patterns),
+        ("shard", |stats| &stats.shard_channels),
+    ];
+    for (kind, gauge) in kinds {
+        let total: i64 = workers.iter().map(|stats| gauge(stats).value()).sum();
+        family.sample(&[("kind", kind)], total as f64);
     }
     family
 }
@@ -155,6 +175,31 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.feeds_lost,
     ),
     (
+        "slotway_messages_total",
+        "Messages given to subscribed clients.",
+        |stats| &stats.messages,
+    ),
+    (
+        "slotway_subscribers_cut_total",
+        "Clients cut off because subscriber_output_bytes_max were waiting for them.",
+        |stats| &stats.subscribers_cut,
+    ),
+    (
+        "slotway_subscriptions_refused_total",
+        "Subscriptions refused because of client_subscription_bytes_max.",
+        |stats| &stats.subscriptions_refused,
+    ),
+    (
+        "slotway_subscriptions_expired_total",
+        "Subscriptions that no node confirmed within hold_timeout_ms.",
+        |stats| &stats.subscriptions_expired,
+    ),
+    (
+        "slotway_subscriptions_moved_total",
+        "Subscriptions of shard channels that a node ended because their slot has moved.",
+        |stats| &stats.subscriptions_moved,
+    ),
+    (
         "slotway_held_requests_total",
         "Times a request had to wait for its slot to be served.",
         |stats| &stats.held,
@@ -214,6 +259,11 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
         "slotway_backend_connections",
         "Open connections to nodes.",
         |stats| &stats.backends,
+    ),
+    (
+        "slotway_subscribers",
+        "Subscriptions of clients.",
+        |stats| &stats.subscribers,
     ),
     (
         "slotway_in_flight_requests",

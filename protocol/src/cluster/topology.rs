@@ -59,6 +59,12 @@ impl Topology {
         &self.shards
     }
 
+    /// Whether the node is a primary or a replica of a shard.
+    pub fn has_node(&self, address: &Address) -> bool {
+        let nodes = |shard: &Shard| shard.primary == *address || shard.replicas.contains(address);
+        self.shards.iter().any(nodes)
+    }
+
     /// The index into [`Topology::shards`] of the shard that owns the slot.
     #[inline]
     pub fn owner(&self, slot: Slot) -> Option<usize> {

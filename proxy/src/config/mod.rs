@@ -69,6 +69,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) client_output_bytes_max: usize,
     pub(crate) client_output_bytes_cut: usize,
     pub(crate) client_in_flight_max: usize,
+    pub(crate) subscriber_output_bytes_max: usize,
+    pub(crate) client_subscription_bytes_max: usize,
     pub(crate) backend_queue_bytes_max: usize,
     pub(crate) hold_bytes_max: usize,
     pub(crate) merge_bytes_max: usize,
@@ -128,6 +130,8 @@ impl Config {
             feed_check_interval: cluster.feed_check_interval,
             redirects_max: cluster.redirects_max,
             client_in_flight_max: limits.client_in_flight_max,
+            subscriber_output_bytes_max: limits.subscriber_output_bytes_max,
+            client_subscription_bytes_max: limits.client_subscription_bytes_max,
             client_output_bytes_max: limits.client_output_bytes_max,
             client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
@@ -265,6 +269,16 @@ impl LimitsConfig {
                 1..=65_536,
                 default.client_in_flight_max,
             ),
+            subscriber_output_bytes_max: section.count(
+                "subscriber_output_bytes_max",
+                KIB..=64 * 1024 * MIB,
+                default.subscriber_output_bytes_max,
+            ),
+            client_subscription_bytes_max: section.count(
+                "client_subscription_bytes_max",
+                KIB..=64 * 1024 * MIB,
+                default.client_subscription_bytes_max,
+            ),
             backend_queue_bytes_max: section.count(
                 "backend_queue_bytes_max",
                 MIB..=4096 * MIB,
@@ -364,6 +378,8 @@ impl Default for LimitsConfig {
             client_output_bytes_max: MIB,
             client_output_bytes_cut: 256 * MIB,
             client_in_flight_max: 1024,
+            subscriber_output_bytes_max: 32 * MIB,
+            client_subscription_bytes_max: 64 * MIB,
             backend_queue_bytes_max: 256 * MIB,
             hold_bytes_max: 64 * MIB,
             merge_bytes_max: 256 * MIB,
@@ -474,6 +490,8 @@ mod tests {
             request_bytes_max = 4096
             client_output_bytes_max = 0x1000
             client_in_flight_max = 2
+            subscriber_output_bytes_max = 2049
+            client_subscription_bytes_max = 2050
             backend_queue_bytes_max = 1048577
             hold_bytes_max = 1048578
             merge_bytes_max = 1048580
@@ -517,6 +535,8 @@ mod tests {
                 client_output_bytes_max: 4096,
                 client_output_bytes_cut: 256 * MIB,
                 client_in_flight_max: 2,
+                subscriber_output_bytes_max: 2049,
+                client_subscription_bytes_max: 2050,
                 backend_queue_bytes_max: MIB + 1,
                 hold_bytes_max: MIB + 2,
                 merge_bytes_max: MIB + 4,

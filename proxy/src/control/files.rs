@@ -32,7 +32,7 @@ impl Files {
 
     fn within(config: &Config, limit: Option<u64>) -> Self {
         let workers = config.proxy.workers;
-        let per_node = workers * config.cluster.connections_per_node * PROTOCOLS;
+        let per_node = workers * (config.cluster.connections_per_node * PROTOCOLS + FEEDS);
         // The other ends of connections to nodes in this process are open here as well.
         let is_embedded = config.cluster.seeds.is_empty();
         let ends = if is_embedded { 2 } else { 1 };
@@ -106,6 +106,9 @@ fn nodes(topology: &Topology) -> usize {
 /// Clients of RESP 2 and of RESP 3 have connections of their own to each node.
 const PROTOCOLS: usize = 2;
 
+/// A worker's connections to one node for what the node says unasked.
+const FEEDS: usize = 1;
+
 /// Files are set aside for so many nodes even when there are fewer or none is known yet, so that a
 /// small cluster can grow without turning clients away.
 const NODES_ASSUMED: usize = 12;
@@ -151,7 +154,7 @@ mod tests {
         for (workers, per_node, shards) in [(1, 1, 3), (4, 8, 3), (4, 1, 200), (16, 64, 3)] {
             let files = Files::within(&config(workers, per_node, 1_000_000), Some(65_536));
             files.set_nodes(nodes(&topology(shards)));
-            let backends = workers * per_node * 2 * 2 * usize::from(shards);
+            let backends = workers * (per_node * 2 + 1) * 2 * usize::from(shards);
             let all = files.clients_max().value() + backends + FILES_RESERVED;
             assert!(all <= 65_536, "{workers} {per_node} {shards}: {all}");
             assert!(files.clients_max().value() > 20_000);
@@ -176,7 +179,7 @@ mod tests {
         let other = Files::within(&config, Some(1024)).clients_max().value();
         config.cluster.seeds.clear();
         let embedded = Files::within(&config, Some(1024)).clients_max().value();
-        assert_eq!(other - embedded, 2 * PROTOCOLS * NODES_ASSUMED);
+        assert_eq!(other - embedded, 2 * (PROTOCOLS + FEEDS) * NODES_ASSUMED);
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
                 clients_max.value()
             };
             assert_eq!(wait(3).await, before, "room for so many is there anyway");
-            assert_eq!(wait(100).await, before - 2 * (200 - NODES_ASSUMED));
+            assert_eq!(wait(100).await, before - 3 * (200 - NODES_ASSUMED));
             assert_eq!(wait(3).await, before);
         });
     }

@@ -64,6 +64,14 @@ pub(crate) fn unknown_form(request: &slotway_protocol::resp::Request<'_>) -> Vec
     error(text.as_bytes())
 }
 
+/// A client is subscribed to so much that it may not add to it.
+pub(crate) const SUBSCRIPTIONS_FULL: &[u8] =
+    b"ERR proxy: too many subscriptions (client_subscription_bytes_max)";
+
+/// No node has confirmed a subscription in time.
+pub(crate) const NOT_SUBSCRIBED: &[u8] =
+    b"CLUSTERDOWN proxy: no node has confirmed the subscription in time";
+
 /// A whole error reply.
 pub(crate) fn error(text: &[u8]) -> Vec<u8> {
     let mut reply = Vec::with_capacity(text.len() + 3);

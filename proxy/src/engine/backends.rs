@@ -25,6 +25,8 @@ pub(super) struct Backend {
     address: Address,
     /// The topology names it. Others serve redirects, and are dropped when idle.
     used: bool,
+    /// It is a primary or a replica of the cluster.
+    member: bool,
     /// When the topology ceased to name it.
     pub(super) left: Option<Instant>,
     /// Since when nothing was in flight to an unused backend.
@@ -51,6 +53,7 @@ impl Proxy {
         let backend = Backend {
             address: address.clone(),
             used: false,
+            member: false,
             left: None,
             idle_since: None,
         };
@@ -131,6 +134,7 @@ impl Proxy {
                 backend.left = None;
             }
             backend.used = used;
+            backend.member = topology.has_node(&backend.address);
         }
         self.told.clone_from(&owners);
         let before = std::mem::replace(&mut self.owners, owners);
@@ -141,6 +145,7 @@ impl Proxy {
         let has_moved = |slot: Slot| before[slot.index()] != owners[slot.index()];
         self.holds.hurry(now, has_moved);
         self.advance_due(now);
+        self.move_subscriptions(now);
     }
 
     /// Slots without a hold that have requests in flight to another node than their owner.
@@ -158,6 +163,16 @@ impl Proxy {
         slots.sort_unstable();
         slots.dedup();
         slots
+    }
+
+    /// Whether the topology names the backend as a primary.
+    pub(super) fn is_used(&self, index: usize) -> bool {
+        self.backends[index].used
+    }
+
+    /// Whether the topology names the backend as a primary or a replica.
+    pub(super) fn is_in_cluster(&self, index: usize) -> bool {
+        self.backends[index].member
     }
 
     /// Whether the topology names the node.
@@ -346,7 +361,10 @@ impl Proxy {
                 .iter()
                 .any(|pipeline| pipeline.in_flight_len() > 0);
             let backend = &mut self.backends[index];
-            if backend.used || busy || self.feeds[index].is_busy() {
+            let feed = &self.feeds[index];
+            let fed =
+                feed.connection().is_some() && (feed.is_busy() || self.subscriptions.uses(index));
+            if backend.used || busy || fed {
                 backend.idle_since = None;
                 continue;
             }

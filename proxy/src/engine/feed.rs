@@ -11,6 +11,7 @@ use slotway_protocol::output::Output;
 use slotway_protocol::resp::ReplyScanner;
 
 use super::pipeline::Link;
+use super::pubsub::TopicId;
 
 /// A connection for pushes, always in RESP3, or the intention to have one.
 #[derive(Debug)]
@@ -55,6 +56,22 @@ pub(crate) enum Owner {
     Tracking,
     /// Who waits for the key: it was asked whether it exists.
     Key(Bytes),
+    Subscribe(Batch),
+    /// That many confirmations are still to come.
+    Unsubscribe {
+        left: usize,
+    },
+    /// The reply to an ECHO says that there will be no more answers to the SUNSUBSCRIBE before it.
+    UnsubscribeShard,
+}
+
+/// What one SUBSCRIBE, PSUBSCRIBE or SSUBSCRIBE asks for. Its answer is one push for each name, or
+/// one error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) number: u64,
+    pub(crate) topics: Vec<TopicId>,
+    confirmed: usize,
 }
 
 impl Feed {
@@ -138,13 +155,39 @@ impl Feed {
         self.owed.pop_front().map(|owed| owed.owner)
     }
 
+    /// A subscription is confirmed: which request has asked for it. None has when the node says
+    /// it out of turn.
+    pub(crate) fn note_subscribed(&mut self) -> Option<u64> {
+        let Some(Owner::Subscribe(batch)) = self.front() else {
+            return None;
+        };
+        batch.confirmed += 1;
+        let number = batch.number;
+        if batch.confirmed == batch.topics.len() {
+            self.pop();
+        }
+        Some(number)
+    }
+
+    /// The end of a subscription is confirmed. Says whether that was asked for.
+    pub(crate) fn note_unsubscribed(&mut self) -> bool {
+        let Some(Owner::Unsubscribe { left }) = self.front() else {
+            return false;
+        };
+        *left -= 1;
+        if *left == 0 {
+            self.pop();
+        }
+        true
+    }
+
     /// The connection is gone, and with it all that was asked.
-    pub(crate) fn take_all(&mut self) -> Vec<Owner> {
+    pub(crate) fn clear(&mut self) {
         self.output.clear();
         self.login = None;
         self.tracks = false;
         self.scanner = ReplyScanner::default();
-        self.owed.drain(..).map(|owed| owed.owner).collect()
+        self.owed.clear();
     }
 
     /// The node said something.
@@ -168,6 +211,16 @@ impl Feed {
     /// Whether to ask if the node still lives: nothing was heard for that time, and nothing asked.
     pub(crate) fn needs_health_check(&self, interval: Duration, now: Instant) -> bool {
         self.is_ready() && self.owed.is_empty() && now.since(self.heard) >= interval
+    }
+}
+
+impl Batch {
+    pub(crate) fn new(number: u64, topics: Vec<TopicId>) -> Self {
+        Self {
+            number,
+            topics,
+            confirmed: 0,
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use bytes::{Buf, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectToken, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::Protocol;
-use slotway_protocol::resp::value::{Token, TokenReader};
 
 use super::backends::reconnect_delay;
 use super::feed::{Owner, PING};
@@ -20,7 +19,7 @@ pub(super) fn feed_of(token: ConnectToken) -> Option<usize> {
 
 impl Proxy {
     /// Sends a request on a backend's feed, which is opened if need be; says whether it could. When
-    /// the feed is lost before the answer is here, [`Proxy::feed_answer_lost`] is told.
+    /// the feed is lost before the answer is here, [`Proxy::end_feed`] sees to those who wait.
     pub(super) fn ask_feed(
         &mut self,
         backend: usize,
@@ -93,15 +92,13 @@ impl Proxy {
         } else {
             Link::Idle
         };
-        let owed = feed.take_all();
+        feed.clear();
         self.forget_tracking(backend);
         if self.feeds[backend].link != Link::Idle {
             self.distrust(backend);
         }
         self.topology_is_stale();
-        for owner in owed {
-            self.feed_answer_lost(backend, owner, now);
-        }
+        self.lose_subscriptions(backend, now);
     }
 
     /// Takes all whole replies and pushes from the input.
@@ -162,7 +159,8 @@ impl Proxy {
         }
     }
 
-    fn feed_is_ready(&mut self, backend: usize, _now: Instant) {
+    fn feed_is_ready(&mut self, backend: usize, now: Instant) {
+        self.send_subscriptions(backend, now);
         if let Some(connection) = self.feeds[backend].connection()
             && !self.feeds[backend].output().is_empty()
         {
@@ -217,38 +215,31 @@ impl Proxy {
         self.feeds.iter_mut().for_each(|feed| feed.note_heard(now));
     }
 
-    /// What the node says unasked.
-    fn handle_push(&mut self, backend: usize, push: &Reply<'_>, now: Instant) -> bool {
-        if push_kind(push.bytes()) == Some(b"invalidate") {
-            self.keys_changed(backend, push.bytes(), now);
-        }
-        true
-    }
-
-    /// An answer to the oldest request on the feed.
+    /// An answer that is no push, to the oldest request on the feed. Says whether it may be given.
     fn handle_feed_answer(&mut self, backend: usize, answer: &[u8], now: Instant) -> bool {
-        match self.feeds[backend].pop() {
-            Some(Owner::Key(key)) => self.key_answered(backend, &key, answer, now),
-            Some(Owner::Health | Owner::Tracking) => {}
-            None => return false,
+        let is_error = answer.first() == Some(&b'-');
+        let feed = &mut self.feeds[backend];
+        match feed.front() {
+            Some(Owner::UnsubscribeShard) if is_error => {
+                // Which of the two commands that comes from can't be told.
+                return !answer.starts_with(b"-BUSY");
+            }
+            Some(Owner::Subscribe(_) | Owner::Unsubscribe { .. }) if !is_error => return false,
+            _ => {}
         }
-        true
-    }
-
-    /// The feed was lost before this answer came.
-    fn feed_answer_lost(&mut self, _backend: usize, owner: Owner, _now: Instant) {
-        match owner {
-            Owner::Health | Owner::Tracking | Owner::Key(_) => {}
+        match feed.pop() {
+            Some(Owner::Subscribe(batch)) => {
+                self.subscriptions_refused(backend, &batch, answer, now);
+                true
+            }
+            Some(Owner::Unsubscribe { .. }) => false,
+            Some(Owner::Key(key)) => {
+                self.key_answered(backend, &key, answer, now);
+                true
+            }
+            Some(Owner::Health | Owner::Tracking | Owner::UnsubscribeShard) => true,
+            None => false,
         }
-    }
-}
-
-/// The word that says what a push is about.
-fn push_kind(push: &[u8]) -> Option<&[u8]> {
-    let mut reader = TokenReader::new(push);
-    match (reader.next_token(), reader.next_token()) {
-        (Ok(Some(Token::Push(_))), Ok(Some(Token::Bulk(kind)))) => Some(kind),
-        _ => None,
     }
 }
 

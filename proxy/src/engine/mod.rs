@@ -26,6 +26,8 @@ mod popping;
 mod private;
 mod privates;
 mod program;
+mod publish;
+mod pubsub;
 mod random_key;
 mod reading;
 mod redirect;
@@ -42,6 +44,8 @@ mod session;
 mod settings;
 mod special;
 mod stats;
+mod subscribing;
+mod subscriptions;
 mod survey;
 mod task;
 mod tasks;
@@ -87,6 +91,7 @@ use self::pipeline::Pipeline;
 use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
+use self::pubsub::Subscriptions;
 use self::session::{Session, Watching};
 use self::task::Tasks;
 use self::waiters::Waiters;
@@ -117,6 +122,7 @@ pub struct Proxy {
     tasks: Tasks,
     privates: Privates,
     waiters: Waiters,
+    subscriptions: Subscriptions,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -231,6 +237,7 @@ impl Proxy {
             tasks: Tasks::default(),
             privates: Privates::default(),
             waiters: Waiters::default(),
+            subscriptions: Subscriptions::default(),
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -268,6 +275,13 @@ impl Proxy {
             in_flight, self.in_flight_by_slot,
             "every request in flight is counted"
         );
+        self.subscriptions.check_invariants();
+        for (connection, count) in self.subscriptions.clients() {
+            let place = &self.connections[connection.index as usize];
+            let known = matches!(place, Connection::Client(session)
+                if session.connection == connection && session.subscriptions == count);
+            assert!(known, "every subscriber is connected");
+        }
         let (mut merging, mut tasks) = (0, 0);
         for connection in &self.connections {
             if let Connection::Client(session) = connection {
@@ -319,6 +333,7 @@ impl Proxy {
         if session.watching != Watching::No {
             self.leave_monitor(session.connection);
         }
+        self.drop_subscriptions(session.connection, now);
         for task in session.tasks() {
             self.abandon_task(task, now);
         }
@@ -398,6 +413,7 @@ impl Proxy {
         self.stats.in_flight.set(in_flight as i64);
         self.stats.holds.set(self.holds.len() as i64);
         self.stats.hold_bytes.set(self.holds.bytes() as i64);
+        self.show_subscriptions();
     }
 }
 
@@ -512,6 +528,7 @@ impl Engine for Proxy {
             self.sweep_feeds(now);
             self.sweep_privates(now);
             self.sweep_waiters(now);
+            self.expire_subscribing(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
@@ -521,6 +538,7 @@ impl Engine for Proxy {
         self.wake_tasks(now);
         self.end_pause(now);
         self.send_lines_due(now);
+        self.place_topics(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {

@@ -34,6 +34,10 @@ pub struct Options {
     /// Reply bytes waiting for one client; one that has asked for more than that and does not read
     /// is cut off.
     pub client_output_bytes_cut: usize,
+    /// Bytes waiting for a client that is subscribed; one that does not read is cut off there.
+    pub subscriber_output_bytes_max: usize,
+    /// Memory for the subscriptions of one client; beyond it a further one gets an error.
+    pub client_subscription_bytes_max: usize,
     /// Request bytes kept for one connection to a node, answered ones and the one being served not
     /// counted; beyond it requests get an error.
     pub backend_queue_bytes_max: usize,
@@ -101,6 +105,8 @@ impl Default for Options {
             client_in_flight_max: 1024,
             client_output_bytes_max: 1024 * 1024,
             client_output_bytes_cut: 256 * 1024 * 1024,
+            subscriber_output_bytes_max: 32 * 1024 * 1024,
+            client_subscription_bytes_max: 64 * 1024 * 1024,
             backend_queue_bytes_max: 256 * 1024 * 1024,
             hold_bytes_max: 64 * 1024 * 1024,
             private_connections_max: 1024,

@@ -28,6 +28,7 @@ impl Proxy {
         if local == Local::Reset {
             self.leave_transaction(incoming.connection);
             self.leave_monitor(incoming.connection);
+            self.drop_subscriptions(incoming.connection, incoming.now);
         }
         if let After::Agree(newer) = self.reply_to(incoming, local, reply) {
             self.agree(&newer);

@@ -9,6 +9,7 @@ use super::answer;
 use super::learned;
 use super::local::{self, Local};
 use super::merge::MergeKind;
+use super::pubsub::Family;
 use super::special::Special;
 use super::transactions::TransactionCommand;
 
@@ -22,9 +23,15 @@ pub(crate) enum Plan {
     /// To the slot that all keys must share.
     Keys,
     /// Each key, with the arguments that follow it, to its own slot.
-    Split { merge: MergeKind, step: usize },
-    /// To the slot to which the channel, which is that argument, belongs as a key would.
-    Channel(usize),
+    Split {
+        merge: MergeKind,
+        step: usize,
+    },
+    /// To the slot to which the channel, which is the first argument, belongs as a key would.
+    Publish(Family),
+    /// The client hears what is published there, or ceases to.
+    Subscribe(Family),
+    Unsubscribe(Family),
     /// It has no keys: any node will do, but always the same one.
     Any,
     /// Whole to every shard.
@@ -187,7 +194,17 @@ const EXCEPTIONS: &[(&str, Plan)] = &[
     // The table does not call it blocking, since the server answers it without being told.
     ("wait", Plan::Block),
     // Its channel is no key. Subscriptions of the channel are with the same node.
-    ("publish", Plan::Channel(1)),
+    ("publish", Plan::Publish(Family::Channel)),
+    ("spublish", Plan::Publish(Family::Shard)),
+    ("subscribe", Plan::Subscribe(Family::Channel)),
+    ("psubscribe", Plan::Subscribe(Family::Pattern)),
+    ("ssubscribe", Plan::Subscribe(Family::Shard)),
+    ("unsubscribe", Plan::Unsubscribe(Family::Channel)),
+    ("punsubscribe", Plan::Unsubscribe(Family::Pattern)),
+    ("sunsubscribe", Plan::Unsubscribe(Family::Shard)),
+    ("pubsub|help", Plan::Any),
+    // A node counts different patterns, and we have each of ours with one node.
+    ("pubsub|numpat", Plan::Shards(MergeKind::Sum)),
     // The tips leave it to the proxy how to put them together, which is as of any other command.
     ("slowlog|len", Plan::Shards(MergeKind::Sum)),
     ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
@@ -274,12 +291,14 @@ mod tests {
             ("blpop", Plan::Block),
             ("xread", Plan::Block),
             ("wait", Plan::Block),
-            ("subscribe", Plan::Refused(Refusal::NotYet)),
+            ("subscribe", Plan::Subscribe(Family::Channel)),
+            ("spublish", Plan::Publish(Family::Shard)),
+            ("sunsubscribe", Plan::Unsubscribe(Family::Shard)),
             ("multi", Plan::Transaction(TransactionCommand::Multi)),
             ("watch", Plan::Transaction(TransactionCommand::Watch)),
             ("migrate", because("migrate")),
             ("swapdb", because("swapdb")),
-            ("publish", Plan::Channel(1)),
+            ("publish", Plan::Publish(Family::Channel)),
             ("dbsize", Plan::Shards(MergeKind::Sum)),
             ("keys", Plan::Shards(MergeKind::Concat)),
             ("flushall", Plan::Shards(MergeKind::AllSucceeded)),

@@ -107,7 +107,7 @@ impl Proxy {
             let is_script = command.group == Group::Scripting;
             // Of a block that was refused as a whole the reason is in what came before.
             let cause = pipeline.preceding_error();
-            let cause = cause.as_deref().unwrap_or(reply.bytes());
+            let cause = cause.as_deref().unwrap_or_else(|| reply.bytes());
             let verdict = judge(cause, &pipeline.address, slot, is_script);
             if verdict != Verdict::Deliver {
                 return self.send_elsewhere(index, verdict, is_script, cause, now);

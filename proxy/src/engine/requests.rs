@@ -223,11 +223,14 @@ impl Proxy {
             return;
         }
         let plan = self.plans.of(command);
+        if !self.subscriptions.is_empty() && self.is_barred(&incoming, command) {
+            return self.bar(&incoming, command);
+        }
         if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
             return self.queue(&incoming, command);
         }
         match plan {
-            Plan::Key(position) | Plan::Channel(position) => {
+            Plan::Key(position) => {
                 let slot = Slot::of(request.arg(position));
                 self.forward(&incoming, command, slot);
             }
@@ -235,6 +238,9 @@ impl Proxy {
             Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
             Plan::Slot(position) => self.forward_to_slot(&incoming, command, position),
             Plan::Local(local) => self.run_local(&incoming, command.id, local),
+            Plan::Publish(family) => self.send_message(&incoming, command, family),
+            Plan::Subscribe(family) => self.subscribe(&incoming, command, family),
+            Plan::Unsubscribe(family) => self.unsubscribe(&incoming, command, family),
             Plan::Any => self.forward(&incoming, command, Slot::of(b"")),
             Plan::Shards(merge) => self.fan_out(&incoming, command, merge),
             Plan::Transaction(which) => self.run_transaction_command(&incoming, command, which),

@@ -35,6 +35,10 @@ pub(crate) struct Session {
     places: VecDeque<Place>,
     /// The sequence number of the first of `places`.
     first: u32,
+    /// The number of the first of `places` among all there ever were; it begins with 1.
+    passed: u64,
+    /// How many channels, patterns and shard channels the client is subscribed to.
+    pub(crate) subscriptions: usize,
     /// Replies that came before their turn. A place says where its own begins.
     parked: Vec<u8>,
     /// How many places refer to `parked`.
@@ -175,6 +179,8 @@ impl Session {
             about: None,
             places: VecDeque::new(),
             first: 0,
+            passed: 1,
+            subscriptions: 0,
             parked: Vec::new(),
             parked_count: 0,
             parked_live: 0,
@@ -251,6 +257,45 @@ impl Session {
             Replies::Off => Replies::Off,
         };
         true
+    }
+
+    /// The number of the place that the next reply gets. One that is known at once and in turn gets
+    /// none: then it is that of the last one that has left.
+    pub(crate) fn next_place(&self, waits: bool) -> u64 {
+        if waits || !self.places.is_empty() {
+            self.passed + self.places.len() as u64
+        } else {
+            self.passed - 1
+        }
+    }
+
+    /// Whether this is that connection, and the reply at the place has left.
+    #[inline]
+    pub(crate) fn hears(&self, connection: ConnectionId, after: u64) -> bool {
+        self.connection == connection && self.passed > after && !self.closing
+    }
+
+    /// Whether the client is one that only hears messages, since it could not tell them from
+    /// replies.
+    pub(crate) fn is_subscribing(&self) -> bool {
+        self.subscriptions > 0 && self.protocol == Protocol::Resp2
+    }
+
+    /// Appends a message, given as a push of RESP3; in RESP2 it is an array.
+    #[inline]
+    pub(crate) fn push_message(&mut self, push: &Reply<'_>) {
+        match (self.protocol, push) {
+            (Protocol::Resp3, Reply::Copied(bytes)) => self.output.push(bytes),
+            (Protocol::Resp3, Reply::Shared(bytes)) => self.output.push_shared(bytes.clone()),
+            (Protocol::Resp2, Reply::Copied(bytes)) => {
+                self.output.push(b"*");
+                self.output.push(&bytes[1..]);
+            }
+            (Protocol::Resp2, Reply::Shared(bytes)) => {
+                self.output.push(b"*");
+                self.output.push_shared(bytes.slice(1..));
+            }
+        }
     }
 
     /// Marks the place as one that a merge fills.
@@ -341,6 +386,7 @@ impl Session {
         }
         self.places.pop_front();
         self.first = self.first.wrapping_add(1);
+        self.passed += 1;
         if self.parked_count > 0 || !self.parked_shared.is_empty() {
             self.release_parked();
         }
@@ -423,6 +469,7 @@ impl Session {
             }
             self.places.pop_front();
             self.first = self.first.wrapping_add(1);
+            self.passed += 1;
         }
         if self.parked_count == 0 {
             self.parked.clear();

@@ -149,6 +149,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.client_output_bytes_max = value as usize,
     },
     Setting {
+        name: "client_subscription_bytes_max",
+        range: KIB..=64 * 1024 * MIB,
+        read: |options| options.client_subscription_bytes_max as u64,
+        write: |options, value| options.client_subscription_bytes_max = value as usize,
+    },
+    Setting {
         name: "close_timeout_ms",
         range: 1..=HOUR_MS,
         read: |options| millis(options.close_timeout),
@@ -207,6 +213,12 @@ pub const SETTINGS: &[Setting] = &[
         range: KIB..=4096 * MIB - 1,
         read: |options| options.request.query_bytes_max as u64,
         write: |options, value| options.request.query_bytes_max = value as usize,
+    },
+    Setting {
+        name: "subscriber_output_bytes_max",
+        range: KIB..=64 * 1024 * MIB,
+        read: |options| options.subscriber_output_bytes_max as u64,
+        write: |options, value| options.subscriber_output_bytes_max = value as usize,
     },
     Setting {
         name: "transaction_bytes_max",

@@ -4,6 +4,8 @@ use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
 use super::pausing;
+use super::publish::{About, Survey};
+use super::pubsub::Family;
 use super::random_key::RandomKey;
 use super::scan::Scan;
 use super::task::Task;
@@ -16,6 +18,7 @@ pub(crate) enum Special {
     ClientPause,
     ClientUnblock,
     ClientUnpause,
+    PubSub(About),
     RandomKey,
     Scan,
 }
@@ -41,6 +44,10 @@ impl Special {
             Self::ClientPause => Box::new(pausing::pause(request)?),
             Self::ClientUnpause => Box::new(pausing::unpause()),
             Self::ClientUnblock => Box::new(clients::unblock(request)?),
+            Self::PubSub(about) => {
+                let names = request.args(2).map(<[u8]>::to_vec).collect();
+                Box::new(Survey::new(about, names, request.frame()))
+            }
             Self::RandomKey => Box::<RandomKey>::default(),
             Self::Scan => Box::new(Scan::new(request)?),
         })
@@ -53,6 +60,22 @@ const NAMES: &[(&str, Special)] = &[
     ("client|pause", Special::ClientPause),
     ("client|unblock", Special::ClientUnblock),
     ("client|unpause", Special::ClientUnpause),
+    (
+        "pubsub|channels",
+        Special::PubSub(About::Channels(Family::Channel)),
+    ),
+    (
+        "pubsub|numsub",
+        Special::PubSub(About::Counts(Family::Channel)),
+    ),
+    (
+        "pubsub|shardchannels",
+        Special::PubSub(About::Channels(Family::Shard)),
+    ),
+    (
+        "pubsub|shardnumsub",
+        Special::PubSub(About::Counts(Family::Shard)),
+    ),
     ("randomkey", Special::RandomKey),
     ("scan", Special::Scan),
 ];

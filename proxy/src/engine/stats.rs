@@ -26,6 +26,21 @@ pub struct Stats {
     /// Connections for subscriptions that were opened, and that were lost.
     pub feed_connects: Counter,
     pub feeds_lost: Counter,
+    /// What we are subscribed to at nodes.
+    pub channels: Gauge,
+    pub patterns: Gauge,
+    pub shard_channels: Gauge,
+    /// Subscriptions of clients.
+    pub subscribers: Gauge,
+    /// Messages given to clients.
+    pub messages: Counter,
+    /// Clients cut off because they did not take their messages.
+    pub subscribers_cut: Counter,
+    /// Subscriptions refused because a client has too many, or no node confirmed them in time.
+    pub subscriptions_refused: Counter,
+    pub subscriptions_expired: Counter,
+    /// Subscriptions that a node ended because the slot has moved.
+    pub subscriptions_moved: Counter,
     pub client_bytes_in: Counter,
     pub client_bytes_out: Counter,
     pub backend_bytes_in: Counter,

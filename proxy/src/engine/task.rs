@@ -17,6 +17,7 @@ use super::NO_OWNER;
 use super::backends::Backend;
 use super::peers::{Answer, Question};
 use super::private::PrivateId;
+use super::pubsub::Subscriptions;
 use super::session::Ticket;
 
 /// A command under way that is more than one request. It begins with [`Task::begin`], is then given
@@ -62,6 +63,8 @@ pub(crate) struct Cluster<'a> {
     pub(crate) hold_timeout: Duration,
     /// How many bytes of replies may be kept for one request.
     pub(crate) merge_bytes_max: usize,
+    /// What clients of this worker are subscribed to.
+    pub(super) subscriptions: &'a Subscriptions,
     /// How many workers answer what is asked with [`Steps::ask`].
     pub(crate) workers: usize,
 }
@@ -69,6 +72,12 @@ pub(crate) struct Cluster<'a> {
 /// One of the nodes that own slots, as long as the topology stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Node(pub(super) u32);
+
+impl Node {
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 impl Cluster<'_> {
     /// The node that owns the slot.

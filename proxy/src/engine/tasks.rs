@@ -146,6 +146,7 @@ impl Proxy {
             owners: &self.owners,
             backends: &self.backends,
             runs: &self.runs,
+            subscriptions: &self.subscriptions,
             protocol: running.protocol,
             now,
             hold_timeout: self.options.hold_timeout,

@@ -8,6 +8,7 @@ use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan
 
 use super::pipeline::InFlight;
 use super::plan::{Plan, SlotError, common_slot};
+use super::pubsub::Family;
 use super::requests::Incoming;
 use super::session::Watch;
 use super::task::Task;
@@ -351,7 +352,11 @@ fn queue_one(
         return Err(answer::error(answer::NOT_IN_TRANSACTION));
     }
     match plan {
-        Plan::Key(_) | Plan::Keys | Plan::Split { .. } | Plan::Block => {
+        Plan::Key(_)
+        | Plan::Keys
+        | Plan::Split { .. }
+        | Plan::Block
+        | Plan::Publish(Family::Shard) => {
             match common_slot(command, &incoming.request) {
                 Ok(Some(slot)) => queued
                     .join(slot)
@@ -362,7 +367,7 @@ fn queue_one(
             }
             queued.push(frame);
         }
-        Plan::Any | Plan::Channel(_) => queued.push(frame),
+        Plan::Any | Plan::Publish(_) => queued.push(frame),
         Plan::Local(local) if local.fits_transaction() => queued.push_local(frame),
         Plan::Refused(refusal) => return Err(refusal.reply(command)),
         _ => return Err(answer::not_in_transaction(command.name)),

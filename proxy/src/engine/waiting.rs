@@ -283,6 +283,6 @@ pub(super) fn note_held(held: &mut Held, now: Instant) {
 }
 
 /// How long to wait before a node is asked again: 1 ms, then twice as long each time, up to 50 ms.
-fn back_off(attempts: u32) -> Duration {
+pub(super) fn back_off(attempts: u32) -> Duration {
     Duration::from_millis((1 << attempts.min(6)).min(50))
 }

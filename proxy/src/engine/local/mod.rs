@@ -196,7 +196,7 @@ pub(crate) fn run(
         Local::Lolwut => server::lolwut(request, protocol, out),
         Local::ModuleList => server::module_list(out),
         Local::Ok => encode::simple(out, b"OK"),
-        Local::Ping => ping(request, out),
+        Local::Ping => ping(request, session, out),
         Local::Quit => {
             encode::simple(out, b"OK");
             return After::Close;
@@ -212,8 +212,14 @@ pub(crate) fn run(
     After::Nothing
 }
 
-fn ping(request: &Request<'_>, out: &mut Vec<u8>) {
+fn ping(request: &Request<'_>, session: &Session, out: &mut Vec<u8>) {
     match request.len() {
+        // One that expects messages is answered by something that looks like one.
+        len @ 1..=2 if session.is_subscribing() => {
+            encode::array(out, 2);
+            encode::bulk(out, b"pong");
+            encode::bulk(out, if len == 2 { request.arg(1) } else { b"" });
+        }
         1 => encode::simple(out, b"PONG"),
         2 => encode::bulk(out, request.arg(1)),
         _ => encode::error(out, b"ERR wrong number of arguments for 'ping' command"),

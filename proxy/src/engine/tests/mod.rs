@@ -5,6 +5,7 @@ mod client;
 mod failures;
 mod learned;
 mod own;
+mod pubsub;
 mod redirects;
 mod requests;
 mod scan;
@@ -24,6 +25,7 @@ use slotway_protocol::engine::{
     Origin, Peer,
 };
 
+use super::feeds::feed_of;
 use super::{Agreed, Credentials, Event, Message, Notice, Options, Proxy, Stats};
 
 /// Drives one engine by hand.
@@ -34,6 +36,8 @@ struct Bench {
     connections: u32,
     /// Open connections to nodes, by port and whether they speak RESP3.
     nodes: HashMap<u16, ConnectionId>,
+    /// Open feeds, by port.
+    feeds: HashMap<u16, ConnectionId>,
     /// Connections asked for and not answered.
     wanted: Vec<(ConnectToken, Address)>,
     closed: Vec<(ConnectionId, CloseWhen)>,
@@ -55,6 +59,7 @@ impl Bench {
             now: Instant::from_micros(1_000_000),
             connections: 0,
             nodes: HashMap::new(),
+            feeds: HashMap::new(),
             wanted: Vec::new(),
             closed: Vec::new(),
             resumed: Vec::new(),
@@ -137,7 +142,11 @@ impl Bench {
     fn connect(&mut self) {
         for (token, address) in std::mem::take(&mut self.wanted) {
             let connection = self.open(Origin::Connected(token));
-            self.nodes.insert(address.port, connection);
+            let of = match feed_of(token) {
+                Some(_) => &mut self.feeds,
+                None => &mut self.nodes,
+            };
+            of.insert(address.port, connection);
         }
     }
 
