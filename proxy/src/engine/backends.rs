@@ -165,6 +165,11 @@ impl Proxy {
         slots
     }
 
+    /// Whether the topology has named the backend as a primary, and does not any more.
+    pub(super) fn has_left(&self, index: usize) -> bool {
+        self.backends[index].left.is_some()
+    }
+
     /// Whether the topology names the backend as a primary.
     pub(super) fn is_used(&self, index: usize) -> bool {
         self.backends[index].used
@@ -410,4 +415,4 @@ pub(super) fn reconnect_delay(failures: u32) -> Duration {
 const UNUSED_KEPT: Duration = Duration::from_secs(10);
 
 /// How long a node that the topology does not name any more may be silent while it owes a reply.
-const LEFT_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const LEFT_TIMEOUT: Duration = Duration::from_millis(500);

@@ -6,7 +6,7 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectToken, ConnectionId, In
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::Protocol;
 
-use super::backends::reconnect_delay;
+use super::backends::{LEFT_TIMEOUT, reconnect_delay};
 use super::feed::{Owner, PING};
 use super::pipeline::Link;
 use super::session::Reply;
@@ -187,8 +187,16 @@ impl Proxy {
 
     /// Looks after the feeds: asks silent ones whether they live, cuts those that do not answer.
     pub(super) fn sweep_feeds(&mut self, now: Instant) {
-        let interval = self.options.feed_check_interval;
         for backend in 0..self.feeds.len() {
+            let (mut interval, mut limit) = (
+                self.options.feed_check_interval,
+                self.options.command_timeout,
+            );
+            if self.has_left(backend) {
+                // A former primary may hang for ever, and others can take its place.
+                interval = interval.min(LEFT_TIMEOUT);
+                limit = limit.min(LEFT_TIMEOUT);
+            }
             let feed = &mut self.feeds[backend];
             if let Link::Down { until } = feed.link
                 && until <= now
@@ -203,7 +211,7 @@ impl Proxy {
                 continue;
             };
             let silence = feed.silence(now).unwrap_or_default();
-            if silence >= self.options.command_timeout {
+            if silence >= limit {
                 self.stats.backend_timeouts.inc();
                 self.close(connection, CloseWhen::Now);
             }

@@ -7,6 +7,7 @@ use slotway_protocol::command::Command;
 use slotway_protocol::engine::{Instant, Peer};
 use slotway_protocol::resp::Protocol;
 
+use super::pubsub::Family;
 use super::session::{Session, Watching};
 
 /// Appends the line. Where the proxy has no such thing as a field is about, the field has the value
@@ -29,12 +30,15 @@ pub(super) fn write_line(session: &Session, now: Instant, line: &mut Vec<u8>) {
     // Writing to a string can't fail.
     let _ = writeln!(
         head,
-        " age={} idle={} flags={} db=0 sub=0 psub=0 ssub=0 multi={} qbuf=0 qbuf-free=0 argv-mem=0 \
-         multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} \
+        " age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi={} qbuf=0 qbuf-free=0 \
+         argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} \
          user=default redir=-1 resp={}",
         seconds(session.opened),
         seconds(session.active),
         Letters(session),
+        session.subscriptions[Family::Channel.index()],
+        session.subscriptions[Family::Pattern.index()],
+        session.subscriptions[Family::Shard.index()],
         multi.map_or(-1, |transaction| i64::from(transaction.len())),
         size_of::<Session>() + output,
         if output == 0 { "r" } else { "rw" },
@@ -56,6 +60,7 @@ impl fmt::Display for Letters<'_> {
         let session = self.0;
         let letters = [
             (session.watching != Watching::No, 'O'),
+            (session.is_subscribed(), 'P'),
             (session.transaction.is_some(), 'x'),
             (session.solo, 'b'),
             (session.closing, 'c'),

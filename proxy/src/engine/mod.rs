@@ -278,9 +278,11 @@ impl Proxy {
         self.subscriptions.check_invariants();
         for (connection, count) in self.subscriptions.clients() {
             let place = &self.connections[connection.index as usize];
-            let known = matches!(place, Connection::Client(session)
-                if session.connection == connection && session.subscriptions == count);
-            assert!(known, "every subscriber is connected");
+            let Connection::Client(session) = place else {
+                panic!("every subscriber is connected");
+            };
+            assert_eq!(session.connection, connection);
+            assert_eq!(session.subscriptions.iter().sum::<u32>() as usize, count);
         }
         let (mut merging, mut tasks) = (0, 0);
         for connection in &self.connections {

@@ -13,6 +13,7 @@ use slotway_protocol::resp::{Protocol, RequestScanner};
 use super::listing::Ends;
 use super::merge::MergeId;
 use super::private::PrivateId;
+use super::pubsub::Family;
 use super::task::TaskId;
 use super::transaction::Transaction;
 
@@ -38,7 +39,7 @@ pub(crate) struct Session {
     /// The number of the first of `places` among all there ever were; it begins with 1.
     passed: u64,
     /// How many channels, patterns and shard channels the client is subscribed to.
-    pub(crate) subscriptions: usize,
+    pub(crate) subscriptions: [u32; Family::COUNT],
     /// Replies that came before their turn. A place says where its own begins.
     parked: Vec<u8>,
     /// How many places refer to `parked`.
@@ -180,7 +181,7 @@ impl Session {
             places: VecDeque::new(),
             first: 0,
             passed: 1,
-            subscriptions: 0,
+            subscriptions: [0; Family::COUNT],
             parked: Vec::new(),
             parked_count: 0,
             parked_live: 0,
@@ -278,7 +279,11 @@ impl Session {
     /// Whether the client is one that only hears messages, since it could not tell them from
     /// replies.
     pub(crate) fn is_subscribing(&self) -> bool {
-        self.subscriptions > 0 && self.protocol == Protocol::Resp2
+        self.is_subscribed() && self.protocol == Protocol::Resp2
+    }
+
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscriptions != [0; Family::COUNT]
     }
 
     /// Appends a message, given as a push of RESP3; in RESP2 it is an array.

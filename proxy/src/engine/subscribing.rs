@@ -184,9 +184,9 @@ RESET are allowed in this context"
     /// The session knows how many subscriptions it has.
     fn note_subscriptions(&mut self, connection: ConnectionId) {
         let families = [Family::Channel, Family::Pattern, Family::Shard];
-        let counts = families.map(|family| self.subscriptions.count(connection, family));
+        let counts = families.map(|family| self.subscriptions.count(connection, family) as u32);
         if let Some(session) = self.session(connection) {
-            session.subscriptions = counts.into_iter().sum();
+            session.subscriptions = counts;
         }
     }
 

@@ -280,6 +280,35 @@ fn a_silent_feed_is_cut() {
 }
 
 #[test]
+fn a_former_primary_that_hangs_is_left_soon() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.subscriber("2", 1, LOWER);
+    bench.topology(&[(0, 16383, 2)]);
+    // It is no member any more, so another node is asked, which has still to confirm.
+    assert_eq!(bench.fed(2), request(&["subscribe", LOWER]));
+    bench.wait(Duration::from_millis(600));
+    assert!(bench.fed(1).ends_with(&request(&["PING"])));
+    bench.wait(Duration::from_millis(600));
+    assert_eq!(bench.closed[0], (bench.feeds[&1], CloseWhen::Now));
+    bench.lose_feed(1);
+    bench.says(2, &push(&["subscribe", LOWER, ":1"]));
+    bench.says(2, &push(&["message", LOWER, "hello"]));
+    assert_eq!(bench.written(client), array(&["message", LOWER, "hello"]));
+}
+
+#[test]
+fn client_list_shows_subscriptions() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.subscriber("3", 1, LOWER);
+    bench.input(client, &request(&["client", "info"]));
+    let line = bench.written(client);
+    assert!(
+        line.contains(" flags=P db=0 sub=1 psub=0 ssub=0 "),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_shard_channel_follows_its_slot() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
