@@ -237,78 +237,63 @@ impl LimitsConfig {
         let default = Self::default();
         let place = section.place("bulk_bytes_max");
         let place = place.or_else(|| section.place("request_bytes_max"));
+        let mut count = |key, range, default| section.count(key, range, default);
         let limits = Self {
-            bulk_bytes_max: section.count(
-                "bulk_bytes_max",
-                KIB..=512 * MIB,
-                default.bulk_bytes_max,
-            ),
-            arguments_max: section.count(
+            bulk_bytes_max: count("bulk_bytes_max", KIB..=512 * MIB, default.bulk_bytes_max),
+            arguments_max: count(
                 "arguments_max",
                 16..=i32::MAX as usize,
                 default.arguments_max,
             ),
-            inline_bytes_max: section.count("inline_bytes_max", 64..=MIB, default.inline_bytes_max),
-            request_bytes_max: section.count(
+            inline_bytes_max: count("inline_bytes_max", 64..=MIB, default.inline_bytes_max),
+            request_bytes_max: count(
                 "request_bytes_max",
                 KIB..=4096 * MIB - 1,
                 default.request_bytes_max,
             ),
-            client_output_bytes_max: section.count(
+            client_output_bytes_max: count(
                 "client_output_bytes_max",
                 KIB..=1024 * MIB,
                 default.client_output_bytes_max,
             ),
-            client_output_bytes_cut: section.count(
+            client_output_bytes_cut: count(
                 "client_output_bytes_cut",
                 MIB..=64 * 1024 * MIB,
                 default.client_output_bytes_cut,
             ),
-            client_in_flight_max: section.count(
+            client_in_flight_max: count(
                 "client_in_flight_max",
                 1..=65_536,
                 default.client_in_flight_max,
             ),
-            subscriber_output_bytes_max: section.count(
+            subscriber_output_bytes_max: count(
                 "subscriber_output_bytes_max",
                 KIB..=64 * 1024 * MIB,
                 default.subscriber_output_bytes_max,
             ),
-            client_subscription_bytes_max: section.count(
+            client_subscription_bytes_max: count(
                 "client_subscription_bytes_max",
                 KIB..=64 * 1024 * MIB,
                 default.client_subscription_bytes_max,
             ),
-            backend_queue_bytes_max: section.count(
+            backend_queue_bytes_max: count(
                 "backend_queue_bytes_max",
                 MIB..=4096 * MIB,
                 default.backend_queue_bytes_max,
             ),
-            hold_bytes_max: section.count(
-                "hold_bytes_max",
-                MIB..=4096 * MIB,
-                default.hold_bytes_max,
-            ),
-            merge_bytes_max: section.count(
-                "merge_bytes_max",
-                MIB..=4096 * MIB,
-                default.merge_bytes_max,
-            ),
-            transaction_bytes_max: section.count(
+            hold_bytes_max: count("hold_bytes_max", MIB..=4096 * MIB, default.hold_bytes_max),
+            merge_bytes_max: count("merge_bytes_max", MIB..=4096 * MIB, default.merge_bytes_max),
+            transaction_bytes_max: count(
                 "transaction_bytes_max",
                 1024..=4096 * MIB,
                 default.transaction_bytes_max,
             ),
-            private_connections_max: section.count(
+            private_connections_max: count(
                 "private_connections_max",
                 0..=65_536,
                 default.private_connections_max,
             ),
-            private_idle_max: section.count(
-                "private_idle_max",
-                0..=65_536,
-                default.private_idle_max,
-            ),
+            private_idle_max: count("private_idle_max", 0..=65_536, default.private_idle_max),
         };
         if limits.bulk_bytes_max > limits.request_bytes_max {
             section.refuse(place, "bulk_bytes_max", "must not exceed request_bytes_max");
