@@ -33,6 +33,8 @@ pub(crate) const NOT_IN_TRANSACTION: &[u8] = b"ERR Command not allowed inside a 
 pub(crate) const TRANSACTION_FULL: &[u8] =
     b"ERR proxy: the transaction is too large (transaction_bytes_max)";
 
+pub(crate) const SYNTAX: &[u8] = b"ERR syntax error";
+
 /// CLIENT UNBLOCK was called with ERROR.
 pub(crate) const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
@@ -92,6 +94,13 @@ pub(crate) fn not_in_transaction(command: &str) -> Vec<u8> {
         format!("ERR proxy: '{shown}' can't be part of a transaction, which is for one shard")
             .as_bytes(),
     )
+}
+
+/// Whether a reply is [`PRIVATES_FULL`].
+pub(crate) fn is_privates_full(reply: &[u8]) -> bool {
+    reply
+        .strip_prefix(b"-")
+        .is_some_and(|text| text.starts_with(PRIVATES_FULL))
 }
 
 /// Whether a reply is [`RESULT_UNKNOWN`].

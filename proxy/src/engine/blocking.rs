@@ -101,7 +101,9 @@ impl Task for Blocking {
                 nothing(cluster)
             });
         }
-        if was_not_run(reply) || answer::is_unknown(reply) {
+        // Connections that are on their way out make room in a moment.
+        let later = was_not_run(reply) || answer::is_privates_full(reply);
+        if later || answer::is_unknown(reply) {
             return self.try_again(reply, cluster, steps);
         }
         steps.finish(reply.to_vec());

@@ -43,8 +43,10 @@ impl Popping {
         now: Instant,
     ) -> Option<Result<Self, Vec<u8>>> {
         let words: Vec<Vec<u8>> = request.args(0).map(<[u8]>::to_vec).collect();
-        let first = attempt(name, &words, keys.first()?);
-        first.as_ref()?;
+        if matches!(name, "blmpop" | "bzmpop") && !has_direction(name, &words, keys.len()) {
+            return Some(Err(answer::error(answer::SYNTAX)));
+        }
+        attempt(name, &words, keys.first()?)?;
         let Some(time) = wait_time::read(name, &words) else {
             return Some(Err(wait_time::refuse(name, &words)));
         };
@@ -179,6 +181,20 @@ impl Popping {
         }
         whole
     }
+}
+
+/// Whether a direction is where it has to be, behind that many keys.
+fn has_direction(name: &str, words: &[Vec<u8>], keys: usize) -> bool {
+    let directions: [&[u8]; 2] = match name {
+        "blmpop" => [b"left", b"right"],
+        _ => [b"min", b"max"],
+    };
+    let direction = words.get(3 + keys);
+    direction.is_some_and(|word| {
+        directions
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+    })
 }
 
 /// The pop that does not block, of one key.

@@ -37,8 +37,9 @@ pub(crate) struct Reading {
 struct Stream {
     key: Bytes,
     id: Vec<u8>,
-    /// The stream's part of the reply.
+    /// The stream's part of the reply, or the error that came instead.
     found: Option<Vec<u8>>,
+    failed: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,7 @@ impl Reading {
             key: Bytes::copy_from_slice(key),
             id: id.clone(),
             found: None,
+            failed: None,
         };
         Some(Ok(Self {
             command,
@@ -105,6 +107,13 @@ impl Reading {
 
     /// All streams have been read: answers, or waits.
     fn conclude(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
+        // Entries that a group has handed out are not handed out again: they go before errors.
+        let mut failed = self.streams.iter_mut().filter_map(|it| it.failed.take());
+        if let Some(error) = failed.next()
+            && self.streams.iter().all(|stream| stream.found.is_none())
+        {
+            return steps.finish(error);
+        }
         let found: Vec<&Vec<u8>> = self
             .streams
             .iter()
@@ -185,7 +194,7 @@ impl Task for Reading {
         }
         let may_come_later = was_not_run(reply) || answer::is_unknown(reply);
         if is_error && !(may_come_later && self.wait.is_some()) {
-            return steps.finish(reply.to_vec());
+            self.streams[part as usize].failed = Some(reply.to_vec());
         }
         if !is_error && !is_nothing(reply) {
             self.streams[part as usize].found = inner(reply).map(<[u8]>::to_vec);

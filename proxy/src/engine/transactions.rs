@@ -128,6 +128,7 @@ impl Proxy {
         let Some(session) = self.session(incoming.connection) else {
             return;
         };
+        let watched = session.watch.map(|watch| watch.slot);
         let Some(mut queued) = session.transaction.take() else {
             return;
         };
@@ -136,7 +137,7 @@ impl Proxy {
             self.stats.transactions_refused.inc();
             Err(answer::error(answer::TRANSACTION_FULL))
         } else {
-            queue_one(&mut queued, incoming, command, plan)
+            queue_one(&mut queued, watched, incoming, command, plan)
         };
         if result.is_err() {
             queued.fail();
@@ -187,7 +188,7 @@ impl Proxy {
                 .for_each(|(_, own)| reply.extend_from_slice(own));
             return self.answer_at_once(incoming, command.id, &reply);
         }
-        let slot = queued.slot().unwrap_or(Slot::of(b""));
+        let slot = queued.slot().unwrap_or_else(|| Slot::of(b""));
         if local.is_empty() {
             let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
                 return;
@@ -272,12 +273,9 @@ impl Proxy {
     }
 
     fn watch(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
-        let slot = match common_slot(command, &incoming.request) {
-            Ok(Some(slot)) => slot,
-            Ok(None) | Err(_) => {
-                let reply = answer::error(answer::CROSS_SLOT);
-                return self.answer_at_once(incoming, command.id, &reply);
-            }
+        let Ok(Some(slot)) = common_slot(command, &incoming.request) else {
+            let reply = answer::error(answer::CROSS_SLOT);
+            return self.answer_at_once(incoming, command.id, &reply);
         };
         let Some(session) = self.session(incoming.connection) else {
             return;
@@ -343,6 +341,7 @@ impl Proxy {
 /// Queues a command, or says why it can't be part of a transaction.
 fn queue_one(
     queued: &mut Transaction,
+    watched: Option<Slot>,
     incoming: &Incoming<'_>,
     command: &'static Command,
     plan: Plan,
@@ -358,6 +357,10 @@ fn queue_one(
         | Plan::Block
         | Plan::Publish(Family::Shard) => {
             match common_slot(command, &incoming.request) {
+                // It runs where the keys are watched.
+                Ok(Some(slot)) if watched.is_some_and(|watched| watched != slot) => {
+                    return Err(answer::error(answer::CROSS_SLOT));
+                }
                 Ok(Some(slot)) => queued
                     .join(slot)
                     .map_err(|_| answer::error(answer::CROSS_SLOT))?,

@@ -229,3 +229,19 @@ fn too_much_cannot_be_queued() {
     );
     assert_eq!(bench.stats.transactions_refused.value(), 1);
 }
+
+#[test]
+fn a_transaction_is_for_the_slot_that_is_watched() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["watch", LOWER]));
+    let private = bench.log_in_private(1);
+    bench.written(private);
+    bench.input(private, "+OK\r\n");
+    bench.input(client, &request(&["multi"]));
+    bench.input(client, &request(&["get", UPPER]));
+    assert_eq!(
+        bench.written(client),
+        "+OK\r\n+OK\r\n-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    );
+}

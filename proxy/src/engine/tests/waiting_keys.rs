@@ -172,6 +172,11 @@ fn a_wrong_type_is_told_and_a_bad_time_too() {
         bench.written(client),
         "-ERR timeout is not a float or out of range\r\n"
     );
+    bench.input(
+        client,
+        &request(&["blmpop", "0", "3", LOWER, UPPER, "left"]),
+    );
+    assert_eq!(bench.written(client), "-ERR syntax error\r\n");
     bench.input(client, &request(&["blpop", LOWER, UPPER, "-1"]));
     assert_eq!(bench.written(client), "-ERR timeout is negative\r\n");
 }
@@ -190,4 +195,31 @@ fn streams_of_several_slots_are_read_together() {
     bench.reply(1, "*1\r\n*2\r\n$4\r\nbar4\r\n*0\r\n");
     bench.reply(2, "*-1\r\n");
     assert_eq!(bench.written(client), "*1\r\n*2\r\n$4\r\nbar4\r\n*0\r\n");
+}
+
+#[test]
+fn what_a_group_has_handed_out_is_told_and_else_the_first_error() {
+    let read = [
+        "xreadgroup",
+        "group",
+        "g",
+        "c",
+        "streams",
+        LOWER,
+        UPPER,
+        ">",
+        ">",
+    ];
+    let none = |key: &str| format!("-NOGROUP No such key '{key}'\r\n");
+    let entries = "*1\r\n*2\r\n$3\r\nfoo\r\n*0\r\n";
+    for (upper, expected) in [(none(UPPER), none(LOWER)), (entries.into(), entries.into())] {
+        let mut bench = Bench::with_two_nodes();
+        let client = bench.client();
+        bench.input(client, &request(&read));
+        bench.sent(1);
+        bench.sent(2);
+        bench.reply(2, &upper);
+        bench.reply(1, &none(LOWER));
+        assert_eq!(bench.written(client), expected);
+    }
 }
