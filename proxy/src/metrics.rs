@@ -245,6 +245,16 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.privates_refused,
     ),
     (
+        "slotway_scripts_healed_total",
+        "Requests sent again with the script because the node did not know it.",
+        |stats| &stats.scripts_healed,
+    ),
+    (
+        "slotway_scripts_evicted_total",
+        "Scripts forgotten because there were script_cache_bytes_max of them.",
+        |stats| &stats.scripts_evicted,
+    ),
+    (
         "slotway_restored_elements_total",
         "Elements put back because the client they were taken for had left.",
         |stats| &stats.restored,
@@ -252,6 +262,14 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
 ];
 
 const GAUGES: &[(&str, &str, GaugeOf)] = &[
+    ("slotway_scripts", "Scripts remembered.", |stats| {
+        &stats.scripts
+    }),
+    (
+        "slotway_script_bytes",
+        "What the remembered scripts take.",
+        |stats| &stats.script_bytes,
+    ),
     ("slotway_clients", "Connected clients.", |stats| {
         &stats.clients
     }),

@@ -75,6 +75,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) hold_bytes_max: usize,
     pub(crate) merge_bytes_max: usize,
     pub(crate) transaction_bytes_max: usize,
+    pub(crate) script_cache_bytes_max: usize,
     pub(crate) private_connections_max: usize,
     pub(crate) private_idle_max: usize,
 }
@@ -138,6 +139,7 @@ impl Config {
             hold_bytes_max: limits.hold_bytes_max,
             merge_bytes_max: limits.merge_bytes_max,
             transaction_bytes_max: limits.transaction_bytes_max,
+            script_cache_bytes_max: limits.script_cache_bytes_max,
             private_connections_max: limits.private_connections_max,
             private_idle_max: limits.private_idle_max,
             close_timeout: self.proxy.close_timeout,
@@ -288,6 +290,11 @@ impl LimitsConfig {
                 1024..=4096 * MIB,
                 default.transaction_bytes_max,
             ),
+            script_cache_bytes_max: count(
+                "script_cache_bytes_max",
+                0..=4096 * MIB,
+                default.script_cache_bytes_max,
+            ),
             private_connections_max: count(
                 "private_connections_max",
                 0..=65_536,
@@ -369,6 +376,7 @@ impl Default for LimitsConfig {
             hold_bytes_max: 64 * MIB,
             merge_bytes_max: 256 * MIB,
             transaction_bytes_max: 64 * MIB,
+            script_cache_bytes_max: 16 * MIB,
             private_connections_max: 1024,
             private_idle_max: 128,
         }
@@ -481,6 +489,7 @@ mod tests {
             hold_bytes_max = 1048578
             merge_bytes_max = 1048580
             transaction_bytes_max = 2000
+            script_cache_bytes_max = 3000
             private_connections_max = 20
             private_idle_max = 10
             [admin]
@@ -526,6 +535,7 @@ mod tests {
                 hold_bytes_max: MIB + 2,
                 merge_bytes_max: MIB + 4,
                 transaction_bytes_max: 2000,
+                script_cache_bytes_max: 3000,
                 private_connections_max: 20,
                 private_idle_max: 10,
             },
@@ -685,6 +695,7 @@ filter = = 1
             hold_bytes_max = 1048578
             merge_bytes_max = 1048580
             transaction_bytes_max = 2000
+            script_cache_bytes_max = 3000
             private_connections_max = 20
             private_idle_max = 10
         ";
@@ -716,6 +727,7 @@ filter = = 1
         assert_eq!(options.hold_bytes_max, MIB + 2);
         assert_eq!(options.merge_bytes_max, MIB + 4);
         assert_eq!(options.transaction_bytes_max, 2000);
+        assert_eq!(options.script_cache_bytes_max, 3000);
         assert_eq!(options.private_connections_max, 20);
         assert_eq!(options.private_idle_max, 10);
         assert_eq!(options.worker, 7);

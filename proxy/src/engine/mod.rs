@@ -40,6 +40,9 @@ mod scan_cursor;
 mod scan_moved;
 mod scan_node;
 mod scan_request;
+mod script_cache;
+mod script_commands;
+mod scripts;
 mod session;
 mod settings;
 mod special;
@@ -92,6 +95,7 @@ use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
 use self::pubsub::Subscriptions;
+use self::script_cache::ScriptCache;
 use self::session::{Session, Watching};
 use self::task::Tasks;
 use self::waiters::Waiters;
@@ -123,6 +127,9 @@ pub struct Proxy {
     privates: Privates,
     waiters: Waiters,
     subscriptions: Subscriptions,
+    scripts: ScriptCache,
+    /// Bytes of new scripts of which the other workers may still be told before the next sweep.
+    scripts_told: usize,
     holds: Holds,
     merges: Merges,
     actions: VecDeque<Action<Notice>>,
@@ -238,6 +245,8 @@ impl Proxy {
             privates: Privates::default(),
             waiters: Waiters::default(),
             subscriptions: Subscriptions::default(),
+            scripts: ScriptCache::default(),
+            scripts_told: 0,
             holds: Holds::default(),
             merges: Merges::default(),
             actions: VecDeque::new(),
@@ -531,6 +540,7 @@ impl Engine for Proxy {
             self.sweep_privates(now);
             self.sweep_waiters(now);
             self.expire_subscribing(now);
+            self.sweep_scripts();
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {

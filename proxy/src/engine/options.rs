@@ -54,6 +54,9 @@ pub struct Options {
     /// Reply bytes kept for one request while the replies of several nodes come together, or of one
     /// node page by page; beyond it the request gets an error.
     pub merge_bytes_max: usize,
+    /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
+    /// unused for longest are forgotten first.
+    pub script_cache_bytes_max: usize,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
     /// Whether clients may see what others ask for.
@@ -113,6 +116,7 @@ impl Default for Options {
             private_idle_max: 128,
             transaction_bytes_max: 64 * 1024 * 1024,
             merge_bytes_max: 256 * 1024 * 1024,
+            script_cache_bytes_max: 16 * 1024 * 1024,
             credentials: None,
             monitor: false,
             worker: 0,

@@ -30,6 +30,8 @@ pub(super) enum Body {
     Lines(Bytes),
     /// No client of the worker it is from watches any more.
     MonitorsGone,
+    /// A client has brought this script; another one may name it.
+    Script(Bytes),
 }
 
 /// What every worker can answer for its own clients. The worker that asks answers, too.
@@ -43,6 +45,8 @@ pub(crate) enum Question {
     Monitor { worker: u16, client_id: u64 },
     /// Lets requests wait.
     Pause { time: Duration, all: bool },
+    /// Forgets all scripts.
+    ForgetScripts,
     /// Lets a blocked client go on; the answer is how many were.
     Unblock { client_id: u64, error: bool },
     /// Ends the pause.
@@ -78,6 +82,7 @@ impl Proxy {
             Body::Answer { asker, answer } => self.tell(asker, News::Answer(answer), now),
             Body::Lines(lines) => self.lines_from(message.from, &lines),
             Body::MonitorsGone => self.monitors_gone(message.from),
+            Body::Script(body) => drop(self.remember_script(&body)),
         }
     }
 
@@ -91,6 +96,11 @@ impl Proxy {
     fn answer_question(&mut self, question: &Question, now: Instant) -> Answer {
         match question {
             Question::Kill { filter, me } => self.kill_clients(filter, *me, now),
+            Question::ForgetScripts => {
+                let scripts = self.scripts.len() as u64;
+                self.scripts.clear();
+                Answer::Count(scripts)
+            }
             Question::List(filter) => self.list_clients(filter, now),
             Question::Unblock { client_id, error } => {
                 Answer::Count(u64::from(self.unblock(*client_id, *error, now)))

@@ -241,6 +241,11 @@ impl Pipeline {
         self.login.is_some()
     }
 
+    /// Whether the login ends with the next reply.
+    pub(crate) fn is_last_login_reply(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.pending == 1)
+    }
+
     /// A reply to the login came; the last one lets the requests go.
     pub(crate) fn note_login_reply(&mut self) {
         if let Some(login) = &mut self.login {

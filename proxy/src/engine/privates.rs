@@ -184,7 +184,9 @@ impl Proxy {
                 continue;
             }
             if place.pipeline.is_logging_in() {
-                if reply[0] == b'-' {
+                // A node that runs a long script tells nobody's number, but lets it be killed.
+                let goes_on = place.pipeline.is_last_login_reply() && reply.starts_with(b"-BUSY ");
+                if reply[0] == b'-' && !goes_on {
                     let address = place.pipeline.address.clone();
                     let text = String::from_utf8_lossy(reply[1..].trim_ascii_end()).into_owned();
                     let notice = Notice::LoginRefused { address, text };

@@ -47,10 +47,10 @@ impl Proxy {
                     self.handle_reply(index, Reply::Copied(&rest[..len]), now);
                 }
                 return self.cut_backend(index, input);
+            } else if pipeline.note_preceding(&rest[..len]) {
+                consumed += len;
             } else if kind == Some(Kind::Asking) {
                 pipeline.pop();
-                consumed += len;
-            } else if pipeline.note_preceding(&rest[..len]) {
                 consumed += len;
             } else if len >= LARGE_BYTES {
                 input.advance(consumed);
@@ -112,7 +112,11 @@ impl Proxy {
             if verdict != Verdict::Deliver {
                 return self.send_elsewhere(index, verdict, is_script, cause, now);
             }
+            if is_script && self.heal_script(index, reply.bytes(), now) {
+                return;
+            }
         }
+        let pipeline = &mut self.pipelines[index];
         let Some(entry) = pipeline.pop() else { return };
         pipeline.failures = 0;
         if entry.has_slot() {

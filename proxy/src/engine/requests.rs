@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::command::{self, Command, CommandId};
+use slotway_protocol::command::{self, Command, CommandId, Group};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
@@ -336,6 +336,9 @@ impl Proxy {
     }
 
     pub(super) fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
+        if command.group == Group::Scripting {
+            self.note_script(command, &incoming.request);
+        }
         match common_slot(command, &incoming.request) {
             Ok(Some(slot)) => self.forward(incoming, command, slot),
             Err(SlotError::Crossed) => {

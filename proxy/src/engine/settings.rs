@@ -221,6 +221,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.subscriber_output_bytes_max = value as usize,
     },
     Setting {
+        name: "script_cache_bytes_max",
+        range: 0..=4096 * MIB,
+        read: |options| options.script_cache_bytes_max as u64,
+        write: |options, value| options.script_cache_bytes_max = value as usize,
+    },
+    Setting {
         name: "transaction_bytes_max",
         range: KIB..=4096 * MIB,
         read: |options| options.transaction_bytes_max as u64,

@@ -1,5 +1,6 @@
 //! The commands that take more than one request each, by name: which task serves which command.
 
+use slotway_protocol::command::CommandId;
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
@@ -8,6 +9,7 @@ use super::publish::{About, Survey};
 use super::pubsub::Family;
 use super::random_key::RandomKey;
 use super::scan::Scan;
+use super::script_commands::{AskBusy, ScriptFlush, ScriptLoad};
 use super::task::Task;
 
 /// A command that a task serves.
@@ -19,8 +21,12 @@ pub(crate) enum Special {
     ClientUnblock,
     ClientUnpause,
     PubSub(About),
+    FunctionStats,
+    KillScript,
     RandomKey,
     Scan,
+    ScriptFlush,
+    ScriptLoad,
 }
 
 impl Special {
@@ -34,6 +40,7 @@ impl Special {
     /// The task for a request whose arity is right, or the reply when something is wrong with it.
     pub(crate) fn task(
         self,
+        command: CommandId,
         request: &Request<'_>,
         _protocol: Protocol,
         client_id: u64,
@@ -48,8 +55,12 @@ impl Special {
                 let names = request.args(2).map(<[u8]>::to_vec).collect();
                 Box::new(Survey::new(about, names, request.frame()))
             }
+            Self::FunctionStats => Box::new(AskBusy::stats(command, request)),
+            Self::KillScript => Box::new(AskBusy::kill(command, request)),
             Self::RandomKey => Box::<RandomKey>::default(),
             Self::Scan => Box::new(Scan::new(request)?),
+            Self::ScriptFlush => Box::new(ScriptFlush::new(command, request)?),
+            Self::ScriptLoad => Box::new(ScriptLoad::new(command, request)),
         })
     }
 }
@@ -76,6 +87,11 @@ const NAMES: &[(&str, Special)] = &[
         "pubsub|shardnumsub",
         Special::PubSub(About::Counts(Family::Shard)),
     ),
+    ("function|kill", Special::KillScript),
+    ("function|stats", Special::FunctionStats),
     ("randomkey", Special::RandomKey),
     ("scan", Special::Scan),
+    ("script|flush", Special::ScriptFlush),
+    ("script|kill", Special::KillScript),
+    ("script|load", Special::ScriptLoad),
 ];

@@ -83,6 +83,12 @@ pub struct Stats {
     pub clients_blocked: Gauge,
     /// Keys that blocked clients wait for without a connection of their own.
     pub waiting_keys: Gauge,
+    /// Scripts remembered, what they take, those forgotten to make room for others, and requests
+    /// that were sent with the script because the node did not know it.
+    pub scripts: Gauge,
+    pub script_bytes: Gauge,
+    pub scripts_evicted: Counter,
+    pub scripts_healed: Counter,
     /// Elements given back because the client they were taken for had left.
     pub restored: Counter,
 }

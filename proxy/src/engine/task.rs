@@ -166,6 +166,7 @@ pub(crate) struct Steps {
     pub(super) restored: u64,
     pub(super) await_keys: Option<(Vec<Bytes>, bool)>,
     pub(super) nothing: bool,
+    pub(super) script: Option<Bytes>,
     pub(super) keep: Option<Slot>,
     pub(super) finished: Option<Vec<u8>>,
 }
@@ -294,6 +295,11 @@ impl Steps {
     /// That many elements go back to where they were taken from.
     pub(crate) fn note_restored(&mut self, elements: u64) {
         self.restored += elements;
+    }
+
+    /// All nodes know this script: the workers remember it.
+    pub(crate) fn share_script(&mut self, body: Bytes) {
+        self.script = Some(body);
     }
 
     /// When the task ends its private connection stays with the client, until its next task that

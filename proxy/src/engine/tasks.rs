@@ -57,7 +57,7 @@ impl Proxy {
             return;
         };
         let (protocol, client_id) = (session.protocol, session.client_id);
-        match special.task(&incoming.request, protocol, client_id) {
+        match special.task(command.id, &incoming.request, protocol, client_id) {
             Ok(task) => self.begin_task(incoming, command.id, task, None),
             Err(reply) => self.answer_at_once(incoming, command.id, &reply),
         }
@@ -187,6 +187,9 @@ impl Proxy {
         }
         if steps.late {
             self.stats.peer_answers_late.inc();
+        }
+        if let Some(body) = steps.script {
+            self.share_script(body);
         }
         for question in steps.questions {
             self.ask_workers(id, question, now);

@@ -1,8 +1,11 @@
 //! What a client has queued between MULTI and EXEC: checked when it is queued, sent as one block
 //! when it is executed.
 
+use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::resp::{Protocol, encode};
+use slotway_protocol::resp::{
+    Protocol, RequestBuffers, RequestLimits, RequestScanner, Scan, encode,
+};
 
 /// The commands behind a MULTI.
 #[derive(Debug, Default)]
@@ -13,6 +16,9 @@ pub(crate) struct Transaction {
     len: u32,
     /// Those that the proxy answers by itself: place and request.
     local: Vec<(u32, Vec<u8>)>,
+    /// Scripts that queued commands name. Within the transaction it would be too late to find that
+    /// the node does not know one.
+    scripts: Vec<Bytes>,
     /// The slot of all keys so far.
     slot: Option<Slot>,
     /// A command was refused, so that EXEC will be.
@@ -44,6 +50,13 @@ impl Transaction {
         self.len += 1;
     }
 
+    /// A queued command needs the node to know that script.
+    pub(crate) fn need_script(&mut self, body: Bytes) {
+        if !self.scripts.contains(&body) {
+            self.scripts.push(body);
+        }
+    }
+
     pub(crate) fn fail(&mut self) {
         self.failed = true;
     }
@@ -59,7 +72,8 @@ impl Transaction {
     /// The memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
         let local: usize = self.local.iter().map(|(_, frame)| frame.len()).sum();
-        self.frames.len() + local
+        let scripts: usize = self.scripts.iter().map(Bytes::len).sum();
+        self.frames.len() + local + scripts
     }
 
     pub(crate) fn local(&self) -> &[(u32, Vec<u8>)] {
@@ -78,12 +92,33 @@ impl Transaction {
 
     /// The block to send, and how many replies come before that of its EXEC.
     pub(crate) fn block(&self) -> (Vec<u8>, u32) {
-        let mut block = Vec::with_capacity(MULTI.len() + self.frames.len() + EXEC.len());
+        let mut block = Vec::with_capacity(MULTI.len() + self.bytes() + EXEC.len());
+        for script in &self.scripts {
+            block.extend_from_slice(LOAD);
+            encode::bulk(&mut block, script);
+        }
         block.extend_from_slice(MULTI);
         block.extend_from_slice(&self.frames);
         block.extend_from_slice(EXEC);
-        (block, self.for_node() + 1)
+        (block, self.scripts.len() as u32 + self.for_node() + 1)
     }
+}
+
+/// The part of a block before its MULTI: how long it is, and how many replies it gets. Any other
+/// request has no such part.
+pub(crate) fn lead(block: &[u8]) -> (usize, u32) {
+    let mut buffers = RequestBuffers::default();
+    let limits = RequestLimits::default();
+    let (mut len, mut replies) = (0, 0);
+    while block[len..].starts_with(LOAD)
+        && let Ok(Scan::Request { consumed }) =
+            RequestScanner::default().scan(&block[len..], &limits, &mut buffers)
+        && len + consumed < block.len()
+    {
+        len += consumed;
+        replies += 1;
+    }
+    (len, replies)
 }
 
 /// Puts the replies of commands that the proxy answered into the reply of an EXEC, each in its
@@ -123,6 +158,8 @@ pub(crate) fn aborted(protocol: Protocol) -> Vec<u8> {
     reply
 }
 
+/// The beginning of what makes a node know a script, which follows.
+const LOAD: &[u8] = b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n";
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
@@ -141,6 +178,24 @@ mod tests {
             "*1\r\n$5\r\nMULTI\r\n*1\r\n$1\r\na\r\n*1\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n";
         assert_eq!(block, expected.as_bytes());
         assert_eq!(preceding, 3);
+    }
+
+    #[test]
+    fn scripts_are_loaded_in_front() {
+        let mut transaction = Transaction::default();
+        transaction.push(b"*1\r\n$1\r\na\r\n");
+        for body in ["return 1", "return 2", "return 1"] {
+            transaction.need_script(Bytes::from(body));
+        }
+        let (block, preceding) = transaction.block();
+        let (len, replies) = lead(&block);
+        let loads = "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$8\r\nreturn 1\r\n\
+                     *3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$8\r\nreturn 2\r\n";
+        assert_eq!(&block[..len], loads.as_bytes());
+        assert!(block[len..].starts_with(MULTI));
+        assert_eq!((replies, preceding), (2, 4));
+        // A client's own SCRIPT LOAD is no part of a block.
+        assert_eq!(lead(&block[..len / 2]), (0, 0));
     }
 
     #[test]

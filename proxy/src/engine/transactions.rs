@@ -1,6 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH. A transaction is checked and queued here and leaves as
 //! one block on a shared connection; only a client that watches keys has a connection for itself.
 
+use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{self, Command, Flags};
 use slotway_protocol::engine::ConnectionId;
@@ -125,6 +126,8 @@ impl Proxy {
     pub(super) fn queue(&mut self, incoming: &Incoming<'_>, command: &'static Command) {
         let plan = self.plans.of(command);
         let bytes_max = self.options.transaction_bytes_max;
+        let script = self.script_of(command, &incoming.request);
+        self.note_script(command, &incoming.request);
         let Some(session) = self.session(incoming.connection) else {
             return;
         };
@@ -133,12 +136,16 @@ impl Proxy {
             return;
         };
         let frame = incoming.request.frame();
-        let result = if queued.bytes() + frame.len() > bytes_max {
+        let script_len = script.as_ref().map_or(0, Bytes::len);
+        let result = if queued.bytes() + frame.len() + script_len > bytes_max {
             self.stats.transactions_refused.inc();
             Err(answer::error(answer::TRANSACTION_FULL))
         } else {
             queue_one(&mut queued, watched, incoming, command, plan)
         };
+        if let (Ok(()), Some(script)) = (&result, script) {
+            queued.need_script(script);
+        }
         if result.is_err() {
             queued.fail();
         }

@@ -10,6 +10,7 @@ use super::hold::{Held, Target};
 use super::pipeline::{ASKING, InFlight, Kind, Link};
 use super::redirect::{Later, Verdict};
 use super::session::Reply;
+use super::transaction::lead;
 use super::{NO_OWNER, Notice, Proxy, answer};
 
 impl Proxy {
@@ -240,7 +241,7 @@ impl Proxy {
         down.max()
     }
 
-    fn send_held(&mut self, held: Held, backend: usize, now: Instant) {
+    fn send_held(&mut self, mut held: Held, backend: usize, now: Instant) {
         let index = backend * self.lanes() + held.lane;
         let pipeline = &mut self.pipelines[index];
         if matches!(pipeline.link, Link::Down { .. }) {
@@ -250,7 +251,18 @@ impl Proxy {
         let kind = match held.target {
             Target::Owner => Kind::Request,
             Target::Ask(_) => {
-                was_empty = pipeline.push(ASKING, InFlight::asking(now));
+                // An ASKING is for the next command, and with a MULTI for all up to its EXEC.
+                let (len, replies) = lead(&held.frame);
+                let rest = held.frame.split_off(len);
+                let mut first = core::mem::replace(&mut held.frame, rest);
+                first.extend_from_slice(ASKING);
+                held.entry.len -= len as u32;
+                held.entry.preceding -= replies;
+                let asking = InFlight {
+                    preceding: replies,
+                    ..InFlight::unowned(Kind::Asking, first.len(), now)
+                };
+                was_empty = pipeline.push(&first, asking);
                 Kind::Asked
             }
         };

@@ -10,6 +10,7 @@ mod redirects;
 mod requests;
 mod scan;
 mod scan_model;
+mod scripts;
 mod transactions;
 mod waiting_keys;
 
