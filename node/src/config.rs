@@ -20,6 +20,9 @@ pub struct Config {
     pub bind: Vec<String>,
     pub cluster_enabled: bool,
     pub cluster_announce_ip: String,
+    /// The number of databases of a node that is not part of a cluster, and of one that is.
+    pub databases: u32,
+    pub cluster_databases: u32,
     pub requirepass: String,
     pub maxclients: u32,
     pub proto_max_bulk_len: u64,
@@ -37,6 +40,8 @@ impl Default for Config {
             bind: vec!["127.0.0.1".to_owned(), "-::1".to_owned()],
             cluster_enabled: false,
             cluster_announce_ip: String::new(),
+            databases: 1,
+            cluster_databases: 1,
             requirepass: String::new(),
             maxclients: 10_000,
             proto_max_bulk_len: 512 * 1024 * 1024,
@@ -301,12 +306,30 @@ const DIRECTIVES: &[Directive] = &[
             Ok(())
         }
     ),
-    fixed!("databases", "1"),
+    immutable!(
+        "databases",
+        |config| config.databases.to_string(),
+        |config, value| {
+            config.databases = parse_number(value, 1, DATABASES_MAX)? as u32;
+            Ok(())
+        }
+    ),
+    immutable!(
+        "cluster-databases",
+        |config| config.cluster_databases.to_string(),
+        |config, value| {
+            config.cluster_databases = parse_number(value, 1, DATABASES_MAX)? as u32;
+            Ok(())
+        }
+    ),
     fixed!("save", ""),
     fixed!("appendonly", "no"),
     fixed!("maxmemory", "0"),
     fixed!("maxmemory-policy", "noeviction"),
 ];
+
+/// What the server allows. A database takes memory once it is used.
+const DATABASES_MAX: u64 = i32::MAX as u64;
 
 const MIN_BULK_BYTES: u64 = 1024 * 1024;
 

@@ -69,6 +69,15 @@ impl ServerState {
         }
     }
 
+    /// How many databases there are; their numbers are those below.
+    pub(crate) fn databases(&self) -> u32 {
+        if self.cluster.is_some() {
+            self.config.cluster_databases
+        } else {
+            self.config.databases
+        }
+    }
+
     pub(crate) fn is_primary(&self) -> bool {
         self.cluster.as_ref().is_none_or(Cluster::is_primary)
     }

@@ -60,6 +60,28 @@ impl Bench {
         })
     }
 
+    /// The first of two primaries, with 16 databases.
+    fn with_databases() -> Self {
+        let mut bench = Self::cluster(0, true);
+        let config = Config {
+            cluster_databases: 16,
+            ..Config::default()
+        };
+        let cluster = Some(ClusterConfig {
+            me: IDS[0].to_owned(),
+            view: view(true),
+        });
+        bench.node = Node::new(
+            NodeConfig {
+                config,
+                cluster,
+                seed: 1,
+            },
+            bench.now,
+        );
+        bench
+    }
+
     fn open(&mut self) -> usize {
         let index = self.inputs.len();
         self.inputs.push(BytesMut::new());
@@ -534,6 +556,184 @@ fn keys_are_moved_by_hand() {
         "LRANGE bar 0 -1\r\nPTTL bar\r\n",
         "*2\r\n$1\r\na\r\n$1\r\nb\r\n:5000\r\n",
     );
+}
+
+#[test]
+fn a_database_has_its_own_keys() {
+    let mut bench = Bench::with_databases();
+    let (three, none) = (bench.open(), bench.open());
+    bench.check(
+        three,
+        "SELECT 3\r\nSET k three EX 100\r\nSET k2 v\r\n",
+        "+OK\r\n+OK\r\n+OK\r\n",
+    );
+    bench.check(
+        none,
+        "GET k\r\nDBSIZE\r\nRANDOMKEY\r\n",
+        "$-1\r\n:0\r\n$-1\r\n",
+    );
+    bench.check(none, "SET k zero\r\n", "+OK\r\n");
+    bench.check(three, "GET k\r\nDBSIZE\r\n", "$5\r\nthree\r\n:2\r\n");
+    bench.check(none, "KEYS *\r\n", "*1\r\n$1\r\nk\r\n");
+    bench.check(
+        none,
+        "SCAN 0 COUNT 100\r\n",
+        "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n",
+    );
+    bench.check(
+        three,
+        "SCAN 0 MATCH k COUNT 100\r\n",
+        "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n",
+    );
+    let slot = Slot::of(b"k");
+    bench.check(
+        none,
+        &format!("CLUSTER COUNTKEYSINSLOT {slot}\r\n"),
+        ":2\r\n",
+    );
+    bench.send(none, b"INFO keyspace\r\n");
+    let info = String::from_utf8(bench.take(none, usize::MAX)).unwrap();
+    assert!(
+        info.contains("db0:keys=1,expires=0,avg_ttl=0\r\n"),
+        "{info}"
+    );
+    assert!(
+        info.contains("db3:keys=2,expires=1,avg_ttl=100000\r\n"),
+        "{info}"
+    );
+    bench.send(three, b"CLIENT INFO\r\n");
+    let info = String::from_utf8(bench.take(three, usize::MAX)).unwrap();
+    assert!(info.contains(" db=3 "), "{info}");
+    bench.check(three, "FLUSHDB\r\nDBSIZE\r\n", "+OK\r\n:0\r\n");
+    bench.check(none, "DBSIZE\r\n", ":1\r\n");
+    bench.check(
+        three,
+        "SET a 1\r\nRESET\r\nDBSIZE\r\nFLUSHALL\r\nSELECT 3\r\nDBSIZE\r\n",
+        "+OK\r\n+RESET\r\n:1\r\n+OK\r\n+OK\r\n:0\r\n",
+    );
+    bench.check(
+        none,
+        "DBSIZE\r\nSET k v PX 50\r\nSELECT 3\r\nSET k v PX 50\r\n",
+        ":0\r\n+OK\r\n+OK\r\n+OK\r\n",
+    );
+    bench.pass(Duration::from_millis(250));
+    assert!(bench.node.is_empty(), "keys of all databases expire");
+}
+
+#[test]
+fn a_database_is_chosen_by_its_number() {
+    let mut bench = Bench::with_databases();
+    let client = bench.open();
+    for (number, expected) in [
+        ("15", "+OK\r\n"),
+        ("16", "-ERR DB index is out of range\r\n"),
+        ("-1", "-ERR DB index is out of range\r\n"),
+        ("x", "-ERR value is not an integer or out of range\r\n"),
+        ("0", "+OK\r\n"),
+    ] {
+        bench.check(client, &format!("SELECT {number}\r\n"), expected);
+    }
+    let config = "CONFIG GET cluster-databases\r\n";
+    bench.check(
+        client,
+        config,
+        "*2\r\n$17\r\ncluster-databases\r\n$2\r\n16\r\n",
+    );
+    bench.check(
+        client,
+        "SWAPDB 0 1\r\n",
+        "-ERR SWAPDB is not allowed in cluster mode\r\n",
+    );
+    let mut bench = Bench::cluster(0, true);
+    let client = bench.open();
+    bench.check(client, "SELECT 0\r\n", "+OK\r\n");
+    for refused in ["SELECT", "MOVE k"] {
+        let name = refused.split(' ').next().unwrap();
+        let expected = format!("-ERR {name} is not allowed in cluster mode\r\n");
+        bench.check(client, &format!("{refused} 1\r\n"), &expected);
+    }
+}
+
+#[test]
+fn keys_go_from_one_database_to_another() {
+    let mut bench = Bench::with_databases();
+    let client = bench.open();
+    bench.check(
+        client,
+        "SET k v EX 100\r\nMOVE k 2\r\nMOVE k 2\r\nEXISTS k\r\n",
+        "+OK\r\n:1\r\n:0\r\n:0\r\n",
+    );
+    bench.check(client, "SET k w\r\nMOVE k 2\r\nMOVE k 0\r\nMOVE k 16\r\n",
+        "+OK\r\n:0\r\n-ERR source and destination objects are the same\r\n-ERR DB index is out of range\r\n");
+    bench.check(
+        client,
+        "COPY k k DB 2\r\nCOPY k k DB 2 REPLACE\r\n",
+        ":0\r\n:1\r\n",
+    );
+    bench.check(
+        client,
+        "COPY k k\r\nCOPY k {k}2 DB 16\r\n",
+        "-ERR source and destination objects are the same\r\n-ERR DB index is out of range\r\n",
+    );
+    bench.check(
+        client,
+        "SELECT 2\r\nGET k\r\nTTL k\r\n",
+        "+OK\r\n$1\r\nw\r\n:-1\r\n",
+    );
+    bench.check(
+        client,
+        "COPY k {k}2\r\nDBSIZE\r\nTTL k\r\n",
+        ":1\r\n:2\r\n:-1\r\n",
+    );
+}
+
+#[test]
+fn a_transaction_and_a_watch_are_of_one_database() {
+    let mut bench = Bench::with_databases();
+    let (watcher, other) = (bench.open(), bench.open());
+    bench.check(
+        watcher,
+        "SELECT 4\r\nWATCH k\r\nMULTI\r\nSET k 1\r\n",
+        "+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n",
+    );
+    bench.check(other, "SET k 2\r\nFLUSHDB\r\n", "+OK\r\n+OK\r\n");
+    bench.check(watcher, "EXEC\r\n", "*1\r\n+OK\r\n");
+    bench.check(
+        watcher,
+        "WATCH k\r\nMULTI\r\nSET k 1\r\n",
+        "+OK\r\n+OK\r\n+QUEUED\r\n",
+    );
+    bench.check(other, "SELECT 4\r\nSET k 2\r\n", "+OK\r\n+OK\r\n");
+    bench.check(watcher, "EXEC\r\n", "*-1\r\n");
+    bench.check(
+        watcher,
+        "MULTI\r\nSET k 5\r\nSELECT 5\r\nSET k 6\r\nEXEC\r\nGET k\r\n",
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n+OK\r\n+OK\r\n+OK\r\n$1\r\n6\r\n",
+    );
+    bench.check(other, "GET k\r\n", "$1\r\n5\r\n");
+}
+
+#[test]
+fn a_slot_moves_with_the_keys_of_all_databases() {
+    let mut bench = Bench::with_databases();
+    let client = bench.open();
+    bench.check(
+        client,
+        "SET k 0\r\nSELECT 7\r\nSET k 7\r\nSET {k}2 7\r\n",
+        "+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
+    );
+    let keys = bench.node.export_slot(Slot::of(b"k"));
+    assert_eq!((keys.len(), bench.node.len()), (3, 0));
+    keys.into_iter().for_each(|key| bench.node.import_key(key));
+    bench.check(
+        client,
+        "GET k\r\nDBSIZE\r\nSELECT 0\r\nGET k\r\n",
+        "$1\r\n7\r\n:2\r\n+OK\r\n$1\r\n0\r\n",
+    );
+    let key = bench.node.export_key(b"k").unwrap();
+    assert_eq!(bench.node.slot_keys(Slot::of(b"k"), 10).len(), 2);
+    bench.node.import_key(key);
+    bench.check(client, "GET k\r\n", "$1\r\n0\r\n");
 }
 
 #[test]

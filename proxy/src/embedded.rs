@@ -37,6 +37,7 @@ impl EmbeddedCluster {
                     port: node.address.port,
                     bind: vec![HOST.to_string()],
                     cluster_enabled: true,
+                    cluster_databases: DATABASES,
                     ..Config::default()
                 },
                 cluster: Some(ClusterConfig {
@@ -108,6 +109,9 @@ pub(crate) fn random_id() -> String {
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const NODES: u16 = 6;
 const OWNERS: usize = 3;
+
+/// What applications know from a single server.
+const DATABASES: u32 = 16;
 
 #[cfg(test)]
 mod tests {

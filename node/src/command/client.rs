@@ -140,7 +140,7 @@ fn describe(call: &Call<'_>, client: usize, text: &mut String) {
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={name} age={} idle={} flags={} db=0 sub=0 psub=0 \
+        "id={} addr={} laddr={} fd={} name={name} age={} idle={} flags={} db={} sub=0 psub=0 \
          ssub=0 multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
          omem=0 tot-mem=0 events=r cmd={command} user=default redir=-1 resp={resp}",
         session.id,
@@ -150,6 +150,7 @@ fn describe(call: &Call<'_>, client: usize, text: &mut String) {
         now.since(session.opened_at).as_secs(),
         now.since(session.active_at).as_secs(),
         flags(session),
+        session.database,
     );
 }
 

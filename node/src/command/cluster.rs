@@ -78,7 +78,7 @@ fn getkeysinslot(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (Some(slot), Ok(count)) = (slot, usize::try_from(count)) else {
         return Err(CommandError::text("ERR Invalid slot or number of keys"));
     };
-    let keys = call.keyspace.slot_keys(slot, count);
+    let keys = call.keyspace.slot_keys_here(slot, count);
     slotway_protocol::resp::encode::array(call.out, keys.len());
     for key in keys {
         slotway_protocol::resp::encode::bulk(call.out, key);

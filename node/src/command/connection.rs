@@ -156,21 +156,35 @@ fn reply_hello(call: &mut Call<'_>) {
 }
 
 fn select(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let database = call.integer_arg(1)?;
-    if i32::try_from(database).is_err() {
+    let number = small_integer_arg(call, 1)?;
+    if number != 0 && call.server.cluster.is_some() && call.server.databases() == 1 {
         return Err(CommandError::text(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
+            "ERR SELECT is not allowed in cluster mode",
         ));
     }
-    if database != 0 {
-        return Err(CommandError::text(if call.server.cluster.is_some() {
-            "ERR SELECT is not allowed in cluster mode"
-        } else {
-            "ERR DB index is out of range"
-        }));
-    }
+    let database = database(call, number)?;
+    call.session().database = database;
+    // For what comes next in a transaction.
+    call.keyspace.select_database(database);
     call.reply_ok();
     Ok(())
+}
+
+/// An integer as wide as a database's number.
+pub(super) fn small_integer_arg(call: &Call<'_>, index: usize) -> Result<i32, CommandError> {
+    i32::try_from(call.integer_arg(index)?).map_err(|_| {
+        CommandError::text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        )
+    })
+}
+
+/// The database of that number, when there is one.
+pub(super) fn database(call: &Call<'_>, number: i32) -> Result<u32, CommandError> {
+    u32::try_from(number)
+        .ok()
+        .filter(|number| *number < call.server.databases())
+        .ok_or_else(|| CommandError::text("ERR DB index is out of range"))
 }
 
 fn quit(call: &mut Call<'_>) -> Result<(), CommandError> {

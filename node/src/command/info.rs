@@ -178,15 +178,12 @@ fn cluster(call: &Call<'_>, text: &mut String) {
 }
 
 fn keyspace(call: &Call<'_>, text: &mut String) {
-    let keyspace = &call.keyspace;
-    if keyspace.len() > 0 {
+    for info in call.keyspace.database_infos() {
         line(
             text,
             format_args!(
-                "db0:keys={},expires={},avg_ttl={}",
-                keyspace.len(),
-                keyspace.expiring_len(),
-                keyspace.average_ttl_ms()
+                "db{}:keys={},expires={},avg_ttl={}",
+                info.number, info.keys, info.expiring, info.average_ttl_ms
             ),
         );
     }

@@ -2,6 +2,7 @@
 
 use slotway_protocol::resp::encode;
 
+use super::connection::{database, small_integer_arg};
 use super::{Call, CommandError, Run};
 use crate::value::Value;
 use crate::value::text::Text;
@@ -15,10 +16,12 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("rename", rename),
     ("renamenx", renamenx),
     ("copy", copy),
+    ("move", move_to_database),
+    ("swapdb", swapdb),
     ("randomkey", randomkey),
     ("dbsize", dbsize),
-    ("flushall", flush),
-    ("flushdb", flush),
+    ("flushall", flushall),
+    ("flushdb", flushdb),
     ("object|encoding", object_encoding),
     ("object|refcount", object_refcount),
     ("object|freq", object_freq),
@@ -82,42 +85,102 @@ fn move_value(call: &mut Call<'_>, replace: bool) -> Result<bool, CommandError> 
 
 fn copy(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (from, to) = (call.arg(1), call.arg(2));
-    let (mut replace, mut index) = (false, 3);
+    let here = call.keyspace.database();
+    let (mut replace, mut to_database, mut index) = (false, here, 3);
     while index < call.len() {
         if call.arg_is(index, "REPLACE") {
             replace = true;
         } else if call.arg_is(index, "DB") && index + 1 < call.len() {
             index += 1;
-            check_database(call, index)?;
+            to_database = database(call, small_integer_arg(call, index)?)?;
         } else {
             return Err(CommandError::Syntax);
         }
         index += 1;
     }
-    if from == to {
+    let elsewhere = to_database != here || here != 0;
+    if elsewhere && call.server.cluster.is_some() && call.server.databases() == 1 {
         return Err(CommandError::text(
-            "ERR source and destination objects are the same",
+            "ERR Copying to another database is not allowed in cluster mode",
         ));
     }
+    if from == to && to_database == here {
+        return Err(same_object());
+    }
+    let expires_at = call.keyspace.expires_at(from).unwrap_or(0);
     let source = call.keyspace.get(from).cloned();
-    let done = match source {
-        Some(value) if replace || !call.keyspace.contains(to) => {
-            let expires_at = call.keyspace.expires_at(from).unwrap_or(0);
-            call.keyspace.replace(to, value, expires_at);
-            true
-        }
-        _ => false,
-    };
+    let done = source.is_some_and(|value| {
+        let to = Destination {
+            database: to_database,
+            key: to,
+            replace,
+        };
+        put(call, &to, value, expires_at)
+    });
     call.reply_integer(i64::from(done));
     Ok(())
 }
 
-/// The database to copy into; there is only one.
-fn check_database(call: &Call<'_>, index: usize) -> Result<(), CommandError> {
-    if call.integer_arg(index)? == 0 {
-        return Ok(());
+fn move_to_database(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.server.cluster.is_some() && call.server.databases() == 1 {
+        return Err(CommandError::text(
+            "ERR MOVE is not allowed in cluster mode",
+        ));
     }
-    Err(CommandError::text("ERR DB index is out of range"))
+    let to_database = database(call, small_integer_arg(call, 2)?)?;
+    if to_database == call.keyspace.database() {
+        return Err(same_object());
+    }
+    let key = call.arg(1);
+    let expires_at = call.keyspace.expires_at(key).unwrap_or(0);
+    let source = call.keyspace.peek(key).cloned();
+    let done = source.is_some_and(|value| {
+        let to = Destination {
+            database: to_database,
+            key,
+            replace: false,
+        };
+        put(call, &to, value, expires_at)
+    });
+    if done {
+        call.keyspace.remove(key);
+    }
+    call.reply_integer(i64::from(done));
+    Ok(())
+}
+
+/// Where a value is copied to.
+struct Destination<'a> {
+    database: u32,
+    key: &'a [u8],
+    /// What is there already gives way.
+    replace: bool,
+}
+
+/// Puts a value into the same slot of a database; whether its place was free. The selected
+/// database stays.
+fn put(call: &mut Call<'_>, to: &Destination<'_>, value: Value, expires_at: u64) -> bool {
+    let here = call.keyspace.database();
+    call.keyspace.select_database(to.database);
+    let free = to.replace || !call.keyspace.contains(to.key);
+    if free {
+        call.keyspace.replace(to.key, value, expires_at);
+    }
+    call.keyspace.select_database(here);
+    free
+}
+
+fn same_object() -> CommandError {
+    CommandError::text("ERR source and destination objects are the same")
+}
+
+/// Slots are common to all databases, so a cluster can't swap two.
+fn swapdb(call: &mut Call<'_>) -> Result<(), CommandError> {
+    Err(CommandError::text(if call.server.cluster.is_some() {
+        "ERR SWAPDB is not allowed in cluster mode"
+    } else {
+        "ERR 'swapdb' is not supported by this node yet"
+    }))
 }
 
 fn randomkey(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -129,17 +192,29 @@ fn randomkey(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 fn dbsize(call: &mut Call<'_>) -> Result<(), CommandError> {
-    call.reply_len(call.keyspace.len());
+    call.reply_len(call.keyspace.database_len());
     Ok(())
 }
 
-fn flush(call: &mut Call<'_>) -> Result<(), CommandError> {
+fn flushall(call: &mut Call<'_>) -> Result<(), CommandError> {
+    check_flush_mode(call)?;
+    call.keyspace.clear();
+    call.reply_ok();
+    Ok(())
+}
+
+fn flushdb(call: &mut Call<'_>) -> Result<(), CommandError> {
+    check_flush_mode(call)?;
+    call.keyspace.clear_database();
+    call.reply_ok();
+    Ok(())
+}
+
+fn check_flush_mode(call: &Call<'_>) -> Result<(), CommandError> {
     let known = call.len() == 2 && (call.arg_is(1, "SYNC") || call.arg_is(1, "ASYNC"));
     if call.len() > 1 && !known {
         return Err(CommandError::Syntax);
     }
-    call.keyspace.clear();
-    call.reply_ok();
     Ok(())
 }
 

@@ -53,9 +53,12 @@ fn watch(call: &mut Call<'_>) -> Result<(), CommandError> {
         // An expired key goes now, so that its going is not taken for a change later.
         call.keyspace.finish();
         let session = call.session();
+        let database = session.database;
         let (client, watched) = (session.id, &mut session.transaction.watched);
-        if !watched.iter().any(|watched| *watched.key == *key) {
+        let is_same = |watched: &WatchedKey| watched.database == database && *watched.key == *key;
+        if !watched.iter().any(is_same) {
             watched.push(WatchedKey {
+                database,
                 key: key.into(),
                 was_there,
             });
@@ -77,7 +80,8 @@ pub(super) fn unwatch_all(call: &mut Call<'_>) {
     session.transaction.disturbed = false;
     let client = session.id;
     for watched in std::mem::take(&mut session.transaction.watched) {
-        call.keyspace.unwatch(&watched.key, client);
+        call.keyspace
+            .unwatch(watched.database, &watched.key, client);
     }
 }
 
@@ -114,11 +118,14 @@ fn exec(call: &mut Call<'_>) -> Result<(), CommandError> {
 /// Whether a watched key that was there has expired since. All are of one slot in a cluster, which
 /// is not known here, so each is looked up in its own.
 fn watched_key_expired(call: &mut Call<'_>) -> bool {
-    let watched = &call.sessions[call.client].transaction.watched;
-    watched.iter().any(|watched| {
+    let session = &call.sessions[call.client];
+    let expired = session.transaction.watched.iter().any(|watched| {
+        call.keyspace.select_database(watched.database);
         call.keyspace.select_key(&watched.key);
         watched.was_there && !call.keyspace.contains(&watched.key)
-    })
+    });
+    call.keyspace.select_database(session.database);
+    expired
 }
 
 fn check_slots(call: &mut Call<'_>, requests: &[Keyed<'_>]) -> Result<(), CommandError> {

@@ -62,7 +62,9 @@ impl State {
         out: &mut Vec<u8>,
         now: Now,
     ) -> Result<(), Refused> {
-        let asking = std::mem::take(&mut self.sessions[client].asking);
+        let session = &mut self.sessions[client];
+        let asking = std::mem::take(&mut session.asking);
+        self.keyspace.select_database(session.database);
         let (command, run) = match self.admit(client, &request, asking) {
             Ok(admitted) => admitted,
             Err(refused) => {
@@ -111,7 +113,8 @@ impl State {
             && self.dispatch.is_exec(command)
         {
             for watched in std::mem::take(transaction).watched {
-                self.keyspace.unwatch(&watched.key, session.id);
+                self.keyspace
+                    .unwatch(watched.database, &watched.key, session.id);
             }
         }
     }

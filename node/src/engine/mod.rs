@@ -231,7 +231,10 @@ impl Engine for Node {
         let index = connection.index as usize;
         if let Some(session) = self.state.sessions.close(index) {
             for watched in &session.transaction.watched {
-                self.state.keyspace.unwatch(&watched.key, session.id);
+                let database = watched.database;
+                self.state
+                    .keyspace
+                    .unwatch(database, &watched.key, session.id);
             }
         }
         self.channels[index] = Channel::default();

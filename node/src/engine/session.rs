@@ -15,6 +15,8 @@ pub(crate) struct Session {
     pub(crate) id: u64,
     pub(crate) name: Box<[u8]>,
     pub(crate) protocol: Protocol,
+    /// The number of the database that SELECT chose.
+    pub(crate) database: u32,
     pub(crate) authenticated: bool,
     /// ASKING was the last command.
     pub(crate) asking: bool,
@@ -54,6 +56,7 @@ impl Session {
             id,
             name: Box::default(),
             protocol: Protocol::Resp2,
+            database: 0,
             authenticated: false,
             asking: false,
             readonly: false,
@@ -74,6 +77,7 @@ impl Session {
     pub(crate) fn reset(&mut self, authenticated: bool) {
         self.name = Box::default();
         self.protocol = Protocol::Resp2;
+        self.database = 0;
         self.authenticated = authenticated;
         self.asking = false;
         self.readonly = false;

@@ -26,6 +26,7 @@ pub(crate) struct Queued {
 /// A key that is watched.
 #[derive(Debug)]
 pub(crate) struct WatchedKey {
+    pub(crate) database: u32,
     pub(crate) key: Box<[u8]>,
     /// It was there; when it has expired by the time of EXEC, that counts as a change.
     pub(crate) was_there: bool,

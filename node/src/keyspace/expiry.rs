@@ -1,6 +1,7 @@
 //! When keys expire: reading and changing their date, and removing them when nobody asks.
 
 use super::Keyspace;
+use super::table::Table;
 
 impl Keyspace {
     /// When a key expires, Unix time in milliseconds: `None` without the key, 0 for never.
@@ -24,14 +25,9 @@ impl Keyspace {
         true
     }
 
-    /// How many keys have an expiry.
-    pub(crate) fn expiring_len(&self) -> usize {
-        self.tables.iter().map(|table| table.expiring).sum()
-    }
-
     /// The average time to live of the keys that expire, in milliseconds, from a sample.
-    pub(crate) fn average_ttl_ms(&self) -> u64 {
-        let tables = self.tables.iter().filter(|table| table.expiring > 0);
+    pub(super) fn average_ttl_ms(&self, tables: &[Table]) -> u64 {
+        let tables = tables.iter().filter(|table| table.expiring > 0);
         let ttls = tables
             .flat_map(|table| table.iter())
             .filter(|entry| entry.expires_at > self.now_ms)
@@ -51,6 +47,12 @@ impl Keyspace {
         let mut tables_left = self.tables.len();
         while looked_at < LOOK_MAX && tables_left > 0 {
             let (index, position) = self.expiry_cursor;
+            if index & self.slot_mask() == 0 && self.databases[index >> self.slot_bits].len == 0 {
+                let width = self.slot_mask() + 1;
+                self.expiry_cursor = ((index + width) % self.tables.len(), 0);
+                tables_left = tables_left.saturating_sub(width);
+                continue;
+            }
             if self.tables[index].expiring == 0 {
                 self.expiry_cursor = ((index + 1) % self.tables.len(), 0);
                 tables_left -= 1;
@@ -124,16 +126,17 @@ mod tests {
 
     #[test]
     fn removes_all_that_expired_and_nothing_else() {
+        let expiring = |keyspace: &Keyspace| keyspace.database_infos()[0].expiring;
         for clustered in [false, true] {
             let mut keyspace = filled(clustered, 2_000);
-            assert_eq!(keyspace.expiring_len(), 1_000);
+            assert_eq!(expiring(&keyspace), 1_000);
             keyspace.expire_some();
             assert_eq!(keyspace.len(), 2_000);
             keyspace.set_now(2_500);
             for _ in 0..20 {
                 keyspace.expire_some();
             }
-            let left = keyspace.expiring_len();
+            let left = expiring(&keyspace);
             assert_eq!(left, 1_000 - 501, "clustered: {clustered}");
             assert_eq!(keyspace.len(), 1_000 + left);
             assert_eq!(keyspace.expired, 501);

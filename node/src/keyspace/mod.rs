@@ -1,12 +1,12 @@
-//! The keys of a node, in one table a slot, each with its value and expiry.
+//! The keys of a node's databases, in one table a slot, each with its value and expiry.
 
+mod databases;
 mod expiry;
 mod slots;
 mod table;
 mod typed;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -15,27 +15,33 @@ use slotway_protocol::cluster::{SLOTS, Slot};
 pub use slots::Exported;
 
 use crate::value::Value;
+use databases::Database;
 use table::{Entry, Key, Place, Table};
 
-/// All keys. A request's keys are in one table, which [`Keyspace::select`] chooses before it
-/// runs: the slot's, or the only one of a node that is not part of a cluster.
+/// All keys. A request's keys are in one table, which [`Keyspace::select_database`] and
+/// [`Keyspace::select`] choose before it runs: of its database the slot's, or the only one on a
+/// node that is not part of a cluster.
 ///
 /// Methods that read take `&self`, so that several values can be held at once. They do not show
 /// keys that have expired; [`Keyspace::finish`] removes those they met.
 #[derive(Debug)]
 pub(crate) struct Keyspace {
+    /// Those of the database that was used first, then those of the next: as many for each.
     tables: Vec<Table>,
-    /// The index of the selected table.
+    /// What is known of each database that was used, in that order; there is always one.
+    databases: Vec<Database>,
+    /// The index of the selected table: the low bits are the slot, the others the database.
     selected: usize,
+    /// How many low bits of a table's index are the slot.
+    slot_bits: u32,
     hasher: FixedState,
-    len: usize,
     now_ms: u64,
     /// Expired keys that a reading method met, with their table.
     lapsed: RefCell<Vec<(usize, Box<[u8]>)>>,
     /// Where the active expiry goes on: a table and a position in it.
     expiry_cursor: (usize, u64),
-    /// The clients that watch a key, by their number.
-    watched: HashMap<Box<[u8]>, Vec<u64>>,
+    /// How many keys are watched, in all databases.
+    watched_len: usize,
     /// Clients whose watched keys were changed.
     disturbed: Vec<u64>,
     /// How many changes were made since the start.
@@ -48,17 +54,19 @@ pub(crate) struct Keyspace {
 impl Keyspace {
     /// An empty keyspace, with a table for each slot or with one.
     pub(crate) fn new(clustered: bool, seed: u64) -> Self {
+        let slot_bits = if clustered { SLOTS.trailing_zeros() } else { 0 };
         let mut tables = Vec::new();
-        tables.resize_with(if clustered { SLOTS } else { 1 }, Table::default);
+        tables.resize_with(1 << slot_bits, Table::default);
         Self {
             tables,
+            databases: vec![Database::new(0)],
             selected: 0,
+            slot_bits,
             hasher: FixedState::with_seed(seed),
-            len: 0,
             now_ms: 0,
             lapsed: RefCell::default(),
             expiry_cursor: (0, 0),
-            watched: HashMap::new(),
+            watched_len: 0,
             disturbed: Vec::new(),
             changes: 0,
             expired: 0,
@@ -67,10 +75,11 @@ impl Keyspace {
         }
     }
 
-    /// Chooses the table of the keys of the request that comes next.
+    /// Chooses the table of the keys of the request that comes next, of the selected database.
     #[inline]
     pub(crate) fn select(&mut self, slot: Slot) {
-        self.selected = if self.is_clustered() { slot.index() } else { 0 };
+        let mask = self.slot_mask();
+        self.selected = self.selected & !mask | slot.index() & mask;
     }
 
     /// Chooses the table of one key.
@@ -87,11 +96,6 @@ impl Keyspace {
     #[inline]
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms
-    }
-
-    /// The number of keys, with expired ones that were not met yet.
-    pub(crate) fn len(&self) -> usize {
-        self.len
     }
 
     /// The value of a key, for a command that reads; counted as a hit or a miss.
@@ -161,7 +165,7 @@ impl Keyspace {
         let table = &mut self.tables[self.selected];
         let place = table.find(hash, key)?;
         let entry = table.remove(place);
-        self.len -= 1;
+        self.databases[self.selected >> self.slot_bits].len -= 1;
         if entry.is_expired(self.now_ms) {
             self.expired += 1;
             self.disturb_watchers(key);
@@ -185,7 +189,7 @@ impl Keyspace {
     #[inline]
     pub(crate) fn note_change(&mut self, key: &[u8]) {
         self.changes += 1;
-        if !self.watched.is_empty() {
+        if self.watched_len > 0 {
             self.disturb_watchers(key);
         }
     }
@@ -205,7 +209,12 @@ impl Keyspace {
 
     #[inline]
     fn is_clustered(&self) -> bool {
-        self.tables.len() == SLOTS
+        self.slot_bits > 0
+    }
+
+    #[inline]
+    fn slot_mask(&self) -> usize {
+        (1 << self.slot_bits) - 1
     }
 
     #[inline]
@@ -259,7 +268,7 @@ impl Keyspace {
         let hasher = &self.hasher;
         self.tables[self.selected]
             .insert(hash, entry, |entry| hasher.hash_one(entry.key.as_bytes()));
-        self.len += 1;
+        self.databases[self.selected >> self.slot_bits].len += 1;
     }
 
     #[cold]

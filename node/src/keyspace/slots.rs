@@ -1,8 +1,6 @@
 //! Whole slots and the whole keyspace: counting, listing, walking, emptying, and taking keys out
 //! or in.
 
-use std::collections::HashMap;
-
 use slotway_protocol::cluster::{SLOTS, Slot};
 
 use super::Keyspace;
@@ -13,6 +11,7 @@ use crate::value::Value;
 /// A key on its way from one node to another.
 #[derive(Debug, Clone)]
 pub struct Exported {
+    database: u32,
     key: Box<[u8]>,
     value: Value,
     /// Unix time in milliseconds; 0 for never.
@@ -26,70 +25,75 @@ impl Exported {
 }
 
 impl Keyspace {
-    /// The number of keys in a slot; 0 on a node that is not part of a cluster.
+    /// The number of keys in a slot, in all databases; 0 on a node that is not part of a cluster.
     pub(crate) fn slot_len(&self, slot: Slot) -> usize {
-        if self.is_clustered() {
-            self.tables[slot.index()].len()
-        } else {
-            0
-        }
+        self.slot_tables(slot).map(Table::len).sum()
     }
 
-    /// Some keys of a slot.
+    /// Some keys of a slot, in all databases.
     pub(crate) fn slot_keys(&self, slot: Slot, count: usize) -> Vec<&[u8]> {
-        if !self.is_clustered() {
-            return Vec::new();
-        }
-        let entries = self.tables[slot.index()].iter().take(count);
+        let entries = self.slot_tables(slot).flat_map(Table::iter).take(count);
         entries.map(|entry| entry.key.as_bytes()).collect()
     }
 
-    /// Takes all keys of a slot out, to be put into another node.
-    pub(crate) fn export_slot(&mut self, slot: Slot) -> Vec<Exported> {
+    /// Some keys of a slot in the selected database.
+    pub(crate) fn slot_keys_here(&self, slot: Slot, count: usize) -> Vec<&[u8]> {
         if !self.is_clustered() {
             return Vec::new();
         }
-        let table = std::mem::take(&mut self.tables[slot.index()]);
-        self.len -= table.len();
-        self.disturb_watchers_of(std::slice::from_ref(&table));
-        let live = (table.into_entries()).filter(|entry| !entry.is_expired(self.now_ms));
-        live.map(|entry| Exported {
-            key: entry.key.as_bytes().into(),
-            value: entry.value,
-            expires_at: entry.expires_at,
-        })
-        .collect()
+        let entries = self.database_tables()[slot.index()].iter().take(count);
+        entries.map(|entry| entry.key.as_bytes()).collect()
     }
 
-    /// Removes all keys and returns how many there were.
-    pub(crate) fn clear(&mut self) -> usize {
-        let mut empty = Vec::new();
-        empty.resize_with(self.tables.len(), Table::default);
-        let tables = std::mem::replace(&mut self.tables, empty);
-        self.len = 0;
-        self.expiry_cursor = (0, 0);
-        self.disturb_watchers_of(&tables)
+    /// Takes all keys of a slot out of all databases, to be put into another node.
+    pub(crate) fn export_slot(&mut self, slot: Slot) -> Vec<Exported> {
+        let mut exported = Vec::new();
+        if !self.is_clustered() {
+            return exported;
+        }
+        for index in 0..self.databases.len() {
+            let place = index << self.slot_bits | slot.index();
+            let table = std::mem::take(&mut self.tables[place]);
+            self.databases[index].len -= table.len();
+            self.disturb_watchers_of(index, std::slice::from_ref(&table));
+            let database = self.databases[index].number;
+            let live = (table.into_entries()).filter(|entry| !entry.is_expired(self.now_ms));
+            exported.extend(live.map(|entry| Exported {
+                database,
+                key: entry.key.as_bytes().into(),
+                value: entry.value,
+                expires_at: entry.expires_at,
+            }));
+        }
+        exported
     }
 
-    /// Takes a key out, to be put into another node.
+    /// Takes a key out of the database that was used first of those that have it, to be put into
+    /// another node.
     pub(crate) fn export(&mut self, key: &[u8]) -> Option<Exported> {
-        self.select(Slot::of(key));
-        let expires_at = self.expires_at(key)?;
-        let value = self.remove(key)?;
-        Some(Exported {
-            key: key.into(),
-            value,
-            expires_at,
+        let numbers: Vec<u32> = self.databases.iter().map(|known| known.number).collect();
+        numbers.into_iter().find_map(|database| {
+            self.select_database(database);
+            self.select(Slot::of(key));
+            let expires_at = self.expires_at(key)?;
+            let value = self.remove(key)?;
+            Some(Exported {
+                database,
+                key: key.into(),
+                value,
+                expires_at,
+            })
         })
     }
 
     /// Puts a key in, in the place of one of that name.
     pub(crate) fn import(&mut self, exported: Exported) {
+        self.select_database(exported.database);
         self.select(Slot::of(&exported.key));
         self.replace(&exported.key, exported.value, exported.expires_at);
     }
 
-    /// A walk over all keys: visits about `count` keys from `cursor` on and returns where to go
+    /// A walk over all keys of the selected database: visits about `count` keys from `cursor` on and returns where to go
     /// on, 0 at the end. A key that is there all the time is visited, whatever happens to others.
     pub(crate) fn scan<'a>(
         &'a self,
@@ -100,12 +104,14 @@ impl Keyspace {
         let mut index = (cursor & SLOT_MASK) as usize;
         let mut position = (cursor >> SLOT_BITS) & ((1 << ORDER_BITS) - 1);
         let (mut left, mut tables_left) = (count.max(1), TABLES_MAX);
-        while index < self.tables.len() {
+        let tables_len = self.slot_mask() + 1;
+        let first = self.selected & !self.slot_mask();
+        while index < tables_len {
             let mut seen = 0;
-            let next = self.walk_table(index, position, left, &mut |entry| {
+            let next = self.walk_table(first + index, position, left, &mut |entry| {
                 seen += 1;
                 if entry.is_expired(self.now_ms) {
-                    let lapsed = (index, entry.key.as_bytes().into());
+                    let lapsed = (first + index, entry.key.as_bytes().into());
                     self.lapsed.borrow_mut().push(lapsed);
                 } else {
                     visit(entry.key.as_bytes(), &entry.value);
@@ -121,41 +127,42 @@ impl Keyspace {
                 break;
             }
         }
-        if index >= self.tables.len() {
+        if index >= tables_len {
             return 0;
         }
         position << SLOT_BITS | index as u64
     }
 
-    /// Visits all keys.
+    /// Visits all keys of the selected database.
     pub(crate) fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a [u8], &'a Value)) {
-        for table in &self.tables {
+        for table in self.database_tables() {
             for entry in table.iter().filter(|entry| !entry.is_expired(self.now_ms)) {
                 visit(entry.key.as_bytes(), &entry.value);
             }
         }
     }
 
-    /// Visits all keys of one slot.
+    /// Visits all keys of one slot of the selected database.
     pub(crate) fn each_in_slot<'a>(
         &'a self,
         slot: Slot,
         visit: &mut dyn FnMut(&'a [u8], &'a Value),
     ) {
-        let table = &self.tables[slot.index()];
+        let table = &self.database_tables()[slot.index()];
         for entry in table.iter().filter(|entry| !entry.is_expired(self.now_ms)) {
             visit(entry.key.as_bytes(), &entry.value);
         }
     }
 
-    /// A key by chance.
+    /// A key of the selected database by chance.
     pub(crate) fn random_key(&self, random: &mut Random) -> Option<&[u8]> {
         for _ in 0..RANDOM_TRIES {
-            if self.len == 0 {
+            let len = self.database_len();
+            if len == 0 {
                 return None;
             }
-            let mut rest = random.below(self.len);
-            let table = self.tables.iter().find(|table| {
+            let mut rest = random.below(len);
+            let table = self.database_tables().iter().find(|table| {
                 let here = rest < table.len();
                 rest = rest.saturating_sub(table.len());
                 here
@@ -194,58 +201,35 @@ impl Keyspace {
         self.expired = 0;
     }
 
-    /// Notes that a client wants to know of changes to a key.
-    pub(crate) fn watch(&mut self, key: &[u8], client: u64) {
-        let clients = self.watched.entry(key.into()).or_default();
-        if !clients.contains(&client) {
-            clients.push(client);
-        }
-    }
-
-    /// Ends what [`Keyspace::watch`] began.
-    pub(crate) fn unwatch(&mut self, key: &[u8], client: u64) {
-        if let Some(clients) = self.watched.get_mut(key) {
-            clients.retain(|watcher| *watcher != client);
-            if clients.is_empty() {
-                self.watched.remove(key);
-            }
-        }
-    }
-
-    /// The next client whose watched keys were changed.
-    #[inline]
-    pub(crate) fn poll_disturbed(&mut self) -> Option<u64> {
-        self.disturbed.pop()
-    }
-
-    #[cold]
-    pub(super) fn disturb_watchers(&mut self, key: &[u8]) {
-        if let Some(clients) = self.watched.get(key) {
-            self.disturbed.extend_from_slice(clients);
-        }
-    }
-
     /// Panics when its own counts contradict each other.
     pub(crate) fn check_invariants(&self) {
-        let mut len = 0;
+        let mut lens = vec![0; self.databases.len()];
         for (index, table) in self.tables.iter().enumerate() {
             assert_eq!(table.iter().count(), table.len(), "a table counts its keys");
             let expiring = table.iter().filter(|entry| entry.expires_at != 0).count();
             assert_eq!(expiring, table.expiring, "a table counts its expiring keys");
-            len += table.len();
+            lens[index >> self.slot_bits] += table.len();
             for entry in table.iter() {
                 assert!(
                     !entry.value.is_empty_collection(),
                     "no empty collection is kept"
                 );
                 let slot = Slot::of(entry.key.as_bytes()).index();
-                assert!(
-                    !self.is_clustered() || slot == index,
+                assert_eq!(
+                    slot & self.slot_mask(),
+                    index & self.slot_mask(),
                     "a key is in the table of its slot"
                 );
             }
         }
-        assert_eq!(len, self.len, "the keyspace counts its keys");
+        let counted: Vec<usize> = self.databases.iter().map(|known| known.len).collect();
+        assert_eq!(lens, counted, "a database counts its keys");
+        let watched = self.databases.iter().map(|known| known.watched.len());
+        assert_eq!(
+            watched.sum::<usize>(),
+            self.watched_len,
+            "watched keys are counted"
+        );
     }
 
     pub(super) fn walk_table<'a>(
@@ -259,22 +243,11 @@ impl Keyspace {
         self.tables[index].walk(from, count, hash_of, visit)
     }
 
-    /// Counts the keys of tables that were taken away, as changes too.
-    fn disturb_watchers_of(&mut self, tables: &[Table]) -> usize {
-        let count = tables.iter().map(Table::len).sum::<usize>();
-        self.changes += count as u64;
-        if !self.watched.is_empty() {
-            let watched: HashMap<&[u8], &Vec<u64>> = self
-                .watched
-                .iter()
-                .map(|(key, clients)| (&key[..], clients))
-                .collect();
-            let keys = tables.iter().flat_map(Table::iter);
-            for clients in keys.filter_map(|entry| watched.get(entry.key.as_bytes())) {
-                self.disturbed.extend_from_slice(clients);
-            }
-        }
-        count
+    /// The tables of a slot, one a database.
+    fn slot_tables(&self, slot: Slot) -> impl Iterator<Item = &Table> {
+        let all = self.tables.iter().skip(slot.index());
+        let width = self.slot_mask() + 1;
+        all.step_by(width).filter(|_| self.is_clustered())
     }
 }
 
