@@ -215,6 +215,11 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.holds_refused,
     ),
     (
+        "slotway_merges_refused_total",
+        "Requests answered with an error because the reply was larger than merge_bytes_max.",
+        |stats| &stats.merges_full,
+    ),
+    (
         "slotway_results_unknown_total",
         "Writes whose reply was lost with a connection: the node may have executed them.",
         |stats| &stats.results_unknown,

@@ -129,6 +129,12 @@ impl Merges {
         merge.remaining == 0
     }
 
+    /// Whether so many bytes more are too many to be kept.
+    pub(crate) fn is_full(&self, id: MergeId, more: usize, bytes_max: usize) -> bool {
+        let merge = &self.merges[id.0 as usize];
+        merge.error.is_empty() && merge.data.len().saturating_add(more) > bytes_max
+    }
+
     /// The reply of a finished merge; the merge is given up.
     pub(crate) fn finish(&mut self, id: MergeId, out: &mut Vec<u8>) {
         self.merges[id.0 as usize].write(out);

@@ -9,6 +9,8 @@ mod clients;
 mod fan_out;
 mod feed;
 mod feeds;
+mod gather;
+mod gathered;
 mod hold;
 mod key_news;
 mod learned;

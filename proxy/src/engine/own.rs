@@ -4,6 +4,7 @@ use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::engine::{Action, Instant, Now};
 
+use super::gather::Gather;
 use super::local::{self, After, Local, Surroundings};
 use super::requests::Incoming;
 use super::settings::Agreed;
@@ -14,6 +15,12 @@ impl Proxy {
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
         self.local_reply(incoming, local, &mut reply);
+        if local == Local::Info && local::needs_nodes(&incoming.request) {
+            let task = Box::new(Gather::keyspace(&reply));
+            self.begin_task(incoming, command, task, None);
+            self.scratch.reply = reply;
+            return;
+        }
         self.answer_at_once(incoming, command, &reply);
         self.scratch.reply = reply;
     }

@@ -209,6 +209,8 @@ const EXCEPTIONS: &[(&str, Plan)] = &[
     ("slowlog|len", Plan::Shards(MergeKind::Sum)),
     ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
     ("latency|reset", Plan::Shards(MergeKind::Sum)),
+    // What all shards have saved is as old as the oldest.
+    ("lastsave", Plan::Shards(MergeKind::Min)),
 ];
 
 /// The slot that all keys of the request share.

@@ -156,7 +156,18 @@ impl Proxy {
                 (session.fill(ticket, reply), failed, len)
             }
             Some(merge) => {
-                if !self.merges.add(merge, ticket.part, reply.bytes()) {
+                let len = reply.bytes().len();
+                let full = self
+                    .merges
+                    .is_full(merge, len, self.options.merge_bytes_max);
+                let last = if full {
+                    self.stats.merges_full.inc();
+                    let error = answer::error(answer::MERGE_FULL);
+                    self.merges.add(merge, ticket.part, &error)
+                } else {
+                    self.merges.add(merge, ticket.part, reply.bytes())
+                };
+                if !last {
                     return;
                 }
                 let mut merged = std::mem::take(&mut self.scratch.reply);

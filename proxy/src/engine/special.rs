@@ -4,6 +4,7 @@ use slotway_protocol::command::CommandId;
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::clients;
+use super::gather::Gather;
 use super::pausing;
 use super::publish::{About, Survey};
 use super::pubsub::Family;
@@ -20,13 +21,21 @@ pub(crate) enum Special {
     ClientPause,
     ClientUnblock,
     ClientUnpause,
-    PubSub(About),
     FunctionStats,
     KillScript,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHistory,
+    LatencyLatest,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryStats,
+    PubSub(About),
     RandomKey,
     Scan,
     ScriptFlush,
     ScriptLoad,
+    SlowLogGet,
 }
 
 impl Special {
@@ -57,6 +66,14 @@ impl Special {
             }
             Self::FunctionStats => Box::new(AskBusy::stats(command, request)),
             Self::KillScript => Box::new(AskBusy::kill(command, request)),
+            Self::LatencyDoctor => Box::new(Gather::texts("latency|doctor", request)),
+            Self::LatencyGraph => Box::new(Gather::texts("latency|graph", request)),
+            Self::LatencyHistory => Box::new(Gather::latency_history(request)),
+            Self::LatencyLatest => Box::new(Gather::latency_latest(request)),
+            Self::MemoryDoctor => Box::new(Gather::texts("memory|doctor", request)),
+            Self::MemoryMallocStats => Box::new(Gather::texts("memory|malloc-stats", request)),
+            Self::MemoryStats => Box::new(Gather::memory_stats(request)),
+            Self::SlowLogGet => Box::new(Gather::slow_log(request)),
             Self::RandomKey => Box::<RandomKey>::default(),
             Self::Scan => Box::new(Scan::new(request)?),
             Self::ScriptFlush => Box::new(ScriptFlush::new(command, request)?),
@@ -94,4 +111,12 @@ const NAMES: &[(&str, Special)] = &[
     ("script|flush", Special::ScriptFlush),
     ("script|kill", Special::KillScript),
     ("script|load", Special::ScriptLoad),
+    ("latency|doctor", Special::LatencyDoctor),
+    ("latency|graph", Special::LatencyGraph),
+    ("latency|history", Special::LatencyHistory),
+    ("latency|latest", Special::LatencyLatest),
+    ("memory|doctor", Special::MemoryDoctor),
+    ("memory|malloc-stats", Special::MemoryMallocStats),
+    ("memory|stats", Special::MemoryStats),
+    ("slowlog|get", Special::SlowLogGet),
 ];

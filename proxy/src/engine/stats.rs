@@ -66,6 +66,8 @@ pub struct Stats {
     pub clients_cut: Counter,
     /// Requests refused because a node's queue was full.
     pub queue_full: Counter,
+    /// Requests whose reply would have been too large to be put together.
+    pub merges_full: Counter,
     /// Messages to other workers that found no room there.
     pub peer_messages_lost: Counter,
     /// Commands for all workers that were answered without some of them, for they took too long.

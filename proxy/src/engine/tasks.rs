@@ -218,6 +218,12 @@ impl Proxy {
         if abandoned || steps.finished.is_some() {
             let client = self.end_task(id, steps.keep, now);
             if let (Some(ticket), Some(reply)) = (client, steps.finished) {
+                if reply
+                    .get(1..)
+                    .is_some_and(|text| text.starts_with(answer::MERGE_FULL))
+                {
+                    self.stats.merges_full.inc();
+                }
                 self.deliver(ticket, Reply::Shared(reply.into()), now);
             }
         }

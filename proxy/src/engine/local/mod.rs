@@ -29,7 +29,7 @@ use self::cluster::Topic;
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
 pub(crate) use self::info::{info, needs_nodes};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
-pub(crate) use self::keyspace::{Database, add_keyspace};
+pub(crate) use self::keyspace::{Database, add_keyspace, keyspace_section};
 pub(crate) use self::refusals::reason;
 
 /// A command answered by the proxy.

@@ -244,3 +244,75 @@ fn a_task_whose_client_has_left_ends() {
     bench.reply(2, ":1\r\n");
     assert_eq!(bench.sent(1), "");
 }
+
+/// What a node says in SLOWLOG GET, INFO and the like.
+fn ask_both(words: &[&str], first: &str, second: &str) -> String {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(words));
+    assert_ne!(bench.sent(1), "", "{words:?}");
+    assert_ne!(bench.sent(2), "", "{words:?}");
+    bench.reply(1, first);
+    bench.reply(2, second);
+    bench.written(client)
+}
+
+#[test]
+fn what_servers_say_of_themselves_becomes_one_reply() {
+    let entry = |time| format!("*1\r\n*3\r\n:7\r\n:{time}\r\n:1\r\n");
+    assert_eq!(
+        ask_both(&["slowlog", "get", "1"], &entry(5), &entry(6)),
+        "*1\r\n*3\r\n:0\r\n:6\r\n:1\r\n"
+    );
+    assert_eq!(ask_both(&["lastsave"], ":5\r\n", ":4\r\n"), ":4\r\n");
+    let refused = "-ERR count should be greater than or equal to -1\r\n";
+    assert_eq!(
+        ask_both(&["slowlog", "get", "x"], refused, refused),
+        refused
+    );
+    let none = "-ERR No samples available for event 'a'\r\n";
+    assert_eq!(ask_both(&["latency", "graph", "a"], none, none), none);
+    let graph = ask_both(&["latency", "graph", "a"], none, "$2\r\nok\r\n");
+    let text = "# node:1\n-ERR No samples available for event 'a'\n\n# node:2\nok";
+    assert_eq!(graph, format!("${}\r\n{text}\r\n", text.len()));
+    let (one, other) = (
+        "# Keyspace\r\ndb0:keys=2,expires=0,avg_ttl=0\r\n",
+        "# Keyspace\r\n",
+    );
+    let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
+    let info = ask_both(&["info"], &bulk(one), &bulk(one));
+    assert!(info.contains("# Server\r\n"), "{info}");
+    assert!(
+        info.ends_with("\r\n\r\n# Keyspace\r\ndb0:keys=4,expires=0,avg_ttl=0\r\n\r\n"),
+        "{info}"
+    );
+    let empty = ask_both(&["info", "keyspace"], &bulk(other), &bulk(other));
+    assert_eq!(empty, bulk("# Keyspace\r\n"));
+}
+
+#[test]
+fn a_reply_that_is_too_large_to_be_put_together_is_an_error() {
+    let options = Options {
+        merge_bytes_max: 30,
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+    let client = bench.client();
+    let full = "-ERR proxy: the reply is too large to be put together (merge_bytes_max)\r\n";
+    let page = |key: &str| format!("*1\r\n${}\r\n{key}\r\n", key.len());
+    let large = "a".repeat(30);
+    for (words, key, reply) in [
+        (&["keys", "*"][..], "a", "*2\r\n$1\r\na\r\n$1\r\na\r\n"),
+        (&["keys", "*"], &large, full),
+        (&["slowlog", "get"], &large, full),
+    ] {
+        bench.input(client, &request(words));
+        bench.sent(1);
+        bench.sent(2);
+        bench.reply(1, &page(key));
+        bench.reply(2, &page(key));
+        assert_eq!(bench.written(client), reply, "{words:?}");
+    }
+    assert_eq!(bench.stats.merges_full.value(), 2);
+}
