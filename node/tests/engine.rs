@@ -663,8 +663,12 @@ fn keys_go_from_one_database_to_another() {
         "SET k v EX 100\r\nMOVE k 2\r\nMOVE k 2\r\nEXISTS k\r\n",
         "+OK\r\n:1\r\n:0\r\n:0\r\n",
     );
-    bench.check(client, "SET k w\r\nMOVE k 2\r\nMOVE k 0\r\nMOVE k 16\r\n",
-        "+OK\r\n:0\r\n-ERR source and destination objects are the same\r\n-ERR DB index is out of range\r\n");
+    bench.check(
+        client,
+        "SET k w\r\nMOVE k 2\r\nMOVE k 0\r\nMOVE k 16\r\n",
+        "+OK\r\n:0\r\n-ERR source and destination objects are the same\r\n\
+         -ERR DB index is out of range\r\n",
+    );
     bench.check(
         client,
         "COPY k k DB 2\r\nCOPY k k DB 2 REPLACE\r\n",

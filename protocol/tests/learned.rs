@@ -46,18 +46,17 @@ const SEARCH_RESP3: &[u8] =
 
 /// The same server, of a module's commands with a function that finds their keys, and of one that
 /// names a step of zero.
-const FUNCTIONS: &[u8] = b"*3\r\n*10\r\n$12\r\nlab.getkeys1\r\n:-1\r\n*3\r\n+readonly\r\n+module\r\n\
-    +movablekeys\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*4\r\n+RW\r\n+access\r\n\
-    +update\r\n+variable_flags\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\n\
-    spec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n$4\r\n\
-    spec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n$5\r\nlimit\r\n:0\r\n*0\r\n\
-    *10\r\n$11\r\nlab.getkeys\r\n:-1\r\n*3\r\n+write\r\n+module\r\n+movablekeys\r\n:0\r\n:0\r\n:0\r\n\
-    *0\r\n*0\r\n*0\r\n*0\r\n\
-    *10\r\n$9\r\nlab.step0\r\n:-1\r\n*2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:0\r\n*0\r\n*0\r\n\
-    *1\r\n*6\r\n$5\r\nflags\r\n*3\r\n+RW\r\n+access\r\n+update\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\n\
-    type\r\n$5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\n\
-    type\r\n$5\r\nrange\r\n$4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:0\r\n$5\r\n\
-    limit\r\n:0\r\n*0\r\n";
+const FUNCTIONS: &[u8] = b"*3\r\n*10\r\n$12\r\nlab.getkeys1\r\n:-1\r\n*3\r\n+readonly\r\n\
+    +module\r\n+movablekeys\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*4\r\n\
+    +RW\r\n+access\r\n+update\r\n+variable_flags\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n\
+    $5\r\nindex\r\n$4\r\nspec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\n\
+    type\r\n$5\r\nrange\r\n$4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:1\r\n\
+    $5\r\nlimit\r\n:0\r\n*0\r\n*10\r\n$11\r\nlab.getkeys\r\n:-1\r\n*3\r\n+write\r\n+module\r\n\
+    +movablekeys\r\n:0\r\n:0\r\n:0\r\n*0\r\n*0\r\n*0\r\n*0\r\n*10\r\n$9\r\nlab.step0\r\n:-1\r\n\
+    *2\r\n+readonly\r\n+module\r\n:1\r\n:1\r\n:0\r\n*0\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n*3\r\n\
+    +RW\r\n+access\r\n+update\r\n$12\r\nbegin_search\r\n*4\r\n$4\r\ntype\r\n$5\r\nindex\r\n$4\r\n\
+    spec\r\n*2\r\n$5\r\nindex\r\n:1\r\n$9\r\nfind_keys\r\n*4\r\n$4\r\ntype\r\n$5\r\nrange\r\n\
+    $4\r\nspec\r\n*6\r\n$7\r\nlastkey\r\n:0\r\n$7\r\nkeystep\r\n:0\r\n$5\r\nlimit\r\n:0\r\n*0\r\n";
 
 #[test]
 fn entries_of_a_real_server_are_learned() {

@@ -93,8 +93,9 @@ impl Keyspace {
         self.replace(&exported.key, exported.value, exported.expires_at);
     }
 
-    /// A walk over all keys of the selected database: visits about `count` keys from `cursor` on and returns where to go
-    /// on, 0 at the end. A key that is there all the time is visited, whatever happens to others.
+    /// A walk over all keys of the selected database: visits about `count` keys from `cursor` on
+    /// and returns where to go on, 0 at the end. A key that is there all the time is visited,
+    /// whatever happens to others.
     pub(crate) fn scan<'a>(
         &'a self,
         cursor: u64,

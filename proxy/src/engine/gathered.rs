@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{Protocol, encode};
 
-/// SLOWLOG GET: the newest entries of all nodes. Their ids are each node's own, so they are numbered
-/// again, the oldest one that is shown with 0.
+/// SLOWLOG GET: the newest entries of all nodes. Their ids are each node's own, so they are
+/// numbered again, the oldest one that is shown with 0.
 pub(super) fn slow_log(replies: &[&[u8]], limit: usize) -> Option<Vec<u8>> {
     let mut entries: Vec<(i64, &[u8], usize)> = Vec::new();
     for reply in replies {
