@@ -63,6 +63,8 @@ mod waiting;
 mod watch;
 
 #[cfg(test)]
+mod guide;
+#[cfg(test)]
 mod tests;
 
 pub use options::{Credentials, Emulation, Options};

@@ -25,7 +25,7 @@ use super::settings::Agreed;
 use super::stats::Stats;
 use super::totals::Totals;
 
-use self::cluster::Topic;
+pub(crate) use self::cluster::Topic;
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
 pub(crate) use self::info::{info, needs_nodes};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]

@@ -3,6 +3,7 @@
 mod blocking;
 mod client;
 mod failures;
+mod guide;
 mod learned;
 mod own;
 mod pubsub;
