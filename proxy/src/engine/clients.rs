@@ -205,8 +205,12 @@ impl Filter {
 }
 
 impl Kind {
-    fn of(_session: &Session) -> Self {
-        Self::Normal
+    fn of(session: &Session) -> Self {
+        if session.is_subscribed() {
+            Self::PubSub
+        } else {
+            Self::Normal
+        }
     }
 }
 

@@ -177,7 +177,7 @@ impl Proxy {
     }
 
     fn show_to_own(&mut self, lines: &[u8]) {
-        let bytes_max = self.options.client_output_bytes_cut;
+        let bytes_max = self.options.subscriber_output_bytes_max;
         for connection in self.monitors.own.clone() {
             let current = self.current;
             let Some(session) = self.session(connection) else {

@@ -260,6 +260,13 @@ impl Session {
         true
     }
 
+    /// The next reply is a confirmation, which CLIENT REPLY does not suppress. What it said counts
+    /// as if the reply had been asked about.
+    pub(crate) fn speak(&mut self) -> Replies {
+        self.is_next_silent();
+        std::mem::replace(&mut self.replies, Replies::All)
+    }
+
     /// The number of the place that the next reply gets. One that is known at once and in turn gets
     /// none: then it is that of the last one that has left.
     pub(crate) fn next_place(&self, waits: bool) -> u64 {

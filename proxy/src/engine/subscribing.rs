@@ -10,7 +10,7 @@ use slotway_protocol::resp::{Protocol, encode};
 use super::publish::Publish;
 use super::pubsub::{self, Dropped, Family, TopicId, subscription_bytes};
 use super::requests::Incoming;
-use super::session::Reply;
+use super::session::{Replies, Reply, Session};
 use super::{Connection, Proxy, answer};
 
 impl Proxy {
@@ -44,12 +44,15 @@ impl Proxy {
             confirmation(&mut reply, protocol, family.subscribe(), Some(name), count);
         }
         self.note_subscriptions(incoming.connection);
+        let hushed = self.session(incoming.connection).map(Session::speak);
         if !waits {
-            return self.answer_at_once(incoming, command.id, &reply);
+            self.answer_at_once(incoming, command.id, &reply);
+            return self.hush(incoming.connection, hushed);
         }
         let Some((ticket, _)) = self.reserve(incoming, command.id) else {
             return;
         };
+        self.hush(incoming.connection, hushed);
         let deadline = incoming.now + self.options.hold_timeout;
         let waiting = pubsub::Command::new(ticket, place, reply, deadline);
         self.subscriptions.wait(waiting, &ids);
@@ -90,8 +93,17 @@ impl Proxy {
             confirmation(&mut reply, protocol, word, None, count);
         }
         self.note_subscriptions(connection);
+        let hushed = self.session(connection).map(Session::speak);
         self.answer_at_once(incoming, command.id, &reply);
+        self.hush(connection, hushed);
         self.end_topics(dropped, incoming.now);
+    }
+
+    /// Replies are again suppressed as the client wants.
+    fn hush(&mut self, connection: ConnectionId, replies: Option<Replies>) {
+        if let (Some(session), Some(replies)) = (self.session(connection), replies) {
+            session.replies = replies;
+        }
     }
 
     /// Ends all subscriptions of a client that leaves, or starts anew.

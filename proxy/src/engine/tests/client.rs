@@ -465,7 +465,7 @@ fn a_monitor_is_shown_what_clients_of_all_workers_ask_for() {
 #[test]
 fn a_monitor_that_does_not_read_is_cut_off() {
     let mut bench = Bench::new(Options {
-        client_output_bytes_cut: 10_000,
+        subscriber_output_bytes_max: 10_000,
         ..with_monitor()
     });
     let (monitor, client) = (bench.client(), bench.client());

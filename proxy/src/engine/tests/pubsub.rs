@@ -503,3 +503,17 @@ fn counts_of_receivers_are_those_of_clients() {
     bench.reply(2, ":2\r\n");
     assert_eq!(bench.written(publisher), ":6\r\n");
 }
+
+#[test]
+fn confirmations_are_no_replies_to_be_suppressed() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["client", "reply", "off"]));
+    bench.input(client, &request(&["unsubscribe", "a"]));
+    assert_eq!(
+        bench.written(client),
+        "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:0\r\n"
+    );
+    bench.input(client, &request(&["echo", "x"]));
+    assert_eq!(bench.written(client), "");
+}
