@@ -180,3 +180,31 @@ const TOO_MANY: &[u8] = b"ERR proxy: a slot that is being moved has too many key
 
 /// How many types are asked for in one go.
 const TYPES_AT_ONCE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_goes_elsewhere_now_is_noticed() {
+        let (me, one, other) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
+        let view = |owned: &str, migrations: &str| {
+            let text = format!(
+                "{me} h:1@2 myself,master - 0 0 3 connected {owned} {migrations}\n\
+                 {one} h:3@4 master - 0 0 1 connected\n{other} h:5@6 master - 0 0 2 connected\n"
+            );
+            View::parse(text.as_bytes(), &Address::new("h", 1)).unwrap()
+        };
+        let before = view("0-9", &format!("[4->-{one}] [6->-{one}]"));
+        let mut moved = Moved::new(before.leaving(0, 5)).unwrap();
+        assert!(!moved.is_empty() && !moved.was_listed());
+        moved.end_slot();
+        assert!(moved.is_empty() && moved.was_listed());
+        let slot = Slot::new(4);
+        assert_eq!(moved.first_changed(&before), None);
+        assert_eq!(moved.first_changed(&view("0-9", "")), slot);
+        assert_eq!(moved.first_changed(&view("0-3", "")), slot);
+        let elsewhere = view("0-9", &format!("[4->-{other}]"));
+        assert_eq!(moved.first_changed(&elsewhere), slot);
+    }
+}
