@@ -3,7 +3,7 @@
 import os
 
 import harness
-from harness import HOST, Failed, Machine, is_free, redis_cli, wait_until
+from harness import HOST, Failed, Machine, Proxy, is_free, redis_cli, wait_until
 
 FIRST_PORT = 23_000
 PORTS = 1000
@@ -46,4 +46,8 @@ class Servers(Machine):
         self.seed = f"{HOST}:{nodes[0]}"
         return nodes
 
-
+    def proxy(self) -> Proxy:
+        """A proxy in front of the cluster, with all that the tests use switched on."""
+        config = self.folder / "proxy.toml"
+        config.write_text("[proxy]\nmonitor = true\n")
+        return self.slotway("--config", config, "--seed", self.seed)

@@ -109,9 +109,10 @@ class RedisPy(Suite):
 
     def pytest(self, port: int, label: str, seconds: int, chosen: list[str]) -> Outcomes:
         report = self.report(label, "xml")
+        # pytest's own tracebacks parse whole modules again: seconds for each failed test.
         self.execute(
             [self.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=",
-             "-o", "junit_family=xunit1", "--timeout", "20", "--tb", "short",
+             "-o", "junit_family=xunit1", "--timeout", "20", "--tb", "native",
              "--junitxml", report, "--redis-url", f"redis://{harness.HOST}:{port}/0", *chosen],
             label, seconds, PYTHONDONTWRITEBYTECODE="1",
         )

@@ -13,6 +13,8 @@ import time
 import redis
 
 STOP_SECONDS = 10
+# What is left of the error when redis-py has taken CROSSSLOT off.
+OTHER_SLOT = "don't hash to the same slot"
 
 
 class Address:
