@@ -126,6 +126,8 @@ fn each_rule_finds_its_breach() {
             [expected]
         );
     }
+    let test_file = "#[cfg(test)]\nmod tests;\nuse std::fs;\n";
+    assert_eq!(banned_words(&file(test_file)).len(), 1);
     let lines = "x\n".repeat(PRODUCTION_LINES_MAX);
     assert!(too_long(&file(&format!("{lines}{tests}"))).is_empty());
     assert_eq!(too_long(&file(&format!("{lines}x\n"))).len(), 1);
@@ -158,12 +160,15 @@ struct File {
 }
 
 impl File {
-    /// The lines before the tests, with their numbers.
+    /// The lines before the tests, with their numbers. A test that has a file of its own, or is one
+    /// function, does not end them.
     fn production(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.text.lines().enumerate();
-        lines
-            .map(|(index, line)| (index + 1, line))
-            .take_while(|(_, line)| *line != "#[cfg(test)]")
+        let lines: Vec<&str> = self.text.lines().collect();
+        let begins_tests = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{');
+        let len = lines.windows(2).position(begins_tests);
+        let len = len.unwrap_or(lines.len());
+        let lines = lines.into_iter().take(len).enumerate();
+        lines.map(|(index, line)| (index + 1, line))
     }
 }
 

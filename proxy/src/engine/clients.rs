@@ -9,9 +9,10 @@ use slotway_protocol::resp::{Protocol, Request, encode};
 use super::listing::write_line;
 use super::local::parse_integer;
 use super::peers::{Answer, Question};
+use super::running::TaskId;
 use super::session::Session;
 use super::survey::Survey;
-use super::task::{Steps, TaskId};
+use super::task::Steps;
 use super::{Connection, Proxy, answer};
 
 /// What CLIENT LIST and CLIENT KILL choose clients by; all that is named must fit.

@@ -10,7 +10,7 @@ use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
 use super::feed::Owner;
-use super::task::{News, TaskId};
+use super::running::{News, TaskId};
 use super::waiters::Tracking;
 use super::{NO_OWNER, Proxy};
 

@@ -6,6 +6,7 @@ mod backends;
 mod blocked;
 mod blocking;
 mod clients;
+mod connection;
 mod fan_out;
 mod feed;
 mod feeds;
@@ -14,6 +15,7 @@ mod gathered;
 mod hold;
 mod key_news;
 mod learned;
+mod lifecycle;
 mod listing;
 mod local;
 mod merge;
@@ -23,6 +25,7 @@ mod own;
 mod pausing;
 mod peers;
 mod pipeline;
+mod places;
 mod plan;
 mod popping;
 mod private;
@@ -37,6 +40,7 @@ mod replicas;
 mod replies;
 mod requests;
 mod restore;
+mod running;
 mod scan;
 mod scan_cursor;
 mod scan_moved;
@@ -88,9 +92,9 @@ use slotway_protocol::output::Output;
 use slotway_protocol::resp::RequestBuffers;
 
 use self::backends::Backend;
+use self::connection::Connection;
 use self::feed::Feed;
 use self::hold::{Held, Holds};
-use self::listing::Ends;
 use self::merge::Merges;
 use self::monitor::Monitors;
 use self::pausing::Pause;
@@ -99,9 +103,9 @@ use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
 use self::pubsub::Subscriptions;
+use self::running::Tasks;
 use self::script_cache::ScriptCache;
-use self::session::{Session, Watching};
-use self::task::Tasks;
+use self::session::Session;
 use self::waiters::Waiters;
 
 /// The proxy engine of one worker.
@@ -171,30 +175,6 @@ struct Scratch {
     reply: Vec<u8>,
     batch: Vec<Held>,
     slots: Vec<Slot>,
-}
-
-/// What a connection is to the proxy.
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "nearly all connections are clients"
-)]
-enum Connection {
-    Vacant,
-    Client(Session),
-    Backend { pipeline: usize },
-    Feed { backend: usize },
-    Private { index: u32 },
-}
-
-impl Connection {
-    /// The client, unless it is as good as gone.
-    fn client(&self) -> Option<&Session> {
-        match self {
-            Self::Client(session) if !session.leaving => Some(session),
-            _ => None,
-        }
-    }
 }
 
 /// What the outside tells the proxy.
@@ -332,103 +312,9 @@ impl Proxy {
         }
     }
 
-    fn open_client(&mut self, connection: ConnectionId, peer: &Peer, now: Instant) {
-        self.clients_seen += 1;
-        let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
-        let session = Session::new(connection, client_id, Ends::of(peer), now);
-        self.connections[connection.index as usize] = Connection::Client(session);
-        self.stats.clients.add(1);
-        self.stats.clients_accepted.inc();
-        if self.draining {
-            self.close(connection, CloseWhen::Now);
-        }
-    }
-
-    fn close_client(&mut self, session: &Session, now: Instant) {
-        if session.watching != Watching::No {
-            self.leave_monitor(session.connection);
-        }
-        self.drop_subscriptions(session.connection, now);
-        for task in session.tasks() {
-            self.abandon_task(task, now);
-        }
-        if let Some(watch) = session.watch {
-            self.discard(watch.private);
-        }
-        self.stats.clients_blocked.add(-i64::from(session.solo));
-        for merge in session.merges() {
-            self.merges.give_up(merge);
-        }
-        self.stats.clients.add(-1);
-        self.notify_if_drained();
-    }
-
-    fn notify_if_drained(&mut self) {
-        if self.draining && !self.drained && self.stats.clients.value() == 0 {
-            self.drained = true;
-            self.actions.push_back(Action::Notify(Notice::Drained));
-        }
-    }
-
-    fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
-        self.actions.push_back(Action::Close { connection, when });
-    }
-
-    /// Lets every client finish what it has begun.
-    fn drain(&mut self) {
-        self.draining = true;
-        let mut finished = Vec::new();
-        for connection in &mut self.connections {
-            if let Connection::Client(session) = connection {
-                session.closing = true;
-                if session.is_finished() && !session.leaving {
-                    session.leaving = true;
-                    finished.push(session.connection);
-                }
-            }
-        }
-        for connection in finished {
-            self.close(connection, CloseWhen::Flushed);
-        }
-        self.notify_if_drained();
-    }
-
     /// Sees to it that [`Engine::handle_timeout`] is called by then.
     fn wake_at(&mut self, time: Instant) {
         self.timeout = self.timeout.min(time);
-    }
-
-    /// Gives back what idle connections hold, and cuts off those that do not let themselves be
-    /// closed.
-    fn shrink(&mut self, now: Instant) {
-        self.shrunk = now;
-        let mut stuck = Vec::new();
-        for connection in &mut self.connections {
-            let Connection::Client(session) = connection else {
-                continue;
-            };
-            if now.since(session.active) >= SHRINK_INTERVAL {
-                session.shrink();
-            }
-            if session.leaving {
-                let since = *session.leaving_since.get_or_insert(now);
-                if now.since(since) >= self.options.close_timeout {
-                    stuck.push(session.connection);
-                }
-            }
-        }
-        for connection in stuck {
-            self.close(connection, CloseWhen::Now);
-        }
-        self.pipelines.iter_mut().for_each(Pipeline::shrink);
-    }
-
-    fn show_gauges(&self) {
-        let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
-        self.stats.in_flight.set(in_flight as i64);
-        self.stats.holds.set(self.holds.len() as i64);
-        self.stats.hold_bytes.set(self.holds.bytes() as i64);
-        self.show_subscriptions();
     }
 }
 

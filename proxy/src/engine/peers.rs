@@ -8,7 +8,7 @@ use bytes::Bytes;
 use slotway_protocol::engine::{Action, Instant};
 
 use super::clients::Filter;
-use super::task::{News, TaskId};
+use super::running::{News, TaskId};
 use super::{Notice, Proxy};
 
 /// What one worker's engine says to another's.

@@ -11,8 +11,9 @@ use slotway_protocol::resp::{Protocol, encode};
 use super::pipeline::{ASKING, InFlight, Kind, Link};
 use super::private::PrivateId;
 use super::redirect::{Verdict, judge, was_not_run};
+use super::running::TaskId;
 use super::session::Reply;
-use super::task::{Leg, TaskId};
+use super::task::Leg;
 use super::{Connection, NO_OWNER, Notice, Proxy, answer};
 
 impl Proxy {

@@ -9,9 +9,10 @@ use slotway_protocol::resp::encode;
 use super::pipeline::{InFlight, Kind, Link};
 use super::private::PrivateId;
 use super::requests::Incoming;
+use super::running::{News, Running, TaskId};
 use super::session::{Reply, Ticket, Watch};
 use super::special::Special;
-use super::task::{Cluster, Leg, News, Running, Steps, Task, TaskId, To};
+use super::task::{Cluster, Leg, Steps, Task, To};
 use super::{Proxy, answer};
 
 impl Proxy {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use slotway_protocol::engine::Instant;
 
-use super::task::TaskId;
+use super::running::TaskId;
 
 /// All keys that somebody waits for.
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
-    use super::super::task::TaskId;
+    use super::super::running::TaskId;
     use super::*;
 
     fn told(waiters: &mut Waiters, key: &[u8]) -> Vec<TaskId> {

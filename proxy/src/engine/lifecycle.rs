@@ -1,0 +1,105 @@
+//! How clients come and go: opening and closing their connections, letting them finish when the
+//! program ends, taking back the memory of those that are idle, showing how much is under way.
+
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant, Peer};
+
+use super::listing::Ends;
+use super::pipeline::Pipeline;
+use super::session::{Session, Watching};
+use super::{Connection, Notice, Proxy, SHRINK_INTERVAL};
+
+impl Proxy {
+    pub(super) fn open_client(&mut self, connection: ConnectionId, peer: &Peer, now: Instant) {
+        self.clients_seen += 1;
+        let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
+        let session = Session::new(connection, client_id, Ends::of(peer), now);
+        self.connections[connection.index as usize] = Connection::Client(session);
+        self.stats.clients.add(1);
+        self.stats.clients_accepted.inc();
+        if self.draining {
+            self.close(connection, CloseWhen::Now);
+        }
+    }
+
+    pub(super) fn close_client(&mut self, session: &Session, now: Instant) {
+        if session.watching != Watching::No {
+            self.leave_monitor(session.connection);
+        }
+        self.drop_subscriptions(session.connection, now);
+        for task in session.tasks() {
+            self.abandon_task(task, now);
+        }
+        if let Some(watch) = session.watch {
+            self.discard(watch.private);
+        }
+        self.stats.clients_blocked.add(-i64::from(session.solo));
+        for merge in session.merges() {
+            self.merges.give_up(merge);
+        }
+        self.stats.clients.add(-1);
+        self.notify_if_drained();
+    }
+
+    fn notify_if_drained(&mut self) {
+        if self.draining && !self.drained && self.stats.clients.value() == 0 {
+            self.drained = true;
+            self.actions.push_back(Action::Notify(Notice::Drained));
+        }
+    }
+
+    pub(super) fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
+        self.actions.push_back(Action::Close { connection, when });
+    }
+
+    /// Lets every client finish what it has begun.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        let mut finished = Vec::new();
+        for connection in &mut self.connections {
+            if let Connection::Client(session) = connection {
+                session.closing = true;
+                if session.is_finished() && !session.leaving {
+                    session.leaving = true;
+                    finished.push(session.connection);
+                }
+            }
+        }
+        for connection in finished {
+            self.close(connection, CloseWhen::Flushed);
+        }
+        self.notify_if_drained();
+    }
+
+    /// Gives back what idle connections hold, and cuts off those that do not let themselves be
+    /// closed.
+    pub(super) fn shrink(&mut self, now: Instant) {
+        self.shrunk = now;
+        let mut stuck = Vec::new();
+        for connection in &mut self.connections {
+            let Connection::Client(session) = connection else {
+                continue;
+            };
+            if now.since(session.active) >= SHRINK_INTERVAL {
+                session.shrink();
+            }
+            if session.leaving {
+                let since = *session.leaving_since.get_or_insert(now);
+                if now.since(since) >= self.options.close_timeout {
+                    stuck.push(session.connection);
+                }
+            }
+        }
+        for connection in stuck {
+            self.close(connection, CloseWhen::Now);
+        }
+        self.pipelines.iter_mut().for_each(Pipeline::shrink);
+    }
+
+    pub(super) fn show_gauges(&self) {
+        let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
+        self.stats.in_flight.set(in_flight as i64);
+        self.stats.holds.set(self.holds.len() as i64);
+        self.stats.hold_bytes.set(self.holds.bytes() as i64);
+        self.show_subscriptions();
+    }
+}
