@@ -20,7 +20,8 @@ EXCEPTIONS = {
     "refused": "a command that is not served yet; the reply says so",
     "one-database": "SELECT and MOVE answer as in a cluster, which has one database",
     "setinfo": "CLIENT SETINFO succeeds, as in Redis 7.2, since all client libraries send it",
-    "closes": "CLIENT REPLY OFF before an end: redis-server keeps a connection that is dead",
+    "own-connection": "it would need a server, or a connection to one, for itself; the reply says so",
+    "closes": "after CLIENT REPLY OFF the proxy ends a connection that redis-server keeps, though dead",
 }
 REFUSAL = b"is not supported"
 PLACEHOLDER = b"#" * 12
