@@ -250,6 +250,16 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.privates_refused,
     ),
     (
+        "slotway_cross_slot_reads_total",
+        "Reads over keys of several slots, put together in the proxy.",
+        |stats| &stats.cross_slot_reads,
+    ),
+    (
+        "slotway_cross_slot_reads_refused_total",
+        "Such reads refused because there was more than cross_slot_bytes_max to put together.",
+        |stats| &stats.cross_slot_refused,
+    ),
+    (
         "slotway_scripts_healed_total",
         "Requests sent again with the script because the node did not know it.",
         |stats| &stats.scripts_healed,

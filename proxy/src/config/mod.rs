@@ -38,6 +38,7 @@ pub(crate) struct ProxyConfig {
     pub(crate) drain_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) monitor: bool,
+    pub(crate) cross_slot_reads: bool,
     pub(crate) cluster_emulation: bool,
     pub(crate) cluster_announce: Option<Address>,
 }
@@ -75,6 +76,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) hold_bytes_max: usize,
     pub(crate) merge_bytes_max: usize,
     pub(crate) transaction_bytes_max: usize,
+    pub(crate) cross_slot_bytes_max: usize,
     pub(crate) script_cache_bytes_max: usize,
     pub(crate) private_connections_max: usize,
     pub(crate) private_idle_max: usize,
@@ -139,11 +141,13 @@ impl Config {
             hold_bytes_max: limits.hold_bytes_max,
             merge_bytes_max: limits.merge_bytes_max,
             transaction_bytes_max: limits.transaction_bytes_max,
+            cross_slot_bytes_max: limits.cross_slot_bytes_max,
             script_cache_bytes_max: limits.script_cache_bytes_max,
             private_connections_max: limits.private_connections_max,
             private_idle_max: limits.private_idle_max,
             close_timeout: self.proxy.close_timeout,
             monitor: self.proxy.monitor,
+            cross_slot_reads: self.proxy.cross_slot_reads,
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
             worker_count: self.proxy.workers,
@@ -188,6 +192,7 @@ impl ProxyConfig {
             drain_timeout: section.millis("drain_timeout_ms", WAIT_MS, default.drain_timeout),
             close_timeout: section.millis("close_timeout_ms", WAIT_MS, default.close_timeout),
             monitor: section.flag("monitor", default.monitor),
+            cross_slot_reads: section.flag("cross_slot_reads", default.cross_slot_reads),
             cluster_emulation: section.flag("cluster_emulation", default.cluster_emulation),
             cluster_announce: section.address("cluster_announce"),
         }
@@ -290,6 +295,11 @@ impl LimitsConfig {
                 1024..=4096 * MIB,
                 default.transaction_bytes_max,
             ),
+            cross_slot_bytes_max: count(
+                "cross_slot_bytes_max",
+                KIB..=4096 * MIB,
+                default.cross_slot_bytes_max,
+            ),
             script_cache_bytes_max: count(
                 "script_cache_bytes_max",
                 0..=4096 * MIB,
@@ -336,6 +346,7 @@ impl Default for ProxyConfig {
             drain_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(10),
             monitor: false,
+            cross_slot_reads: false,
             cluster_emulation: false,
             cluster_announce: None,
         }
@@ -376,6 +387,7 @@ impl Default for LimitsConfig {
             hold_bytes_max: 64 * MIB,
             merge_bytes_max: 256 * MIB,
             transaction_bytes_max: 64 * MIB,
+            cross_slot_bytes_max: 64 * MIB,
             script_cache_bytes_max: 16 * MIB,
             private_connections_max: 1024,
             private_idle_max: 128,
@@ -462,6 +474,7 @@ mod tests {
             max_clients = 7
             drain_timeout_ms = 1
             monitor = true
+            cross_slot_reads = true
             cluster_emulation = true
             cluster_announce = 'c:3'
             [cluster]
@@ -489,6 +502,7 @@ mod tests {
             hold_bytes_max = 1048578
             merge_bytes_max = 1048580
             transaction_bytes_max = 2000
+            cross_slot_bytes_max = 4000
             script_cache_bytes_max = 3000
             private_connections_max = 20
             private_idle_max = 10
@@ -505,6 +519,7 @@ mod tests {
                 drain_timeout: Duration::from_millis(1),
                 close_timeout: ProxyConfig::default().close_timeout,
                 monitor: true,
+                cross_slot_reads: true,
                 cluster_emulation: true,
                 cluster_announce: Some(Address::new("c", 3)),
             },
@@ -535,6 +550,7 @@ mod tests {
                 hold_bytes_max: MIB + 2,
                 merge_bytes_max: MIB + 4,
                 transaction_bytes_max: 2000,
+                cross_slot_bytes_max: 4000,
                 script_cache_bytes_max: 3000,
                 private_connections_max: 20,
                 private_idle_max: 10,
@@ -695,6 +711,7 @@ filter = = 1
             hold_bytes_max = 1048578
             merge_bytes_max = 1048580
             transaction_bytes_max = 2000
+            cross_slot_bytes_max = 4000
             script_cache_bytes_max = 3000
             private_connections_max = 20
             private_idle_max = 10
@@ -727,6 +744,7 @@ filter = = 1
         assert_eq!(options.hold_bytes_max, MIB + 2);
         assert_eq!(options.merge_bytes_max, MIB + 4);
         assert_eq!(options.transaction_bytes_max, 2000);
+        assert_eq!(options.cross_slot_bytes_max, 4000);
         assert_eq!(options.script_cache_bytes_max, 3000);
         assert_eq!(options.private_connections_max, 20);
         assert_eq!(options.private_idle_max, 10);

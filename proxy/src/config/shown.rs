@@ -26,6 +26,7 @@ impl Config {
                 "connections_per_node",
                 cluster.connections_per_node.to_string(),
             ),
+            ("cross_slot_reads", proxy.cross_slot_reads.to_string()),
             ("drain_timeout_ms", millis(proxy.drain_timeout)),
             (
                 "feed_check_interval_ms",

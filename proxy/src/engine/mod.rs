@@ -1,6 +1,7 @@
 //! The proxy as a pure state machine: clients' bytes in, nodes' bytes out, and back. Only this
 //! module and its `impl Proxy` parts know all the pieces; the pieces do not know each other.
 
+mod across;
 mod answer;
 mod backends;
 mod blocked;

@@ -54,6 +54,10 @@ pub struct Options {
     /// Reply bytes kept for one request while the replies of several nodes come together, or of one
     /// node page by page; beyond it the request gets an error.
     pub merge_bytes_max: usize,
+    /// Whether reads such as SUNION are served when their keys belong to different slots.
+    pub cross_slot_reads: bool,
+    /// Bytes kept for one such read; beyond it the request gets an error.
+    pub cross_slot_bytes_max: usize,
     /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
     /// unused for longest are forgotten first.
     pub script_cache_bytes_max: usize,
@@ -116,6 +120,8 @@ impl Default for Options {
             private_idle_max: 128,
             transaction_bytes_max: 64 * 1024 * 1024,
             merge_bytes_max: 256 * 1024 * 1024,
+            cross_slot_reads: false,
+            cross_slot_bytes_max: 64 * 1024 * 1024,
             script_cache_bytes_max: 16 * 1024 * 1024,
             credentials: None,
             monitor: false,

@@ -151,6 +151,16 @@ impl Pipeline {
         self.login.is_some() || !self.output.is_empty()
     }
 
+    /// Whether the oldest request is followed by one of the same client for the same slot.
+    pub(crate) fn is_front_followed(&self) -> bool {
+        let mut entries = self.in_flight.iter();
+        entries.next().is_some_and(|front| {
+            entries.any(|next| {
+                next.slot == front.slot && next.ticket.connection == front.ticket.connection
+            })
+        })
+    }
+
     /// Appends a request. Says whether the output was empty before.
     #[inline]
     pub(crate) fn push(&mut self, frame: &[u8], entry: InFlight) -> bool {

@@ -341,9 +341,7 @@ impl Proxy {
         }
         match common_slot(command, &incoming.request) {
             Ok(Some(slot)) => self.forward(incoming, command, slot),
-            Err(SlotError::Crossed) => {
-                self.answer_at_once(incoming, command.id, &answer::error(answer::CROSS_SLOT));
-            }
+            Err(SlotError::Crossed) => self.read_across_slots(incoming, command),
             // Every node can run a script without keys, or say what is wrong with a request whose
             // keys can't be told. Always the same one, so that a script that was loaded is there.
             Ok(None) | Err(SlotError::Keys(_)) => {

@@ -69,6 +69,10 @@ impl Proxy {
         let Some(kind) = pipeline.front().map(|front| front.kind) else {
             return false;
         };
+        // What the client has sent after it was served already: it would see the script undone.
+        if pipeline.is_front_followed() {
+            return false;
+        }
         let Some((command, frame)) = self.with_script(&pipeline.front_bytes()) else {
             return false;
         };

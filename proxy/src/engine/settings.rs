@@ -191,6 +191,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.merge_bytes_max = value as usize,
     },
     Setting {
+        name: "cross_slot_bytes_max",
+        range: KIB..=4096 * MIB,
+        read: |options| options.cross_slot_bytes_max as u64,
+        write: |options, value| options.cross_slot_bytes_max = value as usize,
+    },
+    Setting {
         name: "private_connections_max",
         range: 0..=65_536,
         read: |options| options.private_connections_max as u64,

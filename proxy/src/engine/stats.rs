@@ -85,6 +85,10 @@ pub struct Stats {
     pub clients_blocked: Gauge,
     /// Keys that blocked clients wait for without a connection of their own.
     pub waiting_keys: Gauge,
+    /// Reads over keys of several slots, and those refused because there was too much to put
+    /// together.
+    pub cross_slot_reads: Counter,
+    pub cross_slot_refused: Counter,
     /// Scripts remembered, what they take, those forgotten to make room for others, and requests
     /// that were sent with the script because the node did not know it.
     pub scripts: Gauge,

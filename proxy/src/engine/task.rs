@@ -163,6 +163,7 @@ pub(crate) struct Steps {
     pub(super) await_keys: Option<(Vec<Bytes>, bool)>,
     pub(super) nothing: bool,
     pub(super) script: Option<Bytes>,
+    pub(super) too_large: bool,
     pub(super) keep: Option<Slot>,
     pub(super) finished: Option<Vec<u8>>,
 }
@@ -291,6 +292,11 @@ impl Steps {
     /// That many elements go back to where they were taken from.
     pub(crate) fn note_restored(&mut self, elements: u64) {
         self.restored += elements;
+    }
+
+    /// There is more to put together than may be kept; it is only counted.
+    pub(crate) fn note_too_large(&mut self) {
+        self.too_large = true;
     }
 
     /// All nodes know this script: the workers remember it.

@@ -189,6 +189,9 @@ impl Proxy {
         if steps.late {
             self.stats.peer_answers_late.inc();
         }
+        if steps.too_large {
+            self.stats.cross_slot_refused.inc();
+        }
         if let Some(body) = steps.script {
             self.share_script(body);
         }

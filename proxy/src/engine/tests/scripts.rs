@@ -21,18 +21,38 @@ fn bench_that_knows_the_script() -> (Bench, ConnectionId) {
 #[test]
 fn a_node_that_does_not_know_a_script_is_sent_it() {
     let (mut bench, client) = bench_that_knows_the_script();
+    let other = bench.client();
     let by_name = request(&["EVALSHA", DIGEST, "1", UPPER, "x"]);
     let next = request(&["get", UPPER]);
-    bench.input(client, &(by_name.clone() + &next));
+    bench.input(client, &by_name);
+    bench.input(other, &next);
+    bench.input(client, &request(&["get", LOWER]));
     assert_eq!(bench.sent(2), by_name + &next);
     bench.reply(2, NO_SCRIPT);
     assert_eq!(bench.sent(2), "", "the next request is still under way");
     bench.reply(2, "$1\r\ny\r\n");
+    assert_eq!(bench.written(other), "$1\r\ny\r\n");
     assert_eq!(bench.sent(2), request(&["EVAL", BODY, "1", UPPER, "x"]));
     assert_eq!(bench.written(client), "");
     bench.reply(2, ":1\r\n");
-    assert_eq!(bench.written(client), ":1\r\n$1\r\ny\r\n");
+    assert_eq!(bench.written(client), ":1\r\n");
     assert_eq!(bench.stats.scripts_healed.value(), 1);
+}
+
+#[test]
+fn a_client_does_not_see_its_requests_change_places() {
+    let (mut bench, client) = bench_that_knows_the_script();
+    let by_name = request(&["EVALSHA", DIGEST, "1", LOWER]);
+    bench.input(
+        client,
+        &(by_name.clone() + &request(&["get", LOWER]) + &by_name),
+    );
+    bench.sent(1);
+    bench.reply(1, &format!("{NO_SCRIPT}$1\r\nx\r\n{NO_SCRIPT}"));
+    assert_eq!(bench.sent(1), request(&["EVAL", BODY, "1", LOWER]));
+    bench.reply(1, ":1\r\n");
+    let expected = format!("{NO_SCRIPT}$1\r\nx\r\n:1\r\n");
+    assert_eq!(bench.written(client), expected);
 }
 
 #[test]
