@@ -125,8 +125,10 @@ impl Proxy {
         self.stats
             .backend_latency
             .observe(now.micros_since(entry.sent));
+        // What the reply leads to may begin a hold of its own, which does not wait for this one.
+        let goes_on = !self.holds.is_empty() && entry.has_slot() && self.holds.settle(entry.slot);
         self.deliver(entry.ticket, reply, now);
-        if !self.holds.is_empty() && entry.has_slot() && self.holds.settle(entry.slot) {
+        if goes_on {
             self.advance_hold(entry.slot, now);
         }
     }
