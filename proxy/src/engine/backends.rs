@@ -187,10 +187,16 @@ impl Proxy {
     }
 
     /// A node that only a redirect has named can't be reached: what the topology says counts again.
-    pub(super) fn distrust(&mut self, backend: usize) {
+    pub(super) fn distrust(&mut self, backend: usize, now: Instant) {
         if self.backends[backend].used {
             return;
         }
+        // What is under way on its other connections comes back first.
+        let busy = |slot: &Slot| {
+            self.owners[slot.index()] == backend as u32 && self.outstanding(*slot) > 0
+        };
+        let busy: Vec<Slot> = Slot::all().filter(busy).collect();
+        busy.into_iter().for_each(|slot| self.begin_hold(slot, now));
         for (owner, told) in self.owners.iter_mut().zip(&self.told) {
             if *owner == backend as u32 {
                 *owner = *told;
@@ -270,7 +276,7 @@ impl Proxy {
         let until = now + reconnect_delay(pipeline.failures);
         pipeline.link = Link::Down { until };
         let backend = pipeline.backend;
-        self.distrust(backend);
+        self.distrust(backend, now);
         self.stats.backend_connects_failed.inc();
         self.give_back(token.0 as usize, until, now);
     }
@@ -288,7 +294,7 @@ impl Proxy {
         };
         let backend = pipeline.backend;
         if until > now {
-            self.distrust(backend);
+            self.distrust(backend, now);
         }
         self.give_back(index, until, now);
     }

@@ -95,7 +95,7 @@ impl Proxy {
         feed.clear();
         self.forget_tracking(backend);
         if self.feeds[backend].link != Link::Idle {
-            self.distrust(backend);
+            self.distrust(backend, now);
         }
         self.topology_is_stale();
         self.lose_subscriptions(backend, now);
