@@ -110,6 +110,16 @@ pub(crate) fn is_unknown(reply: &[u8]) -> bool {
         .is_some_and(|text| text.starts_with(RESULT_UNKNOWN))
 }
 
+/// What a client is told when what it asked for was tried for too long: the last reply, but not
+/// where a slot is.
+pub(crate) fn given_up(reply: &[u8]) -> Vec<u8> {
+    if reply.starts_with(b"-MOVED ") || reply.starts_with(b"-ASK ") {
+        error(SLOT_NOT_SERVED)
+    } else {
+        reply.to_vec()
+    }
+}
+
 /// A command of the nodes whose key specs are incomplete.
 pub(crate) fn hidden_keys(command: &str) -> Vec<u8> {
     let shown = command.replace('|', " ");

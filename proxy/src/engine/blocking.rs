@@ -68,7 +68,7 @@ impl Blocking {
         let pause = self.patience.pause(now);
         match (self.deadline, pause) {
             (Some(deadline), _) if deadline <= now => steps.finish(nothing(cluster)),
-            (_, None) => steps.finish(reply.to_vec()),
+            (_, None) => steps.finish(answer::given_up(reply)),
             (deadline, Some(pause)) => {
                 let left = deadline.map(|deadline| deadline.since(now));
                 steps.topology_is_stale();
@@ -95,11 +95,7 @@ impl Task for Blocking {
         if let Some(error) = self.unblocked
             && (is_error || is_nothing(reply))
         {
-            return steps.finish(if error {
-                answer::error(answer::UNBLOCKED)
-            } else {
-                nothing(cluster)
-            });
+            return end_wait(error, steps);
         }
         // Connections that are on their way out make room in a moment.
         let later = was_not_run(reply) || answer::is_privates_full(reply);
@@ -111,11 +107,7 @@ impl Task for Blocking {
 
     fn wake(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         if let Some(error) = self.unblocked {
-            return steps.finish(if error {
-                answer::error(answer::UNBLOCKED)
-            } else {
-                nothing(cluster)
-            });
+            return end_wait(error, steps);
         }
         if let Some(deadline) = self.deadline {
             if deadline <= cluster.now {
@@ -147,6 +139,15 @@ impl Blocking {
             steps.note_restored(restore.elements);
             steps.send(1, self.slot, restore.command, restore.frame);
         }
+    }
+}
+
+/// Ends a wait as CLIENT UNBLOCK does.
+pub(crate) fn end_wait(error: bool, steps: &mut Steps) {
+    if error {
+        steps.finish(answer::error(answer::UNBLOCKED));
+    } else {
+        steps.finish_with_nothing();
     }
 }
 

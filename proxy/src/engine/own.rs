@@ -61,8 +61,14 @@ impl Proxy {
             learned: self.learned.as_deref(),
             agreed: &self.agreed,
         };
+        let before = session.protocol;
         let after = local::run(local, &incoming.request, session, &around, reply);
         session.closing |= after == After::Close;
+        let lost = session.watch.filter(|_| session.protocol != before);
+        if let Some(watch) = lost {
+            // The connection that watches speaks as the client did: its EXEC has to be aborted.
+            self.discard(watch.private);
+        }
         after
     }
 

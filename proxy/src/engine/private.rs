@@ -1,13 +1,15 @@
 //! Connections to nodes that serve one client at a time: for commands that block, and for those
 //! that leave something with the connection, as WATCH does. They are kept and used again.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
+use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::{Address, Instant};
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::Protocol;
 
-use super::pipeline::Pipeline;
+use super::pipeline::{Link, Pipeline};
 
 /// A connection that is somebody's alone.
 #[derive(Debug)]
@@ -15,9 +17,12 @@ pub(crate) struct Private {
     pub(crate) pipeline: Pipeline,
     /// What the node calls this connection; known once it has logged in.
     pub(crate) client_id: Option<i64>,
+    /// It leads to where an ASK did: all that its user sends goes behind an ASKING.
+    pub(crate) asks: bool,
     /// Since when nobody has used it.
     idle_since: Option<Instant>,
-    /// When its user went away while something was in flight.
+    /// When its node was asked to end what blocks it. That may happen at any time from then on, so
+    /// nobody else must wait on it.
     pub(crate) left_at: Option<Instant>,
     /// It is ended as soon as it can be.
     doomed: bool,
@@ -28,10 +33,6 @@ impl Private {
     fn place(&self) -> (usize, bool) {
         let pipeline = &self.pipeline;
         (pipeline.backend, pipeline.protocol == Protocol::Resp3)
-    }
-
-    pub(crate) fn doom(&mut self) {
-        self.doomed = true;
     }
 
     pub(crate) fn is_doomed(&self) -> bool {
@@ -90,6 +91,7 @@ impl Privates {
         place.private = Some(Private {
             pipeline: Pipeline::new(backend, address, protocol),
             client_id: None,
+            asks: false,
             idle_since: None,
             left_at: None,
             doomed: false,
@@ -129,21 +131,34 @@ impl Privates {
         let private = place.private.take()?;
         self.free.push(id.index);
         if private.idle_since.is_some() {
-            let key = private.place();
-            if let Some(idle) = self.idle.get_mut(&key) {
-                let before = idle.len();
-                idle.retain(|known| *known != id);
-                self.idle_len -= before - idle.len();
-            }
+            self.unlist(private.place(), id);
         }
         Some(private)
+    }
+
+    /// It is to be ended: nobody gets it any more.
+    pub(crate) fn doom(&mut self, id: PrivateId) {
+        let Some(private) = self.get(id) else { return };
+        private.doomed = true;
+        let place = private.place();
+        if private.idle_since.take().is_some() {
+            self.unlist(place, id);
+        }
+    }
+
+    fn unlist(&mut self, place: (usize, bool), id: PrivateId) {
+        if let Some(idle) = self.idle.get_mut(&place) {
+            let before = idle.len();
+            idle.retain(|known| *known != id);
+            self.idle_len -= before - idle.len();
+        }
     }
 
     /// Nobody uses it any more; it is clean.
     pub(crate) fn release(&mut self, id: PrivateId, now: Instant) {
         let Some(private) = self.get(id) else { return };
         private.idle_since = Some(now);
-        private.left_at = None;
+        private.asks = false;
         let key = private.place();
         self.idle.entry(key).or_default().push(id);
         self.idle_len += 1;
@@ -165,6 +180,25 @@ impl Privates {
             private.is_some_and(|it| it.left_at.is_some_and(|since| since < time))
         };
         self.ids(is_late)
+    }
+
+    /// Those whose node has been silent for that long while it owed a reply that takes no waiting.
+    pub(crate) fn silent(&self, time: Duration, now: Instant) -> Vec<PrivateId> {
+        let is_silent = |place: &Place| {
+            place.private.as_ref().is_some_and(|private| {
+                let pipeline = &private.pipeline;
+                let front = pipeline.front().map(|entry| Command::by_id(entry.command));
+                let blocks = front.is_some_and(|command| {
+                    command.flags.contains(Flags::BLOCKING) || command.name == "wait"
+                });
+                let silence = pipeline.silence(now).unwrap_or_default();
+                matches!(pipeline.link, Link::Open(_))
+                    && !private.doomed
+                    && (!blocks || pipeline.is_logging_in())
+                    && silence >= time
+            })
+        };
+        self.ids(is_silent)
     }
 
     /// Those to one of the backends for which this is true.

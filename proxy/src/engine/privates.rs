@@ -35,9 +35,10 @@ impl Proxy {
             let reply = answer::error(answer::PRIVATE_LOST);
             return self.deliver(ticket, Reply::Copied(&reply), now);
         };
+        place.asks |= asking;
         let pipeline = &mut place.pipeline;
         let mut was_empty = pipeline.output().is_empty();
-        if asking {
+        if place.asks {
             was_empty |= pipeline.push(ASKING, InFlight::asking(now));
         }
         let entry = InFlight {
@@ -85,6 +86,11 @@ impl Proxy {
         for private in running.privates.clone() {
             let place = self.privates.get(private);
             if place.is_some_and(|it| it.pipeline.backend == backend && !it.is_doomed()) {
+                // The one that was used last is the one that a client may keep.
+                if let Some(running) = self.tasks.get(task) {
+                    running.privates.retain(|other| *other != private);
+                    running.privates.push(private);
+                }
                 return Ok((private, asked.is_some()));
             }
         }
@@ -243,6 +249,10 @@ impl Proxy {
             match judge(cause, &origin, entry.slot, false) {
                 Verdict::Moved(address) => {
                     self.stats.redirects_moved.inc();
+                    // What is under way to the former owner comes back first.
+                    if self.outstanding(entry.slot) > 0 {
+                        self.begin_hold(entry.slot, now);
+                    }
                     self.owners[entry.slot.index()] = self.backend(&address) as u32;
                     self.topology_is_stale();
                 }
@@ -270,10 +280,10 @@ impl Proxy {
 
     /// Ends a connection that nobody may use again.
     pub(super) fn discard(&mut self, id: PrivateId) {
+        self.privates.doom(id);
         let Some(place) = self.privates.get(id) else {
             return;
         };
-        place.doom();
         match place.pipeline.link {
             Link::Open(connection) => self.close(connection, CloseWhen::Now),
             // Nothing was asked for yet, so nobody else would say that it is gone.
@@ -290,6 +300,7 @@ impl Proxy {
         let is_ready = matches!(place.pipeline.link, Link::Open(_))
             && !place.pipeline.is_logging_in()
             && place.pipeline.in_flight_len() == 0
+            && place.left_at.is_none()
             && !place.is_doomed();
         if is_ready && self.privates.idle_len() < self.options.private_idle_max {
             self.privates.release(id, now);
@@ -338,6 +349,10 @@ impl Proxy {
             .privates
             .left_before(now.before(self.options.command_timeout))
         {
+            self.discard(id);
+        }
+        for id in self.privates.silent(self.options.command_timeout, now) {
+            self.stats.backend_timeouts.inc();
             self.discard(id);
         }
         let backends = &self.backends;

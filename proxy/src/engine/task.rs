@@ -165,6 +165,7 @@ pub(crate) struct Steps {
     pub(super) script: Option<Bytes>,
     pub(super) too_large: bool,
     pub(super) keep: Option<Slot>,
+    pub(super) lose: bool,
     pub(super) finished: Option<Vec<u8>>,
 }
 
@@ -308,6 +309,11 @@ impl Steps {
     /// has one takes it over.
     pub(crate) fn keep_private(&mut self, slot: Slot) {
         self.keep = Some(slot);
+    }
+
+    /// Ends the task's private connections; one that the client keeps is found to be lost.
+    pub(crate) fn lose_private(&mut self) {
+        self.lose = true;
     }
 
     /// The same, to the node that another node has said to be there.

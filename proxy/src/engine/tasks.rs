@@ -201,6 +201,14 @@ impl Proxy {
         for leg in steps.legs {
             self.send_leg(id, leg, now);
         }
+        if steps.lose
+            && let Some(running) = self.tasks.get(id)
+        {
+            let privates = running.privates.clone();
+            privates
+                .into_iter()
+                .for_each(|private| self.discard(private));
+        }
         if steps.interrupt {
             self.interrupt(id, now);
         }

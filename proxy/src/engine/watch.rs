@@ -8,9 +8,9 @@ use slotway_protocol::command::CommandId;
 use slotway_protocol::engine::Instant;
 use slotway_protocol::resp::encode;
 
-use super::redirect;
 use super::task::{Cluster, Steps, Task};
 use super::transaction::{aborted, splice};
+use super::{answer, redirect};
 
 /// WATCH: sent to the owner of the keys until somebody owns them.
 #[derive(Debug)]
@@ -50,7 +50,12 @@ impl Task for WatchKeys {
         if reply.first() == Some(&b'+') || self.watches {
             steps.keep_private(self.slot);
         }
-        steps.finish(reply.to_vec());
+        if self.watches && redirect::was_not_run(reply) {
+            // EXEC will say that what was to be watched may have changed.
+            steps.lose_private();
+            return steps.finish(b"+OK\r\n".to_vec());
+        }
+        steps.finish(answer::given_up(reply));
     }
 }
 

@@ -110,7 +110,7 @@ fn a_client_that_leaves_takes_nothing_along() {
     assert_eq!(bench.stats.restored.value(), 1);
     bench.reply(1, ":1\r\n");
     assert_eq!(bench.proxy.tasks.len(), 0);
-    assert_eq!(bench.proxy.privates.idle_len(), 1);
+    assert_eq!(bench.proxy.privates.idle_len(), 0);
 }
 
 #[test]
