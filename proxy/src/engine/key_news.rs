@@ -88,7 +88,12 @@ impl Proxy {
             self.topology_is_stale();
             return self.waiters.set_tracking(key, Tracking::No, now);
         };
-        let tracking = Tracking::Yes(backend);
+        // Of what whoever is at it leaves over the node would say nothing.
+        let tracking = if exists > 0 && self.waiters.is_tried(key) {
+            Tracking::No
+        } else {
+            Tracking::Yes(backend)
+        };
         self.waiters.set_tracking(key, tracking, now);
         // What came between the last look and now would be missed. A stream always exists.
         if exists > 0 || self.waiters.has_readers(key) {

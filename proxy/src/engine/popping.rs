@@ -12,7 +12,7 @@ use slotway_protocol::engine::Instant;
 use slotway_protocol::resp::{Request, encode};
 
 use super::answer;
-use super::blocking::{is_nothing, nothing};
+use super::blocking::{end_wait, is_nothing, nothing};
 use super::redirect::was_not_run;
 use super::restore::restore;
 use super::task::{Cluster, Steps, Task};
@@ -31,6 +31,8 @@ pub(crate) struct Popping {
     trying: Option<usize>,
     /// Every key has been tried once.
     waits: bool,
+    /// CLIENT UNBLOCK was called, and whether it is to end with an error.
+    unblocked: Option<bool>,
     abandoned: bool,
 }
 
@@ -58,11 +60,15 @@ impl Popping {
             deadline: time.map(|time| now + time),
             trying: None,
             waits: false,
+            unblocked: None,
             abandoned: false,
         }))
     }
 
     fn go_on(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
+        if let Some(error) = self.unblocked {
+            return end_wait(error, steps);
+        }
         if let Some(number) = self.todo.pop_front() {
             self.trying = Some(number);
             let key = &self.keys[number];
@@ -129,6 +135,9 @@ impl Task for Popping {
     }
 
     fn key_changed(&mut self, key: &[u8], cluster: &Cluster<'_>, steps: &mut Steps) {
+        if self.abandoned {
+            return;
+        }
         for (number, known) in self.keys.iter().enumerate() {
             if known == key && !self.todo.contains(&number) {
                 self.todo.push_back(number);
@@ -140,14 +149,13 @@ impl Task for Popping {
     }
 
     fn unblock(&mut self, error: bool, steps: &mut Steps) -> bool {
-        // What is being taken at this moment is the client's; it hears of nothing else.
-        if self.trying.is_some() || !self.waits {
+        if !self.waits {
             return false;
         }
-        if error {
-            steps.finish(answer::error(answer::UNBLOCKED));
-        } else {
-            steps.finish_with_nothing();
+        // What is being taken at this moment is the client's.
+        match self.trying {
+            Some(_) => self.unblocked = Some(error),
+            None => end_wait(error, steps),
         }
         true
     }

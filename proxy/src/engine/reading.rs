@@ -11,7 +11,7 @@ use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{Protocol, Request, encode};
 
 use super::answer;
-use super::blocking::{is_nothing, nothing};
+use super::blocking::{end_wait, is_nothing, nothing};
 use super::redirect::was_not_run;
 use super::task::{Cluster, Steps, Task};
 use super::wait_time;
@@ -23,6 +23,12 @@ pub(crate) struct Reading {
     /// The command up to STREAMS, without its time.
     options: Vec<Vec<u8>>,
     streams: Vec<Stream>,
+    /// `$` stands for the last entry, which it does not in a group.
+    resolves: bool,
+    /// All streams have been read once.
+    waited: bool,
+    /// CLIENT UNBLOCK was called, and whether it is to end with an error.
+    unblocked: Option<bool>,
     /// How long to wait, `None` for not at all, `Some(None)` for without end.
     wait: Option<Option<Duration>>,
     deadline: Option<Instant>,
@@ -84,6 +90,9 @@ impl Reading {
             command,
             options,
             streams: keys.iter().zip(ids).map(stream).collect(),
+            resolves: name == "xread",
+            waited: false,
+            unblocked: None,
             wait,
             deadline: None,
             waiting: 0,
@@ -135,10 +144,14 @@ impl Reading {
         {
             return steps.finish(nothing(cluster));
         }
+        if let Some(error) = self.unblocked {
+            return end_wait(error, steps);
+        }
         if self.changed {
             return self.read(steps);
         }
         self.phase = Phase::Waiting;
+        self.waited = true;
         if let Some(deadline) = self.deadline {
             steps.wake_after(deadline.since(cluster.now).max(Duration::from_millis(1)));
         }
@@ -167,7 +180,7 @@ impl Task for Reading {
     fn begin(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         self.deadline = self.wait.flatten().map(|time| cluster.now + time);
         for (stream, part) in self.streams.iter().zip(0..) {
-            if stream.id == b"$" {
+            if stream.id == b"$" && self.resolves {
                 self.waiting += 1;
                 let mut frame = Vec::new();
                 encode::request(&mut frame, &[&b"XINFO"[..], b"STREAM", &stream.key]);
@@ -218,13 +231,11 @@ impl Task for Reading {
     }
 
     fn unblock(&mut self, error: bool, steps: &mut Steps) -> bool {
-        if self.phase != Phase::Waiting {
-            return false;
-        }
-        if error {
-            steps.finish(answer::error(answer::UNBLOCKED));
-        } else {
-            steps.finish_with_nothing();
+        match self.phase {
+            Phase::Waiting => end_wait(error, steps),
+            // What is being read at this moment is the client's.
+            Phase::Reading if self.waited => self.unblocked = Some(error),
+            _ => return false,
         }
         true
     }

@@ -132,8 +132,10 @@ impl Tasks {
     /// Wakes the task then, and not at the time named before.
     pub(super) fn wake_at(&mut self, id: TaskId, time: Instant) {
         if let Some(running) = self.get(id) {
-            running.wake = Some(time);
-            self.wakes.push(Reverse((time, id)));
+            // One that waits again for the same moment is in the heap already.
+            if running.wake.replace(time) != Some(time) {
+                self.wakes.push(Reverse((time, id)));
+            }
         }
     }
 
