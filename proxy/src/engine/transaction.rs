@@ -21,6 +21,8 @@ pub(crate) struct Transaction {
     scripts: Vec<Bytes>,
     /// The slot of all keys so far.
     slot: Option<Slot>,
+    /// The memory that all this takes.
+    bytes: usize,
     /// A command was refused, so that EXEC will be.
     failed: bool,
 }
@@ -41,18 +43,21 @@ impl Transaction {
     /// Queues a request for the node.
     pub(crate) fn push(&mut self, frame: &[u8]) {
         self.frames.extend_from_slice(frame);
+        self.bytes += frame.len();
         self.len += 1;
     }
 
     /// Queues a request that the proxy answers.
     pub(crate) fn push_local(&mut self, frame: &[u8]) {
         self.local.push((self.len, frame.to_vec()));
+        self.bytes += frame.len();
         self.len += 1;
     }
 
     /// A queued command needs the node to know that script.
     pub(crate) fn need_script(&mut self, body: Bytes) {
         if !self.scripts.contains(&body) {
+            self.bytes += body.len();
             self.scripts.push(body);
         }
     }
@@ -71,9 +76,7 @@ impl Transaction {
 
     /// The memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let local: usize = self.local.iter().map(|(_, frame)| frame.len()).sum();
-        let scripts: usize = self.scripts.iter().map(Bytes::len).sum();
-        self.frames.len() + local + scripts
+        self.bytes
     }
 
     pub(crate) fn local(&self) -> &[(u32, Vec<u8>)] {

@@ -158,16 +158,16 @@ impl Proxy {
         }
     }
 
-    /// A request that could not even be understood spoils the transaction it is part of.
+    /// A request that could not even be understood spoils the transaction it is part of; when
+    /// it is an EXEC, that is over.
     #[cold]
     pub(super) fn spoil_transaction(&mut self, incoming: &Incoming<'_>) {
         let is_exec = incoming.request.arg(0).eq_ignore_ascii_case(b"exec");
-        let Some(session) = self.session(incoming.connection) else {
-            return;
-        };
         if is_exec {
-            session.transaction = None;
-        } else if let Some(queued) = &mut session.transaction {
+            self.leave_transaction(incoming.connection);
+        } else if let Some(session) = self.session(incoming.connection)
+            && let Some(queued) = &mut session.transaction
+        {
             queued.fail();
         }
     }
