@@ -9,6 +9,7 @@ mod own;
 mod pubsub;
 mod redirects;
 mod requests;
+mod review;
 mod scan;
 mod scan_model;
 mod scripts;

@@ -7,7 +7,7 @@ fn exists(key: &str) -> String {
 }
 
 /// A client that waits for one key on each node, until both nodes have been asked to say when.
-fn waiting(bench: &mut Bench) -> (ConnectionId, [ConnectionId; 2]) {
+pub(super) fn waiting(bench: &mut Bench) -> (ConnectionId, [ConnectionId; 2]) {
     let client = bench.client();
     bench.input(client, &request(&["blpop", LOWER, UPPER, "0"]));
     assert_eq!(bench.sent(1), request(&["LPOP", LOWER]));
@@ -29,7 +29,7 @@ fn waiting(bench: &mut Bench) -> (ConnectionId, [ConnectionId; 2]) {
     (client, feeds)
 }
 
-fn invalidate(key: &str) -> String {
+pub(super) fn invalidate(key: &str) -> String {
     format!(
         ">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n",
         key.len()
