@@ -466,6 +466,7 @@ mod tests {
 
     /// Each key read from a file differs from its default, so none is read and dropped.
     #[test]
+    #[allow(clippy::too_many_lines, reason = "it has a line for each key")]
     fn every_key_has_an_effect() {
         let text = "
             [proxy]

@@ -103,25 +103,15 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         clients_max: files.clients_max(),
     };
     spawn_local(sources.follow());
-    accept(
-        listener,
-        files.clients_max(),
-        &workers,
-        &metrics,
-        &accepting,
-    );
+    let clients_max = files.clients_max();
+    accept(listener, clients_max, &workers, &metrics, &accepting);
     spawn_local(files.follow(found.topologies.clone()));
     if let Some(admin) = admin {
-        let routes = Routes {
-            view: Arc::clone(&view),
-            registry: registry(&workers, &metrics, &view)?,
-        };
-        spawn_local(serve_admin(
-            admin,
-            routes,
-            AdminOptions::default(),
-            serving.clone(),
-        ));
+        let registry = registry(&workers, &metrics, &view)?;
+        let view = Arc::clone(&view);
+        let options = AdminOptions::default();
+        let routes = Routes { view, registry };
+        spawn_local(serve_admin(admin, routes, options, serving.clone()));
     }
     announce(config, &seeds, embedded.is_some());
 
