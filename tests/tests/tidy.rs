@@ -164,7 +164,7 @@ impl File {
     /// function, does not end them.
     fn production(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines: Vec<&str> = self.text.lines().collect();
-        let begins_tests = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{');
+        let begins_tests = |pair: &[&str]| pair == ["#[cfg(test)]", "mod tests {"];
         let len = lines.windows(2).position(begins_tests);
         let len = len.unwrap_or(lines.len());
         let lines = lines.into_iter().take(len).enumerate();

@@ -4,7 +4,9 @@
 use core::fmt::Write;
 
 use slotway_protocol::command::{self, Command, Flags, Group};
+use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan, encode};
 
+use super::across;
 use super::local::{Local, Topic};
 use super::merge::MergeKind;
 use super::plan::{Plan, Plans, Refusal};
@@ -112,6 +114,9 @@ fn notes(command: &Command, plan: Plan, emulated: Plan) -> Vec<String> {
     if !note.is_empty() {
         notes.push(note.to_owned());
     }
+    if plan == Plan::Keys && reads_across_slots(command) {
+        notes.push(ACROSS.to_owned());
+    }
     if emulated != plan {
         let mut words = what(command, emulated);
         if let Plan::Local(local) = emulated {
@@ -127,6 +132,19 @@ fn notes(command: &Command, plan: Plan, emulated: Plan) -> Vec<String> {
         notes.push(NOT_QUEUED.to_owned());
     }
     notes
+}
+
+/// Whether those who opt in may read keys of several slots with it.
+fn reads_across_slots(command: &Command) -> bool {
+    let mut words = vec![command.name];
+    words.resize(command.arity.unsigned_abs().into(), "1");
+    let mut frame = Vec::new();
+    encode::request(&mut frame, &words);
+    let mut buffers = RequestBuffers::default();
+    let limits = RequestLimits::default();
+    let scan = RequestScanner::default().scan(&frame, &limits, &mut buffers);
+    assert!(matches!(scan, Ok(Scan::Request { .. })), "{words:?}");
+    across::serves(command, &buffers.request(&frame))
 }
 
 /// Whether it may stand between MULTI and EXEC.
@@ -307,6 +325,8 @@ fn of_topic(topic: Topic) -> &'static str {
         Topic::Replicas => "none",
     }
 }
+
+const ACROSS: &str = "with `cross_slot_reads` of any slots, though not as of one moment";
 
 const COUNTED: &str = "counts all clients of the same worker, and any other worker as one";
 

@@ -44,6 +44,12 @@ impl Proxy {
     }
 }
 
+/// Whether it is one of the commands that can be served so; its arguments may be wrong.
+#[cfg(test)]
+pub(super) fn serves(command: &Command, request: &slotway_protocol::resp::Request<'_>) -> bool {
+    Query::parse(command, request).is_some()
+}
+
 /// One read under way.
 #[derive(Debug)]
 struct Gather {
