@@ -8,6 +8,7 @@ use bytes::Bytes;
 use slotway_protocol::engine::{Action, Instant};
 
 use super::clients::Filter;
+use super::pubsub::Family;
 use super::running::{News, TaskId};
 use super::{Notice, Proxy};
 
@@ -49,6 +50,8 @@ pub(crate) enum Question {
     ForgetScripts,
     /// Lets a blocked client go on; the answer is how many were.
     Unblock { client_id: u64, error: bool },
+    /// How many clients are subscribed to each of these channels.
+    Subscribers { family: Family, names: Vec<Vec<u8>> },
     /// Ends the pause.
     Unpause,
 }
@@ -57,6 +60,9 @@ pub(crate) enum Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     Count(u64),
+    /// Of each channel that was asked for, how many more clients than the node counts: it has one
+    /// connection of the worker for all of them.
+    More(Vec<i64>),
     Done,
     /// Of each client its number and what CLIENT LIST shows.
     Lines(Vec<(u64, Vec<u8>)>),
@@ -108,6 +114,10 @@ impl Proxy {
             Question::Monitor { worker, client_id } => {
                 self.add_monitor(*worker, *client_id);
                 Answer::Done
+            }
+            Question::Subscribers { family, names } => {
+                let more = |name: &Vec<u8>| self.subscriptions.more(*family, name);
+                Answer::More(names.iter().map(more).collect())
             }
             Question::Pause { time, all } => {
                 self.pause_clients(*time, *all, now);

@@ -7,8 +7,10 @@ use slotway_protocol::glob::matches;
 use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
+use super::peers::{Answer, Question};
 use super::pubsub::Family;
-use super::task::{Cluster, Node, Steps, Task};
+use super::survey::ANSWER_TIMEOUT;
+use super::task::{Cluster, Steps, Task};
 
 /// Sends a message to the node of its channel, and tells how many clients hear it.
 #[derive(Debug)]
@@ -51,8 +53,8 @@ impl Task for Publish {
     }
 }
 
-/// PUBSUB CHANNELS, SHARDCHANNELS, NUMSUB and SHARDNUMSUB: asks every shard, takes away
-/// what is ours there, and adds what our clients have.
+/// PUBSUB CHANNELS, SHARDCHANNELS, NUMSUB and SHARDNUMSUB: asks every shard, and for numbers every
+/// worker, too, how many clients its subscriptions stand for.
 #[derive(Debug)]
 pub(crate) struct Survey {
     about: About,
@@ -60,9 +62,9 @@ pub(crate) struct Survey {
     names: Vec<Vec<u8>>,
     frame: Vec<u8>,
     command: CommandId,
-    /// The nodes that are asked, by the number of the part.
-    nodes: Vec<Option<Node>>,
+    /// Shards and workers that have not answered.
     waiting: usize,
+    workers_waiting: usize,
     found: Vec<Vec<u8>>,
     counts: Vec<i64>,
 }
@@ -82,14 +84,14 @@ impl Survey {
             names,
             frame: frame.to_vec(),
             command: lookup(b"pubsub").map_or(CommandId(0), |command| command.id),
-            nodes: Vec::new(),
             waiting: 0,
+            workers_waiting: 0,
             found: Vec::new(),
         }
     }
 
     /// Takes in what one node says.
-    fn add(&mut self, reply: &[u8], node: Option<Node>, cluster: &Cluster<'_>) -> Option<()> {
+    fn add(&mut self, reply: &[u8]) -> Option<()> {
         let mut reader = TokenReader::new(reply);
         match self.about {
             About::Channels(_) => {
@@ -103,7 +105,7 @@ impl Survey {
                     self.found.push(name.to_vec());
                 }
             }
-            About::Counts(family) => {
+            About::Counts(_) => {
                 let Token::Array(len) = reader.next_token().ok()?? else {
                     return None;
                 };
@@ -112,10 +114,7 @@ impl Survey {
                     let Token::Integer(count) = reader.next_token().ok()?? else {
                         return None;
                     };
-                    let id = cluster.subscriptions.find(family, &self.names[index]);
-                    let topic = id.and_then(|id| cluster.subscriptions.topic(id));
-                    let ours = topic.is_some_and(|it| it.source == node.map(Node::index));
-                    self.counts[index] += count - i64::from(ours);
+                    self.counts[index] += count;
                 }
             }
         }
@@ -139,18 +138,21 @@ impl Survey {
                     encode::bulk(&mut reply, name);
                 }
             }
-            About::Counts(family) => {
+            About::Counts(_) => {
                 encode::array(&mut reply, 2 * self.names.len());
                 for (name, count) in self.names.iter().zip(&self.counts) {
-                    let id = cluster.subscriptions.find(family, name);
-                    let topic = id.and_then(|id| cluster.subscriptions.topic(id));
-                    let clients = topic.map_or(0, |topic| topic.subscribers.len());
                     encode::bulk(&mut reply, name);
-                    encode::integer(&mut reply, (*count).max(0) + clients as i64);
+                    encode::integer(&mut reply, (*count).max(0));
                 }
             }
         }
         reply
+    }
+
+    fn finish_when_complete(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
+        if self.waiting == 0 && self.workers_waiting == 0 {
+            steps.finish(self.summary(cluster));
+        }
     }
 }
 
@@ -159,19 +161,39 @@ impl Task for Survey {
         let shards = cluster.shards();
         self.waiting = shards.len();
         for (slot, part) in shards.into_iter().zip(0..) {
-            self.nodes.push(cluster.owner(slot));
             steps.send(part, slot, self.command, self.frame.clone());
+        }
+        if let About::Counts(family) = self.about {
+            self.workers_waiting = cluster.workers;
+            let names = self.names.clone();
+            steps.ask(Question::Subscribers { family, names });
+            steps.wake_after(ANSWER_TIMEOUT);
         }
     }
 
-    fn reply(&mut self, part: u32, reply: &[u8], cluster: &Cluster<'_>, steps: &mut Steps) {
-        let node = self.nodes.get(part as usize).copied().flatten();
-        if self.add(reply, node, cluster).is_none() {
+    fn reply(&mut self, _: u32, reply: &[u8], cluster: &Cluster<'_>, steps: &mut Steps) {
+        if self.add(reply).is_none() {
             return steps.finish(reply.to_vec());
         }
         self.waiting -= 1;
-        if self.waiting == 0 {
-            steps.finish(self.summary(cluster));
+        self.finish_when_complete(cluster, steps);
+    }
+
+    fn answer(&mut self, answer: Answer, cluster: &Cluster<'_>, steps: &mut Steps) {
+        if let Answer::More(more) = answer {
+            for (count, more) in self.counts.iter_mut().zip(more) {
+                *count += more;
+            }
+        }
+        self.workers_waiting = self.workers_waiting.saturating_sub(1);
+        self.finish_when_complete(cluster, steps);
+    }
+
+    fn wake(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
+        if self.workers_waiting > 0 {
+            steps.answers_late();
+            self.workers_waiting = 0;
+            self.finish_when_complete(cluster, steps);
         }
     }
 }

@@ -55,4 +55,4 @@ impl Task for Survey {
 }
 
 /// How long all workers may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);

@@ -331,6 +331,14 @@ impl Subscriptions {
         (there.count(), clients.sum())
     }
 
+    /// How many more clients are subscribed than the nodes can tell.
+    pub(crate) fn more(&self, family: Family, name: &[u8]) -> i64 {
+        let topic = self.find(family, name).and_then(|id| self.topic(id));
+        topic.map_or(0, |topic| {
+            topic.subscribers.len() as i64 - i64::from(topic.source.is_some())
+        })
+    }
+
     fn client(&self, connection: ConnectionId) -> Option<&Client> {
         let client = self.clients.get(&connection.index);
         client.filter(|client| client.connection == connection)

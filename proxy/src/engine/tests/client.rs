@@ -3,12 +3,12 @@
 use super::*;
 
 /// Two workers whose messages reach each other when told to.
-struct Pair {
-    workers: [Bench; 2],
+pub(super) struct Pair {
+    pub(super) workers: [Bench; 2],
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(Options::default())
     }
 
@@ -26,7 +26,7 @@ impl Pair {
     }
 
     /// Delivers messages until there are no more.
-    fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         loop {
             let messages: Vec<Message> = self
                 .workers

@@ -1,5 +1,6 @@
 //! Publish and subscribe: clients of both protocols, and nodes that are lost or lose slots.
 
+use super::client::Pair;
 use super::*;
 
 impl Bench {
@@ -516,4 +517,34 @@ fn confirmations_are_no_replies_to_be_suppressed() {
     );
     bench.input(client, &request(&["echo", "x"]));
     assert_eq!(bench.written(client), "");
+}
+
+#[test]
+fn clients_of_all_workers_are_counted() {
+    let mut pair = Pair::new();
+    for (worker, subscribers) in pair.workers.iter_mut().zip([1, 3]) {
+        worker.topology(&[(0, 16383, 1)]);
+        for _ in 0..subscribers {
+            worker.subscriber("2", 1, LOWER);
+        }
+    }
+    let client = pair.workers[0].client();
+    let ask = request(&["PUBSUB", "NUMSUB", LOWER, "other"]);
+    pair.workers[0].input(client, &ask);
+    assert_eq!(pair.workers[0].sent(1), ask);
+    // One connection of each worker, and seven clients of the node itself.
+    let counted = array(&[LOWER, ":9", "other", ":5"]);
+    pair.workers[0].reply(1, &counted);
+    assert_eq!(pair.workers[0].written(client), "");
+    pair.deliver();
+    let right = array(&[LOWER, ":11", "other", ":5"]);
+    assert_eq!(pair.workers[0].written(client), right);
+
+    // Who does not answer is not waited for.
+    pair.workers[0].input(client, &ask);
+    pair.workers[0].wait(Duration::from_secs(1));
+    assert_eq!(pair.workers[0].sent(1), ask);
+    pair.workers[0].reply(1, &counted);
+    assert_eq!(pair.workers[0].written(client), counted);
+    assert_eq!(pair.workers[0].stats.peer_answers_late.value(), 1);
 }
