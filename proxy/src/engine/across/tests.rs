@@ -37,8 +37,7 @@ fn answer_leg(model: &Model, frame: &[u8]) -> Vec<u8> {
 fn evaluate(model: &Model, words: &[Vec<u8>]) -> Vec<u8> {
     let name = String::from_utf8(words[0].to_ascii_uppercase()).unwrap();
     let sorted = name.starts_with('Z');
-    let has_number = sorted || name == "SINTERCARD";
-    let (first, count) = if has_number {
+    let (first, count) = if sorted || name == "SINTERCARD" {
         (2, String::from_utf8_lossy(&words[1]).parse().unwrap())
     } else {
         (1, words.len() - 1)
