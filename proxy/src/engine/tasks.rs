@@ -201,13 +201,8 @@ impl Proxy {
         for leg in steps.legs {
             self.send_leg(id, leg, now);
         }
-        if steps.lose
-            && let Some(running) = self.tasks.get(id)
-        {
-            let privates = running.privates.clone();
-            privates
-                .into_iter()
-                .for_each(|private| self.discard(private));
+        if steps.lose {
+            self.lose_privates(id);
         }
         if steps.interrupt {
             self.interrupt(id, now);
@@ -239,6 +234,13 @@ impl Proxy {
                 self.deliver(ticket, Reply::Shared(reply.into()), now);
             }
         }
+    }
+
+    /// Nobody may use the task's private connections again.
+    fn lose_privates(&mut self, id: TaskId) {
+        let privates = self.tasks.get(id).map(|running| running.privates.clone());
+        let privates = privates.into_iter().flatten();
+        privates.for_each(|private| self.discard(private));
     }
 
     fn send_leg(&mut self, id: TaskId, leg: Leg, now: Instant) {
