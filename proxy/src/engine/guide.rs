@@ -252,8 +252,8 @@ fn of_special(special: Special) -> (&'static str, &'static str) {
             "",
         ),
         Special::PubSub(About::Counts(_)) => (
-            "asked of every shard; the sum, and what clients here have",
-            COUNTED,
+            "asked of every shard and of all workers of the proxy; the sum",
+            "counts the clients of each worker of another proxy as one",
         ),
         Special::RandomKey => (
             "every shard is asked how many keys it has, then one of them for a key",
