@@ -95,7 +95,6 @@ fn notes(command: &Command, plan: Plan, emulated: Plan) -> Vec<String> {
     let note = match plan {
         Plan::Local(local) => of_local(local),
         Plan::Monitor => "off unless the setting `monitor` is on",
-        Plan::Publish(Family::Shard) => "",
         Plan::Publish(_) => COUNTED,
         Plan::Split { .. } => "not atomic across slots",
         Plan::Subscribe(Family::Shard) => "all channels of one request must share a slot",
