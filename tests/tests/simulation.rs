@@ -31,9 +31,10 @@ fn run_relay(seed: u64, mutant: Option<Mutant>) -> Report {
         proxy: &|_, random| Box::new(Host::new(Relay::new(), Limits::NONE, random)),
         discovery: None,
     };
-    // A mutant has to be found out by what clients see.
+    // A mutant has to be found out by what clients see. The relay knows no transactions.
     let scenario = Scenario {
         is_tapped: mutant.is_none(),
+        has_errands: false,
         ..Scenario::of(seed)
     };
     world::run(scenario, &cast, mutant)

@@ -2,60 +2,17 @@
 //! and its number, so that a reply in the wrong place gives itself away.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::blocks::Pushes;
+use super::operation::Operation;
 use super::oracle::{Counter, List, Private, Shared};
 use super::resp::Value;
+use super::swaps::Swaps;
 
 /// A checker that all clients of a run share.
 pub type SharedChecker = Rc<RefCell<Checker>>;
-
-/// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    Push {
-        key: String,
-        items: Vec<String>,
-    },
-    Range {
-        key: String,
-    },
-    Increment {
-        key: String,
-    },
-    Set {
-        key: String,
-        value: String,
-    },
-    Get {
-        key: String,
-    },
-    MultiSet {
-        pairs: Vec<(String, String)>,
-    },
-    MultiGet {
-        keys: Vec<String>,
-    },
-    Delete {
-        keys: Vec<String>,
-    },
-    Exists {
-        keys: Vec<String>,
-    },
-    Ping,
-    Echo {
-        text: String,
-    },
-    /// GET without a key.
-    TooFew,
-    Unknown {
-        name: String,
-    },
-    Hello {
-        version: u8,
-    },
-}
 
 /// A request without a reply yet.
 #[derive(Debug, Clone)]
@@ -68,6 +25,10 @@ pub struct Pending {
     pub invoked: u64,
     /// What the keys' oracles say about the time of the request.
     floors: Vec<u64>,
+    /// What a transaction consists of.
+    pub(super) parts: Vec<Self>,
+    /// Keys that have to be found.
+    pub(super) certain: BTreeSet<String>,
 }
 
 /// The state of all oracles.
@@ -83,19 +44,32 @@ pub struct Checker {
     pub is_final: bool,
     pub answered: u64,
     pub failed: u64,
-    lists: BTreeMap<String, List>,
-    counters: BTreeMap<String, Counter>,
-    shared: BTreeMap<String, Shared>,
-    private: BTreeMap<String, Private>,
+    /// Nothing goes wrong and nothing moves.
+    pub is_calm: bool,
+    /// Walks over all keys that came to their end.
+    pub walked: u64,
+    /// Transactions that were executed, and those that found a watched key changed.
+    pub executed: u64,
+    pub lost: u64,
+    pub(super) lists: BTreeMap<String, List>,
+    pub(super) counters: BTreeMap<String, Counter>,
+    pub(super) shared: BTreeMap<String, Shared>,
+    pub(super) private: BTreeMap<String, Private>,
+    pub(super) swaps: BTreeMap<String, Swaps>,
+    /// Transactions of which nobody knows whether they happened.
+    pub(super) open_blocks: Vec<Pushes>,
+    /// For each session the keys that its walk has to find yet.
+    pub(super) walks: BTreeMap<u64, BTreeSet<String>>,
     /// Time as the oracles see it: no two events have the same.
     ticks: u64,
 }
 
 impl Checker {
-    pub fn new(may_fail: bool, is_ordered: bool) -> Self {
+    pub fn new(may_fail: bool, is_ordered: bool, is_calm: bool) -> Self {
         Self {
             may_fail,
             is_ordered,
+            is_calm,
             ..Self::default()
         }
     }
@@ -119,6 +93,7 @@ impl Checker {
             Operation::Push { key, items } => {
                 let list = self.lists.entry(key.clone()).or_default();
                 items.iter().for_each(|item| list.invoke(item, session));
+                list.join(items);
                 vec![list.floor()]
             }
             Operation::Range { key } => vec![self.lists.entry(key.clone()).or_default().floor()],
@@ -139,15 +114,30 @@ impl Checker {
                     .for_each(|(key, value)| self.invoke_write(key, value, invoked));
                 Vec::new()
             }
+            Operation::Swap { key, base } => {
+                let swaps = self.swaps.entry(key.clone()).or_default();
+                swaps.attempt(session, *base);
+                vec![swaps.highest]
+            }
+            _ => Vec::new(),
+        };
+        let parts = match &operation {
+            Operation::Execute {
+                queued,
+                spoiled: false,
+                ..
+            } => self.invoke_block((session, number), queued, resp3),
             _ => Vec::new(),
         };
         Pending {
             session,
             number,
-            operation,
             resp3,
             invoked,
             floors,
+            parts,
+            certain: self.invoke_walk(session, &operation),
+            operation,
         }
     }
 
@@ -184,6 +174,10 @@ impl Checker {
                     .for_each(|(key, value)| self.ghost(key, Some(value)));
             }
             Operation::Delete { keys } => keys.iter().for_each(|key| self.ghost(key, None)),
+            Operation::Swap { key, base } => {
+                self.swaps.entry(key.clone()).or_default().unknown(*base);
+            }
+            Operation::Execute { .. } => self.abandon_block(pending),
             _ => {}
         }
     }
@@ -198,10 +192,17 @@ impl Checker {
             .counters
             .iter()
             .map(|(key, counter)| (key, counter.finish()));
+        let swaps = self
+            .swaps
+            .iter()
+            .map(|(key, swaps)| (key, swaps.finish()));
         let wrong = lists
             .chain(counters)
+            .chain(swaps)
             .find_map(|(key, result)| Some((key, result.err()?)));
-        if let Some((key, why)) = wrong {
+        if let Err(why) = self.finish_blocks() {
+            self.violate(format!("at the end: {why}"));
+        } else if let Some((key, why)) = wrong {
             let text = format!("at the end, {key}: {why}");
             self.violate(text);
         }
@@ -217,6 +218,7 @@ impl Checker {
             .counters
             .keys()
             .chain(self.shared.keys())
+            .chain(self.swaps.keys())
             .chain(self.private.keys());
         lists
             .chain(texts.map(|key| Operation::Get { key: key.clone() }))
@@ -227,6 +229,7 @@ impl Checker {
     pub fn keys(&self) -> Vec<Vec<u8>> {
         let keys = self.lists.keys().chain(self.counters.keys());
         let keys = keys.chain(self.shared.keys()).chain(self.private.keys());
+        let keys = keys.chain(self.swaps.keys());
         keys.map(|key| key.clone().into_bytes()).collect()
     }
 
@@ -234,6 +237,7 @@ impl Checker {
         match key.as_bytes()[0] {
             b's' => self.shared.entry(key.to_owned()).or_default().floor(),
             b'n' => self.counters.entry(key.to_owned()).or_default().highest,
+            b'c' => self.swaps.entry(key.to_owned()).or_default().highest,
             _ => 0,
         }
     }
@@ -266,7 +270,15 @@ impl Checker {
 
     fn judge_error(&mut self, pending: &Pending, text: &[u8]) -> Result<(), String> {
         let text = String::from_utf8_lossy(text);
-        match &pending.operation {
+        let mut operation = &pending.operation;
+        if let Operation::Queue(queued) = operation {
+            operation = queued;
+        }
+        match operation {
+            Operation::Execute { spoiled: true, .. } => {
+                let expected = "EXECABORT Transaction discarded because of previous errors.";
+                return same(&text, expected);
+            }
             Operation::TooFew => {
                 let expected = "ERR wrong number of arguments for 'get' command";
                 return same(&text, expected);
@@ -280,7 +292,11 @@ impl Checker {
             }
             _ => {}
         }
-        self.abandon(pending);
+        if text.contains("result unknown") {
+            self.abandon(pending);
+        } else {
+            self.refuse(pending);
+        }
         let redirect = text.starts_with("MOVED") || text.starts_with("ASK");
         require(!redirect, "a redirect reached the client")?;
         require(
@@ -289,7 +305,7 @@ impl Checker {
         )
     }
 
-    fn judge(&mut self, pending: &Pending, reply: &Value) -> Result<(), String> {
+    pub(super) fn judge(&mut self, pending: &Pending, reply: &Value) -> Result<(), String> {
         let floor = |index: usize| pending.floors[index];
         match &pending.operation {
             Operation::Push { key, items } => {
@@ -338,6 +354,21 @@ impl Checker {
                 let is_map = matches!(reply, Value::Map(_));
                 require(is_map == (*version == 3), "not in the protocol asked for")
             }
+            Operation::Queue(_) => {
+                require(*reply == Value::Simple(b"QUEUED".to_vec()), "not queued")
+            }
+            Operation::Execute { .. } => self.judge_block(pending, reply),
+            Operation::Swap { key, base } => {
+                let swaps = self.swaps.get_mut(key).ok_or("no such key")?;
+                swaps.win(*base, floor(0))?;
+                require_ok(reply)
+            }
+            Operation::Begin | Operation::Discard | Operation::Watch { .. } => require_ok(reply),
+            Operation::Unwatch => require_ok(reply),
+            Operation::Size
+            | Operation::Keys { .. }
+            | Operation::RandomKey
+            | Operation::Scan { .. } => self.judge_walk(pending, reply),
         }
     }
 
@@ -360,6 +391,10 @@ impl Checker {
         if let Some(counter) = self.counters.get_mut(key) {
             let count = text.map_or(Ok(0), |text| text.parse().map_err(|_| "no number"))?;
             return counter.read(count, floor, self.is_final);
+        }
+        if let Some(swaps) = self.swaps.get_mut(key) {
+            let value = text.map_or(Ok(0), |text| text.parse().map_err(|_| "no number"))?;
+            return swaps.read(value, floor, self.is_final);
         }
         if let Some(text) = &text {
             require(
@@ -421,21 +456,21 @@ fn same(got: &str, expected: &str) -> Result<(), String> {
     require(got == expected, "not what was sent or asked for")
 }
 
-fn number(reply: &Value) -> Result<u64, String> {
+pub(super) fn number(reply: &Value) -> Result<u64, String> {
     match reply {
         Value::Integer(number) => u64::try_from(*number).map_err(|_| "negative".to_owned()),
         _ => Err("no number".to_owned()),
     }
 }
 
-fn bulk(reply: &Value) -> Result<&[u8], String> {
+pub(super) fn bulk(reply: &Value) -> Result<&[u8], String> {
     match reply {
         Value::Bulk(bytes) => Ok(bytes),
         _ => Err("no string, or nothing in the wrong protocol".to_owned()),
     }
 }
 
-fn texts(reply: &Value) -> Result<Vec<String>, String> {
+pub(super) fn texts(reply: &Value) -> Result<Vec<String>, String> {
     let Value::Array(items) = reply else {
         return Err("no array".to_owned());
     };

@@ -12,11 +12,12 @@ use slotway_protocol::engine::{
 };
 use slotway_protocol::output::Output;
 
-use super::checker::{Operation, Pending, SharedChecker};
+use super::checker::{Pending, SharedChecker};
 use super::machine::{Signal, Stimulus, Subject};
+use super::operation::{self, Operation};
 use super::random::Random;
 use super::resp::{self, Read};
-use super::workload::{self, Style, Workload};
+use super::workload::{Style, Workload};
 
 /// What all clients of a run share.
 #[derive(Clone)]
@@ -127,7 +128,7 @@ impl Client {
 
     fn send(&mut self, number: u64, operation: Operation) {
         let mut bytes = Vec::new();
-        workload::write(&mut bytes, &operation);
+        operation::write(&mut bytes, &operation);
         self.output.push(&bytes);
         if let Operation::Hello { version } = operation {
             self.resp3 = version == 3;
@@ -248,6 +249,7 @@ impl Engine for Client {
                     let Some(pending) = self.pending.pop_front() else {
                         return self.violate(&format!("a reply to nothing: {value:?}"));
                     };
+                    self.workload.learn(&pending.operation, &value);
                     self.shared.checker.borrow_mut().reply(&pending, &value);
                 }
             }

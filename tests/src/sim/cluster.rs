@@ -63,6 +63,9 @@ impl View {
             for (first, last, _) in self.ranges().into_iter().filter(|range| range.2 == node) {
                 text += &format!(" {first}-{last}");
             }
+            for (slot, to) in self.migrating.iter().filter(|_| node == self.me) {
+                text += &format!(" [{slot}->-{to:040x}]");
+            }
             text.push('\n');
         }
         text

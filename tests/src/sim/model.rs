@@ -11,6 +11,7 @@ use slotway_protocol::output::Output;
 
 use super::cluster::View;
 use super::machine::{Keeper, Payload, Signal, Stimulus, Subject};
+use super::model_block::Block;
 use super::resp::{self, Read, Value};
 
 /// The node.
@@ -18,8 +19,8 @@ use super::resp::{self, Read, Value};
 pub struct ModelNode {
     view: View,
     keys: BTreeMap<Vec<u8>, Stored>,
-    sessions: BTreeMap<ConnectionId, Session>,
-    mood: Option<&'static str>,
+    pub(super) sessions: BTreeMap<ConnectionId, Session>,
+    pub(super) mood: Option<&'static str>,
     actions: VecDeque<Action<()>>,
 }
 
@@ -30,10 +31,14 @@ enum Stored {
 }
 
 #[derive(Default)]
-struct Session {
+pub(super) struct Session {
     output: Output,
     asking: bool,
     resp3: bool,
+    pub(super) block: Option<Block>,
+    /// Keys that EXEC depends on, and whether one was changed.
+    pub(super) watched: Vec<Vec<u8>>,
+    pub(super) is_disturbed: bool,
 }
 
 impl ModelNode {
@@ -73,7 +78,25 @@ impl ModelNode {
             (b"CLUSTER", [what]) if what.eq_ignore_ascii_case(b"NODES") => {
                 Value::Bulk(self.view.nodes_text().into_bytes())
             }
+            (b"CLIENT", [what]) if what.eq_ignore_ascii_case(b"ID") => int(1),
+            (b"CLUSTER", [what, slot, _]) if what.eq_ignore_ascii_case(b"GETKEYSINSLOT") => {
+                self.keys_of(slot)
+            }
             (b"CLUSTER" | b"CLIENT" | b"READONLY", _) => ok(),
+            (b"MULTI" | b"EXEC" | b"DISCARD" | b"UNWATCH", []) => {
+                self.transaction(id, &name, asking)
+            }
+            _ if session.block.is_some() => self.queue(id, args),
+            (b"WATCH", keys) => self.watch(id, keys, asking),
+            (b"INFO", _) => Value::Bulk(INFO.to_vec()),
+            (b"DBSIZE", []) => int(self.keys.len()),
+            (b"RANDOMKEY", []) => {
+                let key = self.keys.keys().next();
+                key.map_or(Value::Nil, |key| Value::Bulk(key.clone()))
+            }
+            (b"KEYS", [pattern]) => self.list(|key| key.starts_with(&pattern[..pattern.len() - 1])),
+            // All keys in one page.
+            (b"SCAN", _) => Value::Array(vec![bulk("0"), self.list(|_| true)]),
             (b"PING", []) => Value::Simple(b"PONG".to_vec()),
             (b"PING" | b"ECHO", [text]) => Value::Bulk(text.clone()),
             _ => self.serve(&name, args, asking),
@@ -88,7 +111,7 @@ impl ModelNode {
     }
 
     /// Commands with keys: the slot first, then the command.
-    fn serve(&mut self, name: &[u8], args: &[Vec<u8>], asking: bool) -> Value {
+    pub(super) fn serve(&mut self, name: &[u8], args: &[Vec<u8>], asking: bool) -> Value {
         let Some(keys) = keys(name, args) else {
             let text = String::from_utf8_lossy(name).to_lowercase();
             let known = matches!(name, b"GET" | b"SET" | b"RPUSH" | b"INCR");
@@ -108,7 +131,7 @@ impl ModelNode {
     }
 
     /// Why the keys are not served here (Redis Cluster specification, "Redirection").
-    fn refusal(&self, keys: &[&[u8]], asking: bool) -> Option<String> {
+    pub(super) fn refusal(&self, keys: &[&[u8]], asking: bool) -> Option<String> {
         let slot = Slot::of(keys[0]);
         if keys.iter().any(|key| Slot::of(key) != slot) {
             return Some("CROSSSLOT Keys in request don't hash to the same slot".to_owned());
@@ -134,7 +157,7 @@ impl ModelNode {
         }
     }
 
-    fn run(&mut self, name: &[u8], args: &[Vec<u8>]) -> Value {
+    pub(super) fn run(&mut self, name: &[u8], args: &[Vec<u8>]) -> Value {
         let key = &args[1];
         match name {
             b"GET" => self.get(key),
@@ -146,10 +169,7 @@ impl ModelNode {
                 }
                 ok()
             }
-            b"DEL" | b"UNLINK" => int(args[1..]
-                .iter()
-                .filter(|key| self.keys.remove(*key).is_some())
-                .count()),
+            b"DEL" | b"UNLINK" => int(args[1..].iter().filter(|key| self.remove(key)).count()),
             b"EXISTS" | b"TOUCH" => int(args[1..]
                 .iter()
                 .filter(|key| self.keys.contains_key(*key))
@@ -184,7 +204,22 @@ impl ModelNode {
         }
     }
 
+    fn remove(&mut self, key: &[u8]) -> bool {
+        self.disturb(key);
+        self.keys.remove(key).is_some()
+    }
+
+    fn list(&self, wanted: impl Fn(&[u8]) -> bool) -> Value {
+        let keys = self.keys.keys().filter(|key| wanted(key));
+        Value::Array(keys.cloned().map(Value::Bulk).collect())
+    }
+
+    fn keys_of(&self, slot: &[u8]) -> Value {
+        self.list(|key| Slot::of(key).to_string().as_bytes() == slot)
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) -> Value {
+        self.disturb(key);
         self.keys.insert(key.to_vec(), Stored::Text(value.to_vec()));
         ok()
     }
@@ -285,13 +320,16 @@ impl Keeper for ModelNode {
     }
 
     fn export(&mut self, key: &[u8]) -> Option<Payload> {
-        Some(Box::new(self.keys.remove(key)?))
+        let stored = self.keys.remove(key)?;
+        self.disturb(key);
+        Some(Box::new(stored))
     }
 
     fn import(&mut self, key: &[u8], payload: Payload) {
         let stored = payload
             .downcast::<Stored>()
             .expect("all nodes are of one kind");
+        self.disturb(key);
         let before = self.keys.insert(key.to_vec(), *stored);
         assert_eq!(before, None, "a key lives on one node");
     }
@@ -303,12 +341,12 @@ impl Keeper for ModelNode {
 }
 
 /// The keys of a command with keys; `None` when it is unknown or has too few arguments.
-fn keys<'a>(name: &[u8], args: &'a [Vec<u8>]) -> Option<Vec<&'a [u8]>> {
+pub(super) fn keys<'a>(name: &[u8], args: &'a [Vec<u8>]) -> Option<Vec<&'a [u8]>> {
     let (first, step, least) = match name {
         b"GET" | b"INCR" => (1, 0, 2),
         b"SET" | b"RPUSH" => (1, 0, 3),
         b"LRANGE" => (1, 0, 4),
-        b"MGET" | b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" => (1, 1, 2),
+        b"MGET" | b"WATCH" | b"DEL" | b"UNLINK" | b"EXISTS" | b"TOUCH" => (1, 1, 2),
         b"MSET" => (1, 2, 3),
         _ => return None,
     };
@@ -328,7 +366,7 @@ fn keys<'a>(name: &[u8], args: &'a [Vec<u8>]) -> Option<Vec<&'a [u8]>> {
 /// Nothing is written differently in the two protocols.
 fn in_protocol(value: Value, resp3: bool) -> Value {
     match value {
-        Value::Nil if resp3 => Value::Null,
+        Value::Nil | Value::Other(b'*', _) if resp3 => Value::Null,
         Value::Array(items) => Value::Array(
             items
                 .into_iter()
@@ -339,7 +377,7 @@ fn in_protocol(value: Value, resp3: bool) -> Value {
     }
 }
 
-fn ok() -> Value {
+pub(super) fn ok() -> Value {
     Value::Simple(b"OK".to_vec())
 }
 
@@ -355,5 +393,8 @@ fn wrong_type() -> Value {
     let text = "WRONGTYPE Operation against a key holding the wrong kind of value";
     Value::Error(text.as_bytes().to_vec())
 }
+
+/// As of a server whose cursors have no slots in them.
+const INFO: &[u8] = b"# Server\r\nredis_version:7.0.15\r\nrun_id:model\r\n";
 
 const TRYAGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";

@@ -13,6 +13,10 @@ pub(super) struct List {
     /// All items ever sent, and the session and order in which that was.
     sent: BTreeMap<String, (u64, usize)>,
     acknowledged: BTreeSet<String>,
+    /// Items that come directly behind another, since they were sent together.
+    followers: BTreeMap<String, String>,
+    /// Items that are not there.
+    refused: BTreeSet<String>,
     longest_read: Vec<String>,
     final_read: Option<Vec<String>>,
 }
@@ -50,6 +54,24 @@ impl List {
     pub(super) fn invoke(&mut self, item: &str, session: u64) {
         let order = self.sent.len();
         self.sent.insert(item.to_owned(), (session, order));
+    }
+
+    /// These are appended together, with nothing in between.
+    pub(super) fn join(&mut self, items: &[String]) {
+        let pairs = items.windows(2);
+        let pairs = pairs.map(|pair| (pair[0].clone(), pair[1].clone()));
+        self.followers.extend(pairs);
+    }
+
+    /// These were not appended.
+    pub(super) fn refuse(&mut self, items: &[String]) {
+        self.refused.extend(items.iter().cloned());
+    }
+
+    /// Whether it is there at the end.
+    pub(super) fn has(&self, item: &String) -> bool {
+        let items = self.final_read.as_ref();
+        items.is_some_and(|items| items.contains(item))
     }
 
     /// The length that was certainly reached.
@@ -93,6 +115,8 @@ impl List {
             items[..common] == self.longest_read[..common],
             "not what was read before",
         )?;
+        let torn = items.last().and_then(|item| self.followers.get(item));
+        require(torn.is_none(), "a part of what was appended together")?;
         if items.len() > self.longest_read.len() {
             self.longest_read.clone_from(&items);
         }
@@ -118,6 +142,15 @@ impl List {
                 .get(item)
                 .ok_or_else(|| format!("{item} was never sent"))?;
             require(seen.insert(item), &format!("{item} is there twice"))?;
+            require(
+                !self.refused.contains(item),
+                &format!("{item} is there although it was refused"),
+            )?;
+            let next = self.followers.get(item);
+            require(
+                next.is_none() || next == items.get(place as usize + 1),
+                &format!("{item} is not followed by {next:?}"),
+            )?;
             let expected = self.places.get(&place);
             require(
                 expected.is_none_or(|expected| expected == item),

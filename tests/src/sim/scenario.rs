@@ -27,6 +27,8 @@ pub struct Scenario {
     pub topology_delay_micros: u64,
     /// Requests with several keys of one slot, which a node may refuse while the slot moves.
     pub crowded_slots: bool,
+    /// Transactions, watched keys and commands to all nodes.
+    pub has_errands: bool,
     /// Values of 40 KB among the small ones.
     pub large_values: bool,
     pub faults: Faults,
@@ -98,6 +100,7 @@ impl Scenario {
             },
             topology_delay_micros: *random.pick(&[100, 5_000, 100_000]),
             crowded_slots: random.chance(250),
+            has_errands: true,
             large_values,
             faults,
             is_tapped: true,
@@ -112,10 +115,23 @@ impl Scenario {
         let refuses = self.faults.moods > 0 || self.crowded_slots && self.moves > 0;
         !refuses || self.pipeline == 1
     }
+
+    /// Whether transactions may have several keys. A node refuses those while some of the keys have
+    /// moved, just as requests with several keys.
+    pub fn has_wide_transactions(&self) -> bool {
+        self.crowded_slots || self.moves == 0
+    }
+
     /// When the last fault is over: none begins after `calm_at`, but a stall goes on for a while.
     pub fn settled_at(&self) -> u64 {
         let stalls = self.faults.long_stalls > 0;
         self.calm_at + 1 + if stalls { LONG_STALL_MICROS.1 } else { 0 }
+    }
+
+    /// Whether nothing goes wrong and nothing moves.
+    pub fn is_calm(&self) -> bool {
+        let changes = self.moves + self.failovers + self.faults.moods;
+        changes == 0 && !self.may_fail()
     }
 
     /// Whether a request may come to nothing: otherwise every error is one too many.

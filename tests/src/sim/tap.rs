@@ -51,6 +51,8 @@ struct Line {
     requests: Vec<u8>,
     replies: Vec<u8>,
     waiting: VecDeque<Vec<Write>>,
+    /// What was queued since MULTI.
+    block: Option<Vec<Write>>,
 }
 
 /// One value in a request.
@@ -78,7 +80,7 @@ impl Tap {
         while let Read::Whole(value, len) = resp::read(&line.requests) {
             line.requests.drain(..len);
             let args = resp::arguments(value).unwrap_or_default();
-            line.waiting.push_back(writes(&args));
+            line.wait_for(&args);
         }
     }
 
@@ -89,7 +91,9 @@ impl Tap {
         line.replies.extend_from_slice(bytes);
         let mut executed = Vec::new();
         while let Some(len) = resp::frame_len(&line.replies) {
-            let failed = line.replies[0] == b'-';
+            // Nothing instead of an array: a watched key was changed.
+            let nothing = line.replies.starts_with(b"*-1") || line.replies[0] == b'_';
+            let failed = line.replies[0] == b'-' || nothing;
             self.refusals.count(&line.replies);
             line.replies.drain(..len);
             let writes = line.waiting.pop_front().unwrap_or_default();
@@ -131,6 +135,22 @@ impl Tap {
         if !self.is_mute {
             self.violation.get_or_insert(what);
         }
+    }
+}
+
+impl Line {
+    /// A request is executed when it is answered, but between MULTI and EXEC with the EXEC.
+    fn wait_for(&mut self, args: &[Vec<u8>]) {
+        let name = args.first().map(|name| name.to_ascii_uppercase());
+        let mut executed = Vec::new();
+        match (name.as_deref(), &mut self.block) {
+            (Some(b"MULTI"), _) => self.block = Some(Vec::new()),
+            (Some(b"EXEC"), block) => executed = block.take().unwrap_or_default(),
+            (Some(b"DISCARD"), block) => *block = None,
+            (_, Some(block)) => block.extend(writes(args)),
+            (_, None) => executed = writes(args),
+        }
+        self.waiting.push_back(executed);
     }
 }
 

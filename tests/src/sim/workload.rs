@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use slotway_protocol::cluster::Slot;
 
-use super::checker::Operation;
+use super::errands::Errands;
+use super::operation::Operation;
 use super::random::Random;
-use super::resp;
+use super::resp::Value;
 
 /// Makes one session's requests.
 #[derive(Debug)]
@@ -14,8 +15,9 @@ pub struct Workload {
     session: u64,
     /// The number of the next request.
     number: u64,
-    style: Style,
-    random: Random,
+    pub(super) style: Style,
+    pub(super) random: Random,
+    pub(super) errands: Errands,
 }
 
 /// What all sessions' requests have in common.
@@ -26,6 +28,10 @@ pub struct Style {
     pub large_values: bool,
     /// Several keys of one request may be of one slot.
     pub crowded_slots: bool,
+    /// There are transactions, watched keys and commands to all nodes.
+    pub has_errands: bool,
+    /// A transaction may have several keys.
+    pub wide_transactions: bool,
 }
 
 impl Workload {
@@ -35,13 +41,20 @@ impl Workload {
             number: 0,
             style,
             random,
+            errands: Errands::default(),
         }
     }
 
     /// The next request, with its number in the session.
     pub fn next_operation(&mut self) -> (u64, Operation) {
         self.number += 1;
-        (self.number, self.operation())
+        let operation = self.errand();
+        (self.number, operation.unwrap_or_else(|| self.operation()))
+    }
+
+    /// A request was answered.
+    pub fn learn(&mut self, operation: &Operation, reply: &Value) {
+        self.errands.learn(operation, reply);
     }
 
     fn operation(&mut self) -> Operation {
@@ -84,7 +97,12 @@ impl Workload {
             86..89 => Operation::Exists {
                 keys: self.private_keys(),
             },
-            89..91 => Operation::Range { key: self.key("l") },
+            89..91 => {
+                let family = if self.random.chance(500) { "l" } else { "m" };
+                Operation::Range {
+                    key: self.key(family),
+                }
+            }
             91..94 => Operation::Ping,
             94..97 => Operation::Echo {
                 text: self.value("echo", 0),
@@ -109,7 +127,7 @@ impl Workload {
         format!("p{}.{which}:{tag}", self.session)
     }
 
-    fn tag(&mut self) -> String {
+    pub(super) fn tag(&mut self) -> String {
         tag(self.random.index(self.style.tags))
     }
 
@@ -150,7 +168,7 @@ impl Workload {
     }
 
     /// A value that tells where it belongs: `key|session.number.part|padding`.
-    fn value(&mut self, key: &str, part: u64) -> String {
+    pub(super) fn value(&mut self, key: &str, part: u64) -> String {
         let padding = match self.random.below(100) {
             0..80 => 0,
             80..99 => self.random.below(200),
@@ -175,46 +193,6 @@ pub fn identify(value: &[u8]) -> Option<(&str, u64, u64, u64)> {
     let mut numbers = identity.split('.').map(str::parse);
     let mut next = || numbers.next()?.ok();
     Some((key, next()?, next()?, next()?))
-}
-
-/// Writes an operation as a request.
-pub fn write(out: &mut Vec<u8>, operation: &Operation) {
-    match operation {
-        Operation::Push { key, items } => {
-            let head = ["RPUSH", key];
-            let args: Vec<&str> = head
-                .into_iter()
-                .chain(items.iter().map(String::as_str))
-                .collect();
-            resp::write_request(out, &args);
-        }
-        Operation::Range { key } => resp::write_request(out, &["LRANGE", key, "0", "-1"]),
-        Operation::Increment { key } => resp::write_request(out, &["INCR", key]),
-        Operation::Set { key, value } => resp::write_request(out, &["SET", key, value]),
-        Operation::Get { key } => resp::write_request(out, &["GET", key]),
-        Operation::MultiSet { pairs } => {
-            let flat = pairs.iter().flat_map(|(key, value)| [key.as_str(), value]);
-            let args: Vec<&str> = std::iter::once("MSET").chain(flat).collect();
-            resp::write_request(out, &args);
-        }
-        Operation::MultiGet { keys } => write_keys(out, "MGET", keys),
-        Operation::Delete { keys } => write_keys(out, "DEL", keys),
-        Operation::Exists { keys } => write_keys(out, "EXISTS", keys),
-        Operation::Ping => resp::write_request(out, &["PING"]),
-        Operation::Echo { text } => resp::write_request(out, &["ECHO", text]),
-        Operation::TooFew => resp::write_request(out, &["GET"]),
-        Operation::Unknown { name } => resp::write_request(out, &[name]),
-        Operation::Hello { version } => {
-            resp::write_request(out, &["HELLO", &version.to_string()]);
-        }
-    }
-}
-
-fn write_keys(out: &mut Vec<u8>, name: &str, keys: &[String]) {
-    let args: Vec<&str> = std::iter::once(name)
-        .chain(keys.iter().map(String::as_str))
-        .collect();
-    resp::write_request(out, &args);
 }
 
 /// The keys without those that came before.

@@ -135,7 +135,7 @@ impl World {
         let nodes: Vec<Address> = (0..count).map(address).collect();
         let cluster = Cluster::new(&nodes, scenario.spare_nodes, 0, random.fork());
         let (may_fail, is_ordered) = (scenario.may_fail(), scenario.is_ordered());
-        let checker = Rc::new(RefCell::new(Checker::new(may_fail, is_ordered)));
+        let checker = Rc::new(RefCell::new(Checker::new(may_fail, is_ordered, scenario.is_calm())));
         let shared = Shared {
             checker: checker.clone(),
             sessions: Rc::new(Cell::new(0)),
@@ -212,6 +212,8 @@ impl World {
                 tags: scenario.tags,
                 large_values: scenario.large_values,
                 crowded_slots: scenario.crowded_slots,
+                has_errands: scenario.has_errands,
+                wide_transactions: scenario.has_wide_transactions(),
             },
             departures: scenario.faults.departures,
             naps: scenario.faults.naps,
