@@ -67,7 +67,7 @@ fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
 
 /// Runs all seeds and fails with the lines that repeat those that went wrong.
 fn check_all(test: &str, seeds: &[u64], run: impl Fn(u64) -> Report) {
-    let mut answered = 0;
+    let (mut answered, mut executed, mut lost, mut walked) = (0, 0, 0, 0);
     let mut refusals = Refusals::default();
     let mut wrong = Vec::new();
     for seed in seeds {
@@ -79,6 +79,9 @@ fn check_all(test: &str, seeds: &[u64], run: impl Fn(u64) -> Report) {
             }) => violation,
             Ok(report) => {
                 answered += report.answered;
+                executed += report.executed;
+                lost += report.lost;
+                walked += report.walked;
                 refusals.add(report.refusals);
                 continue;
             }
@@ -103,6 +106,7 @@ fn check_all(test: &str, seeds: &[u64], run: impl Fn(u64) -> Report) {
             answered > 100 * count,
             "hardly anything was asked: {answered}"
         );
+        eprintln!("{executed} transactions, {lost} lost, {walked} walks");
         let Refusals { moved, ask, later } = refusals;
         assert!(
             moved > count && ask > count && later > count,

@@ -301,6 +301,18 @@ impl Proxy {
         );
     }
 
+    /// What is not done yet, or not given back: tasks, private connections that somebody uses,
+    /// merges and held requests; for tests.
+    pub fn work_left(&self) -> [usize; 4] {
+        let privates = self.privates.busy_len();
+        [
+            self.tasks.len(),
+            privates,
+            self.merges.len(),
+            self.holds.len(),
+        ]
+    }
+
     /// Pipelines to one backend: for each protocol version as many as the options say.
     fn lanes(&self) -> usize {
         2 * self.options.connections_per_node

@@ -63,10 +63,13 @@ impl Checker {
 
     /// Whether there was a reason to do nothing.
     fn judge_loss(&self, pending: &Pending) -> Result<(), String> {
-        let swaps = pending.parts.iter().filter_map(|part| match &part.operation {
-            Operation::Swap { key, base } => Some((self.swaps.get(key)?, *base)),
-            _ => None,
-        });
+        let swaps = pending
+            .parts
+            .iter()
+            .filter_map(|part| match &part.operation {
+                Operation::Swap { key, base } => Some((self.swaps.get(key)?, *base)),
+                _ => None,
+            });
         for (swaps, base) in swaps.filter(|_| self.is_calm) {
             swaps.lose(pending.session, base)?;
         }
@@ -91,7 +94,10 @@ impl Checker {
 
     /// Nobody knows whether it was executed: then all of it was, or nothing.
     pub(super) fn abandon_block(&mut self, pending: &Pending) {
-        let Operation::Execute { queued, spoiled, .. } = &pending.operation else {
+        let Operation::Execute {
+            queued, spoiled, ..
+        } = &pending.operation
+        else {
             return;
         };
         if !spoiled {
@@ -106,7 +112,11 @@ impl Checker {
             let there = |(key, item): &(&String, &String)| {
                 self.lists.get(*key).is_some_and(|list| list.has(item))
             };
-            let all = || block.iter().flat_map(|(key, items)| items.iter().map(move |it| (key, it)));
+            let all = || {
+                block
+                    .iter()
+                    .flat_map(|(key, items)| items.iter().map(move |it| (key, it)))
+            };
             let count = all().filter(there).count();
             let whole = count == 0 || count == all().count();
             require(whole, &format!("a part of {block:?} was executed"))?;
@@ -119,7 +129,10 @@ fn pushes(queued: &[Operation]) -> Pushes {
     let mut pushes = Pushes::new();
     for operation in queued {
         if let Operation::Push { key, items } = operation {
-            pushes.entry(key.clone()).or_default().extend_from_slice(items);
+            pushes
+                .entry(key.clone())
+                .or_default()
+                .extend_from_slice(items);
         }
     }
     pushes
@@ -134,7 +147,11 @@ fn is_undisturbed<'a>(
     let (key, before, after) = match operation {
         Operation::Push { key, items } => {
             let len = number(reply)?;
-            (key, len.checked_sub(items.len() as u64).map(text), text(len))
+            (
+                key,
+                len.checked_sub(items.len() as u64).map(text),
+                text(len),
+            )
         }
         Operation::Increment { key } => {
             let count = number(reply)?;
@@ -151,9 +168,8 @@ fn is_undisturbed<'a>(
     let same = |before: &Vec<u8>| {
         let expected = expected.as_ref();
         // What is not there counts as nothing.
-        expected.is_none_or(|expected| {
-            expected == before || expected.is_empty() && *before == text(0)
-        })
+        expected
+            .is_none_or(|expected| expected == before || expected.is_empty() && *before == text(0))
     };
     require(
         before.as_ref().is_none_or(same),
@@ -197,7 +213,9 @@ mod tests {
         checker.is_final = true;
         let key = KEY.to_owned();
         let pending = checker.invoke((9, 0), Operation::Range { key }, false);
-        let items = items.iter().map(|item| Value::Bulk(item.as_bytes().to_vec()));
+        let items = items
+            .iter()
+            .map(|item| Value::Bulk(item.as_bytes().to_vec()));
         checker.reply(&pending, &Value::Array(items.collect()));
         checker.finish();
         checker.violation.clone()

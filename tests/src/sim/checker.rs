@@ -192,10 +192,7 @@ impl Checker {
             .counters
             .iter()
             .map(|(key, counter)| (key, counter.finish()));
-        let swaps = self
-            .swaps
-            .iter()
-            .map(|(key, swaps)| (key, swaps.finish()));
+        let swaps = self.swaps.iter().map(|(key, swaps)| (key, swaps.finish()));
         let wrong = lists
             .chain(counters)
             .chain(swaps)

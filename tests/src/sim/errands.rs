@@ -80,7 +80,9 @@ impl Workload {
         if let Some(operation) = self.errands.ahead.pop_front() {
             return Some(operation);
         }
-        if let Swap::Read { key, base } = std::mem::take(&mut self.errands.swap) {
+        if let Swap::Read { key, base } = &mut self.errands.swap {
+            let (key, base) = (std::mem::take(key), *base);
+            self.errands.swap = Swap::Idle;
             self.plan_swap(key, base);
             return self.errands.ahead.pop_front();
         }
@@ -181,7 +183,11 @@ impl Workload {
             watches: false,
         };
         let read = Operation::Get { key: key.clone() };
-        self.errands.ahead.extend([Operation::Watch { key }, read]);
+        let watch = Operation::Watch { key };
+        let again = self.random.chance(200).then(|| watch.clone());
+        self.errands.ahead.extend([watch, read]);
+        // What is watched already is not read again, so that it does not matter how this ends.
+        self.errands.ahead.extend(again);
     }
 
     fn plan_swap(&mut self, key: String, base: u64) {

@@ -97,6 +97,13 @@ impl Subject for Proxy {
     fn check(&self, _: u64) {
         self.check_invariants();
     }
+
+    fn waits_for(&self) -> Option<String> {
+        let left @ [tasks, privates, merges, held] = self.work_left();
+        (left != [0; 4]).then(|| {
+            format!("a proxy has {tasks} tasks, {privates} private connections in use, {merges} merges and {held} held requests")
+        })
+    }
 }
 
 impl Subject for Discovery {

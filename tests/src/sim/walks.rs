@@ -13,7 +13,9 @@ impl Checker {
         let counters = self.counters.iter().filter(|(_, it)| it.highest > 0);
         let shared = self.shared.iter().filter(|(_, it)| it.floor() > 0);
         let swaps = self.swaps.iter().filter(|(_, it)| it.highest > 0);
-        let keys = lists.map(|(key, _)| key).chain(counters.map(|(key, _)| key));
+        let keys = lists
+            .map(|(key, _)| key)
+            .chain(counters.map(|(key, _)| key));
         let keys = keys.chain(shared.map(|(key, _)| key));
         keys.chain(swaps.map(|(key, _)| key)).cloned().collect()
     }

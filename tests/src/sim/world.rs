@@ -42,6 +42,11 @@ pub struct Report {
     pub trace: u64,
     pub answered: u64,
     pub failed: u64,
+    /// Transactions that were executed, transactions that found a watched key changed, and walks
+    /// over all keys.
+    pub executed: u64,
+    pub lost: u64,
+    pub walked: u64,
     /// How often a mutant did something.
     pub strikes: u64,
     pub virtual_micros: u64,
@@ -120,6 +125,9 @@ pub fn run(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Repor
         trace: world.trace.digest(),
         answered: checker.answered,
         failed: checker.failed,
+        executed: checker.executed,
+        lost: checker.lost,
+        walked: checker.walked,
         strikes: world.tamper.as_ref().map_or(0, |tamper| tamper.strikes),
         virtual_micros: world.clock.micros(),
         events: world.events,
@@ -135,7 +143,11 @@ impl World {
         let nodes: Vec<Address> = (0..count).map(address).collect();
         let cluster = Cluster::new(&nodes, scenario.spare_nodes, 0, random.fork());
         let (may_fail, is_ordered) = (scenario.may_fail(), scenario.is_ordered());
-        let checker = Rc::new(RefCell::new(Checker::new(may_fail, is_ordered, scenario.is_calm())));
+        let checker = Rc::new(RefCell::new(Checker::new(
+            may_fail,
+            is_ordered,
+            scenario.is_calm(),
+        )));
         let shared = Shared {
             checker: checker.clone(),
             sessions: Rc::new(Cell::new(0)),
@@ -283,6 +295,9 @@ impl World {
         self.add_client(client, clients);
         let bound = self.clock.micros() + ANSWER_MICROS_MAX;
         self.run_until(bound, |world| world.shared.done.get() == clients + 1);
+        // Nobody is left to do anything for.
+        let bound = self.clock.micros() + ANSWER_MICROS_MAX;
+        self.run_until(bound, Self::is_tidy);
         if !self.is_wrong() {
             self.checker.borrow_mut().finish();
         }
@@ -291,12 +306,12 @@ impl World {
     fn run_until(&mut self, bound: u64, done: impl Fn(&Self) -> bool) {
         while !done(self) && !self.is_wrong() {
             let Some(event) = self.clock.advance() else {
-                let what = "nothing happens any more and clients still wait";
+                let what = "nothing happens any more and somebody still waits";
                 return self.violate(&format!("{what}: {}", self.waits_for()));
             };
             self.events += 1;
             if self.clock.micros() > bound || self.events > EVENTS_MAX {
-                let what = "clients still wait long after all faults have ended";
+                let what = "somebody still waits long after all faults have ended";
                 return self.violate(&format!("{what}: {}", self.waits_for()));
             }
             self.happen(event);
@@ -314,6 +329,12 @@ impl World {
 
     fn is_calm(&self) -> bool {
         self.clock.micros() >= self.scenario.settled_at() && self.cluster.is_quiet()
+    }
+
+    /// No proxy has begun anything that is not done.
+    fn is_tidy(&self) -> bool {
+        let mut proxies = self.of_role(Role::Proxy);
+        proxies.all(|proxy| self.machines[proxy].waits_for().is_none())
     }
 
     fn is_wrong(&mut self) -> bool {

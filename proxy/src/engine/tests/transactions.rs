@@ -202,6 +202,26 @@ fn a_watch_follows_its_slot_and_a_watched_slot_that_moves_aborts() {
 }
 
 #[test]
+fn a_second_watch_of_a_slot_that_has_moved_aborts() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["watch", LOWER]));
+    let slot = Slot::of(LOWER.as_bytes()).number();
+    let private = bench.log_in_private(1);
+    bench.written(private);
+    bench.input(private, "+OK\r\n");
+    bench.input(client, &request(&["watch", LOWER]));
+    bench.written(private);
+    bench.input(private, &format!("-MOVED {slot} node:2\r\n"));
+    assert_eq!(bench.written(client), "+OK\r\n+OK\r\n");
+    assert_eq!(bench.closed, [(private, CloseWhen::Now)]);
+    bench.input(client, &request(&["multi"]));
+    bench.input(client, &request(&["set", LOWER, "1"]));
+    bench.input(client, &request(&["exec"]));
+    assert_eq!(bench.written(client), "+OK\r\n+QUEUED\r\n*-1\r\n");
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_watch_along() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
