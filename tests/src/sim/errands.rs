@@ -93,15 +93,15 @@ impl Workload {
         }
         let is_free = matches!(self.errands.swap, Swap::Idle);
         match self.random.below(1000) {
-            0..40 if is_free => self.plan_transaction(),
-            40..100 if is_free => self.plan_read(),
-            100..105 => return Some(Operation::Size),
-            105..110 => {
+            0..60 if is_free => self.plan_transaction(),
+            60..130 if is_free => self.plan_read(),
+            130..136 => return Some(Operation::Size),
+            136..142 => {
                 let prefix = (*self.random.pick(&["l:", "n:", "p"])).to_owned();
                 return Some(Operation::Keys { prefix });
             }
-            110..115 => return Some(Operation::RandomKey),
-            115..125 if matches!(self.errands.walk, Walk::Idle) => return Some(self.page(0)),
+            142..148 => return Some(Operation::RandomKey),
+            148..168 if matches!(self.errands.walk, Walk::Idle) => return Some(self.page(0)),
             _ => {}
         }
         self.errands.ahead.pop_front()

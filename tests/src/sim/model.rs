@@ -95,8 +95,11 @@ impl ModelNode {
                 key.map_or(Value::Nil, |key| Value::Bulk(key.clone()))
             }
             (b"KEYS", [pattern]) => self.list(|key| key.starts_with(&pattern[..pattern.len() - 1])),
-            // All keys in one page.
-            (b"SCAN", _) => Value::Array(vec![bulk("0"), self.list(|_| true)]),
+            // All keys in one page, or none if those with some name are asked for.
+            (b"SCAN", args) => {
+                let named = args.iter().any(|arg| arg == b"MATCH");
+                Value::Array(vec![bulk("0"), self.list(|_| !named)])
+            }
             (b"PING", []) => Value::Simple(b"PONG".to_vec()),
             (b"PING" | b"ECHO", [text]) => Value::Bulk(text.clone()),
             _ => self.serve(&name, args, asking),

@@ -29,10 +29,18 @@ pub enum Mutant {
     RepeatIncrement,
     /// A SET or MSET is acknowledged and never sent.
     ForgeWrite,
+    /// A transaction is sent twice.
+    RepeatBlock,
+    /// Takes the answer to the last command of a transaction for that to its EXEC.
+    CountOneLess,
+    /// A WATCH is acknowledged and never sent.
+    ForgeWatch,
+    /// A page of a walk over all keys comes back empty.
+    SkipPage,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::DropReply,
         Self::DoubleReply,
         Self::CrossReplies,
@@ -43,7 +51,22 @@ impl Mutant {
         Self::CrossNumbers,
         Self::RepeatIncrement,
         Self::ForgeWrite,
+        Self::RepeatBlock,
+        Self::CountOneLess,
+        Self::ForgeWatch,
+        Self::SkipPage,
     ];
+
+    /// Whether it is about transactions or walks over all keys.
+    pub fn is_about_errands(self) -> bool {
+        let errands = [
+            Self::RepeatBlock,
+            Self::CountOneLess,
+            Self::ForgeWatch,
+            Self::SkipPage,
+        ];
+        errands.contains(&self)
+    }
 
     /// Whether it does its mischief between proxy and nodes.
     fn is_behind_proxy(self) -> bool {
@@ -53,7 +76,7 @@ impl Mutant {
             Self::RepeatIncrement,
             Self::ForgeWrite,
         ];
-        behind.contains(&self)
+        behind.contains(&self) || self.is_about_errands()
     }
 
     fn is_crossing(self) -> bool {
@@ -84,6 +107,8 @@ pub struct Tamper {
     expected: BTreeMap<End, Replies>,
     /// Values that were sent to a node before.
     seen: BTreeSet<Identity>,
+    /// What was sent since MULTI, by the proxy's end.
+    blocks: BTreeMap<End, Vec<Vec<u8>>>,
     /// How often it did its mischief.
     pub strikes: u64,
 }
@@ -135,6 +160,7 @@ impl Tamper {
             held: None,
             expected: BTreeMap::new(),
             seen: BTreeSet::new(),
+            blocks: BTreeMap::new(),
             strikes: 0,
         }
     }
@@ -228,17 +254,24 @@ impl Tamper {
             };
             let before = sent.last().map(|sent| sent.frame.clone());
             let is_write = is(&frame, b"SET") || is(&frame, b"MSET");
-            if self.mutant == Mutant::ForgeWrite && is_write && self.random.chance(30) {
+            let forges = match self.mutant {
+                Mutant::ForgeWrite => is_write && self.random.chance(30),
+                Mutant::ForgeWatch => is(&frame, b"WATCH") && self.random.chance(300),
+                _ => false,
+            };
+            if forges {
                 self.strikes += 1;
                 sent.push(Sent::new(b"*1\r\n$4\r\nPING\r\n".to_vec(), Fate::Forge));
                 continue;
             }
+            let frame = self.blinded(frame);
             let kept = Sent::new(frame.clone(), Fate::Pass);
             sent.push(Sent {
                 identity,
                 is_retry,
                 ..kept
             });
+            sent.extend(self.repeated_block(from, &frame));
             if twice {
                 self.strikes += 1;
                 let asking = before.filter(|frame| frame.ends_with(b"ASKING\r\n"));
@@ -252,6 +285,43 @@ impl Tamper {
         let plan = &mut self.expected.entry(from.peer()).or_default().plan;
         plan.extend(sent.iter().map(|sent| sent.fate));
         sent.into_iter().flat_map(|sent| sent.frame).collect()
+    }
+
+    /// The transaction that ends with this request, if it is to be sent again.
+    fn repeated_block(&mut self, from: End, frame: &[u8]) -> Vec<Sent> {
+        let block = self.blocks.entry(from).or_default();
+        if is(frame, b"MULTI") {
+            block.clear();
+        } else if block.is_empty() {
+            return Vec::new();
+        }
+        block.push(frame.to_vec());
+        if !is(frame, b"EXEC") {
+            return Vec::new();
+        }
+        let block = std::mem::take(block);
+        if self.mutant != Mutant::RepeatBlock || !self.random.chance(200) {
+            return Vec::new();
+        }
+        self.strikes += 1;
+        let again = block.into_iter();
+        again.map(|frame| Sent::new(frame, Fate::Swallow)).collect()
+    }
+
+    /// A SCAN that will find nothing, or any other request as it is.
+    fn blinded(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        let strikes = self.mutant == Mutant::SkipPage && is(&frame, b"SCAN");
+        if !strikes || !self.random.chance(300) {
+            return frame;
+        }
+        self.strikes += 1;
+        let mut blinded = Vec::new();
+        if let Read::Whole(value, _) = resp::read(&frame) {
+            let mut args = resp::arguments(value).unwrap_or_default();
+            args.extend([b"MATCH".to_vec(), b"nothing".to_vec()]);
+            resp::write_request(&mut blinded, &args);
+        }
+        blinded
     }
 
     /// Swaps the first retried request with the next of its session and slot.
@@ -279,6 +349,11 @@ impl Tamper {
         let replies = self.expected.entry(from).or_default();
         let mut out = Vec::new();
         for frame in frames {
+            let miscounts = self.mutant == Mutant::CountOneLess && frame == b"+QUEUED\r\n";
+            if miscounts && self.random.chance(50) {
+                self.strikes += 1;
+                out.extend_from_slice(&frame);
+            }
             match replies.plan.pop_front().unwrap_or(Fate::Pass) {
                 Fate::Swallow => {}
                 Fate::Forge => out.extend(b"+OK\r\n"),
