@@ -1,6 +1,7 @@
 //! Runs the simulator: many seeds of the proxy against nodes, each seed twice, and broken proxies
 //! that must be found out.
 
+use slotway_tests::sim::cast::{Cast, MakeNode, Report};
 use slotway_tests::sim::host::Host;
 use slotway_tests::sim::machine::Limits;
 use slotway_tests::sim::model::ModelNode;
@@ -9,7 +10,7 @@ use slotway_tests::sim::real;
 use slotway_tests::sim::relay::Relay;
 use slotway_tests::sim::scenario::Scenario;
 use slotway_tests::sim::tap::Refusals;
-use slotway_tests::sim::world::{self, Cast, Report};
+use slotway_tests::sim::world;
 
 /// Seeds to run: one that the environment names, or the first so many.
 fn seeds(default: u64) -> Vec<u64> {
@@ -42,7 +43,7 @@ fn run_relay(seed: u64, mutant: Option<Mutant>) -> Report {
 
 /// The real proxy against the model nodes, which can misbehave, or against the real ones.
 fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
-    let model: &world::MakeNode =
+    let model: &MakeNode =
         &|_, view, random| Box::new(Host::new(ModelNode::new(view), Limits::NONE, random));
     let cast = Cast {
         node: if seed.is_multiple_of(2) {

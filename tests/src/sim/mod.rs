@@ -2,6 +2,7 @@
 //! same run.
 
 mod blocks;
+pub mod cast;
 pub mod checker;
 pub mod client;
 pub mod clock;

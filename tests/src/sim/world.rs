@@ -9,10 +9,11 @@ use std::sync::Arc;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Address, ConnectToken, ConnectionId, Instant};
 
+use super::cast::{Cast, Report};
 use super::checker::{Checker, SharedChecker};
 use super::client::{Client, Habits, Shared};
 use super::clock::Clock;
-use super::cluster::{Cluster, View};
+use super::cluster::Cluster;
 use super::faults::Fault;
 use super::host::Host;
 use super::machine::{Effect, Limits, Machine, Signal, Stimulus};
@@ -20,40 +21,8 @@ use super::mutant::{Mutant, Tamper};
 use super::network::{End, Network};
 use super::random::{Random, Trace};
 use super::scenario::Scenario;
-use super::tap::{Refusals, Tap};
+use super::tap::Tap;
 use super::workload::{self, Style};
-
-/// Which programs take part.
-pub struct Cast<'a> {
-    pub node: &'a MakeNode,
-    pub proxy: &'a MakeProxy,
-    /// `None` lets the world bring topologies to the proxies itself.
-    pub discovery: Option<&'a MakeDiscovery>,
-}
-
-pub type MakeNode = dyn Fn(&Scenario, View, Random) -> Box<dyn Machine>;
-pub type MakeProxy = dyn Fn(&Scenario, Random) -> Box<dyn Machine>;
-pub type MakeDiscovery = dyn Fn(&Scenario, Vec<Address>, Random) -> Box<dyn Machine>;
-
-/// What came of a run.
-#[derive(Debug, Clone)]
-pub struct Report {
-    pub violation: Option<String>,
-    pub trace: u64,
-    pub answered: u64,
-    pub failed: u64,
-    /// Transactions that were executed, transactions that found a watched key changed, and walks
-    /// over all keys.
-    pub executed: u64,
-    pub lost: u64,
-    pub walked: u64,
-    /// How often a mutant did something.
-    pub strikes: u64,
-    pub virtual_micros: u64,
-    pub events: u64,
-    /// What the nodes did not serve.
-    pub refusals: Refusals,
-}
 
 /// What happens at a time.
 #[derive(Debug)]
