@@ -161,7 +161,6 @@ impl Tasks {
     }
 
     /// How many tasks there are.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }

@@ -101,7 +101,10 @@ impl Subject for Proxy {
     fn waits_for(&self) -> Option<String> {
         let left @ [tasks, privates, merges, held] = self.work_left();
         (left != [0; 4]).then(|| {
-            format!("a proxy has {tasks} tasks, {privates} private connections in use, {merges} merges and {held} held requests")
+            format!(
+                "a proxy has {tasks} tasks, {privates} private connections in use, {merges} merges \
+                 and {held} held requests"
+            )
         })
     }
 }

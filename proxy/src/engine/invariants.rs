@@ -1,0 +1,69 @@
+//! What must hold between calls, and when nothing is left to do; for tests.
+
+use slotway_protocol::cluster::SLOTS;
+
+use super::pipeline::Pipeline;
+use super::{Connection, Proxy};
+
+impl Proxy {
+    /// Checks what must hold between calls; for tests.
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn check_invariants(&self) {
+        self.holds.check_invariants();
+        self.privates.check_invariants();
+        self.pipelines.iter().for_each(Pipeline::check_invariants);
+        let mut in_flight = vec![0; SLOTS];
+        let owned = self.pipelines.iter().flat_map(Pipeline::in_flight);
+        owned
+            .filter(|entry| entry.has_slot())
+            .for_each(|entry| in_flight[entry.slot.index()] += 1);
+        assert_eq!(
+            in_flight, self.in_flight_by_slot,
+            "every request in flight is counted"
+        );
+        self.subscriptions.check_invariants();
+        for (connection, count) in self.subscriptions.clients() {
+            let place = &self.connections[connection.index as usize];
+            let Connection::Client(session) = place else {
+                panic!("every subscriber is connected");
+            };
+            assert_eq!(session.connection, connection);
+            assert_eq!(session.subscriptions.iter().sum::<u32>() as usize, count);
+        }
+        let (mut merging, mut tasks) = (0, 0);
+        for connection in &self.connections {
+            if let Connection::Client(session) = connection {
+                session.check_invariants();
+                merging += session.merges().count();
+                // A client that is being closed gets no reply any more.
+                let tasks_of = session.tasks().filter(|task| self.tasks.has(*task));
+                tasks += tasks_of.count();
+                assert!(session.owed() <= self.options.client_in_flight_max);
+            }
+        }
+        assert_eq!(
+            merging,
+            self.merges.len(),
+            "every merge belongs to a client"
+        );
+        assert_eq!(
+            tasks,
+            self.tasks.with_client(),
+            "every task with a client is in its place"
+        );
+    }
+
+    /// What is not done yet, or not given back: tasks, private connections that somebody uses,
+    /// merges and held requests; for tests.
+    pub fn work_left(&self) -> [usize; 4] {
+        let privates = self.privates.busy_len();
+        [
+            self.tasks.len(),
+            privates,
+            self.merges.len(),
+            self.holds.len(),
+        ]
+    }
+}
