@@ -247,11 +247,7 @@ impl LimitsConfig {
         let mut count = |key, range, default| section.count(key, range, default);
         let limits = Self {
             bulk_bytes_max: count("bulk_bytes_max", KIB..=512 * MIB, default.bulk_bytes_max),
-            arguments_max: count(
-                "arguments_max",
-                16..=i32::MAX as usize,
-                default.arguments_max,
-            ),
+            arguments_max: count("arguments_max", 16..=ARGUMENTS, default.arguments_max),
             inline_bytes_max: count("inline_bytes_max", 64..=MIB, default.inline_bytes_max),
             request_bytes_max: count(
                 "request_bytes_max",
@@ -312,10 +308,14 @@ impl LimitsConfig {
             ),
             private_idle_max: count("private_idle_max", 0..=65_536, default.private_idle_max),
         };
-        if limits.bulk_bytes_max > limits.request_bytes_max {
+        limits.refuse_contradictions(section, place);
+        limits
+    }
+
+    fn refuse_contradictions(&self, section: &mut Section<'_>, place: Option<usize>) {
+        if self.bulk_bytes_max > self.request_bytes_max {
             section.refuse(place, "bulk_bytes_max", "must not exceed request_bytes_max");
         }
-        limits
     }
 }
 
@@ -416,6 +416,8 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=256;
 /// How long anything may wait for a peer.
 const WAIT_MS: RangeInclusive<usize> = 1..=HOUR_MS;
 const HOUR_MS: usize = 3_600_000;
+/// The most arguments that a request can announce.
+const ARGUMENTS: usize = i32::MAX as usize;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
