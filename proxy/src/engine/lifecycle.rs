@@ -40,8 +40,10 @@ impl Proxy {
         self.notify_if_drained();
     }
 
-    fn notify_if_drained(&mut self) {
-        if self.draining && !self.drained && self.stats.clients.value() == 0 {
+    /// Nobody is left, and nothing that was taken for somebody is still to go back.
+    pub(super) fn notify_if_drained(&mut self) {
+        let is_over = self.stats.clients.value() == 0 && self.tasks.is_empty();
+        if self.draining && !self.drained && is_over {
             self.drained = true;
             self.actions.push_back(Action::Notify(Notice::Drained));
         }
@@ -51,14 +53,19 @@ impl Proxy {
         self.actions.push_back(Action::Close { connection, when });
     }
 
-    /// Lets every client finish what it has begun.
+    /// Lets every client finish what it has begun. Those that are blocked might wait for ever: they
+    /// are closed at once, and what comes for them goes back.
     pub(super) fn drain(&mut self) {
         self.draining = true;
         let mut finished = Vec::new();
+        let mut blocked = Vec::new();
         for connection in &mut self.connections {
             if let Connection::Client(session) = connection {
                 session.closing = true;
-                if session.is_finished() && !session.leaving {
+                if session.solo && !session.leaving {
+                    session.leaving = true;
+                    blocked.push(session.connection);
+                } else if session.is_finished() && !session.leaving {
                     session.leaving = true;
                     finished.push(session.connection);
                 }
@@ -66,6 +73,9 @@ impl Proxy {
         }
         for connection in finished {
             self.close(connection, CloseWhen::Flushed);
+        }
+        for connection in blocked {
+            self.close(connection, CloseWhen::Now);
         }
         self.notify_if_drained();
     }

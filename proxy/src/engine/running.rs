@@ -160,6 +160,11 @@ impl Tasks {
         self.wakes.peek().map(|Reverse((time, _))| *time)
     }
 
+    /// Whether none is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len()
+    }
+
     /// How many tasks there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()

@@ -96,6 +96,9 @@ impl Proxy {
         if !running.keys.is_empty() {
             self.stop_waiting(id, running.keys, now);
         }
+        if running.client.is_none() {
+            self.notify_if_drained();
+        }
         running.client
     }
 

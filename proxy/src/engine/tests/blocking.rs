@@ -179,3 +179,21 @@ fn replicas_are_waited_for_on_every_shard() {
     }
     assert_eq!(bench.written(client), ":1\r\n");
 }
+
+#[test]
+fn a_drain_does_not_wait_for_those_who_are_blocked() {
+    let mut bench = Bench::with_two_nodes();
+    let (client, private) = blocked(&mut bench, &["blpop", LOWER, "0"]);
+    bench.call(|proxy, now| proxy.handle_event(Event::Drain, now));
+    assert_eq!(bench.closed, [(client, CloseWhen::Now)]);
+    bench.call(|proxy, now| proxy.handle_close(client, now));
+    assert!(!bench.proxy.drained, "an element may have to go back");
+    bench.input(private, &element());
+    assert_eq!(
+        bench.sent(1),
+        request(&["CLIENT", "UNBLOCK", "77"]) + &request(&["LPUSH", LOWER, "e"])
+    );
+    assert!(!bench.proxy.drained);
+    bench.reply(1, ":0\r\n:1\r\n");
+    assert!(bench.proxy.drained);
+}
