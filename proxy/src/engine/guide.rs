@@ -95,7 +95,11 @@ fn notes(command: &Command, plan: Plan, emulated: Plan) -> Vec<String> {
     let note = match plan {
         Plan::Local(local) => of_local(local),
         Plan::Monitor => "off unless the setting `monitor` is on",
-        Plan::Publish(_) => COUNTED,
+        Plan::Publish(Family::Shard) => COUNTED,
+        Plan::Publish(_) => {
+            "counts all clients of the same worker, and another worker as one if it is subscribed \
+             at the same node; patterns may be at others"
+        }
         Plan::Split { .. } => "not atomic across slots",
         Plan::Subscribe(Family::Shard) => "all channels of one request must share a slot",
         Plan::Task(special) => of_special(special).1,
