@@ -457,7 +457,9 @@ mod tests {
         Config::read(&mut document);
         for known in document.known() {
             let (section, key) = known.split_once('.').unwrap();
-            let start = text.find(&format!("[{section}]")).expect(section) + section.len() + 2;
+            // A comment may name another section.
+            let head = format!("\n[{section}]\n");
+            let start = text.find(&head).expect(section) + head.len() - 1;
             let end = text[start..]
                 .find("\n[")
                 .map_or(text.len(), |end| start + end);
