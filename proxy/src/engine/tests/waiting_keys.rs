@@ -99,7 +99,7 @@ fn time_ends_the_wait() {
     // Without a feed it looks for itself now and then; one look may be under way.
     bench.sent(1);
     bench.sent(2);
-    if bench.proxy.tasks.len() > 0 {
+    if !bench.proxy.tasks.is_empty() {
         bench.reply(1, "$-1\r\n");
         bench.sent(2);
         bench.reply(2, "$-1\r\n");
