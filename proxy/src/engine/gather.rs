@@ -27,6 +27,8 @@ pub(crate) struct Gather {
 enum How {
     /// The rest of the text is known.
     Keyspace(String),
+    /// Of these commands, or of all.
+    LatencyHistogram(Vec<Vec<u8>>),
     LatencyHistory,
     LatencyLatest,
     MemoryStats,
@@ -37,6 +39,12 @@ enum How {
 }
 
 impl Gather {
+    pub(crate) fn latency_histogram(request: &Request<'_>) -> Self {
+        let names = request.args(2).map(<[u8]>::to_vec).collect();
+        let how = How::LatencyHistogram(names);
+        Self::new(how, "latency|histogram", request.frame())
+    }
+
     pub(crate) fn latency_history(request: &Request<'_>) -> Self {
         Self::new(How::LatencyHistory, "latency|history", request.frame())
     }
@@ -116,6 +124,7 @@ impl Gather {
         let protocol = cluster.protocol;
         match &self.how {
             How::Keyspace(own) => keyspace(own, &replies, cluster),
+            How::LatencyHistogram(names) => gathered::latency_histogram(&replies, names, protocol),
             How::LatencyHistory => gathered::latency_history(&replies),
             How::LatencyLatest => gathered::latency_latest(&replies),
             How::MemoryStats => gathered::memory_stats(&replies, protocol),

@@ -66,6 +66,115 @@ pub(super) fn latency_latest(replies: &[&[u8]]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// LATENCY HISTOGRAM: of each command the sum of what all nodes counted. It has the order of the
+/// names that were asked for, each as often as it was asked for, and a container's name stands for
+/// all its subcommands; without names, of which a server has no order either, it is sorted.
+pub(super) fn latency_histogram(
+    replies: &[&[u8]],
+    names: &[Vec<u8>],
+    protocol: Protocol,
+) -> Option<Vec<u8>> {
+    let mut known: BTreeMap<Vec<u8>, Histogram<'_>> = BTreeMap::new();
+    for reply in replies {
+        let of_node = read_histograms(reply)?;
+        for (name, histogram) in of_node {
+            known.entry(name).or_default().add(&histogram);
+        }
+    }
+    let mut shown: Vec<&Histogram<'_>> = Vec::new();
+    for name in names {
+        let name = name.to_ascii_lowercase();
+        let first = [&name[..], b"|"].concat();
+        let subcommands = known.range(first.clone()..);
+        shown.extend(known.get(&name));
+        let is_part = |(part, _): &(&Vec<u8>, _)| part.starts_with(&first);
+        shown.extend(subcommands.take_while(is_part).map(|(_, found)| found));
+    }
+    if names.is_empty() {
+        shown.extend(known.values());
+    }
+    let mut out = Vec::new();
+    encode::map(&mut out, protocol, shown.len());
+    for histogram in shown {
+        histogram.write(protocol, &mut out);
+    }
+    Some(out)
+}
+
+/// What is known of one command.
+#[derive(Debug, Default)]
+struct Histogram<'a> {
+    /// As the node writes it.
+    name: &'a [u8],
+    calls: i64,
+    /// How many calls took so many microseconds, but more than the bucket before has.
+    buckets: BTreeMap<i64, i64>,
+}
+
+impl<'a> Histogram<'a> {
+    fn add(&mut self, other: &Self) {
+        self.name = other.name;
+        self.calls = self.calls.saturating_add(other.calls);
+        for (limit, count) in &other.buckets {
+            let sum = self.buckets.entry(*limit).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+    }
+
+    /// The nodes count in each bucket the calls of those below, too.
+    fn read(name: &'a [u8], fields: &mut TokenReader<'_>) -> Option<Self> {
+        let mut histogram = Self {
+            name,
+            ..Self::default()
+        };
+        for _ in 0..pairs(fields)? {
+            match fields.next_token().ok()?? {
+                Token::Bulk(b"calls") => histogram.calls = integer(fields)?,
+                Token::Bulk(b"histogram_usec") => {
+                    let mut below = 0;
+                    for _ in 0..pairs(fields)? {
+                        let (limit, count) = (integer(fields)?, integer(fields)?);
+                        histogram.buckets.insert(limit, count.checked_sub(below)?);
+                        below = count;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(histogram)
+    }
+
+    fn write(&self, protocol: Protocol, out: &mut Vec<u8>) {
+        encode::bulk(out, self.name);
+        encode::map(out, protocol, 2);
+        encode::bulk(out, b"calls");
+        encode::integer(out, self.calls);
+        encode::bulk(out, b"histogram_usec");
+        encode::map(out, protocol, self.buckets.len());
+        let mut below = 0_i64;
+        for (limit, count) in &self.buckets {
+            below = below.saturating_add(*count);
+            encode::integer(out, *limit);
+            encode::integer(out, below);
+        }
+    }
+}
+
+/// One node's, by name in lower case. Who asks for one twice is given it twice, which is counted
+/// once.
+fn read_histograms(reply: &[u8]) -> Option<BTreeMap<Vec<u8>, Histogram<'_>>> {
+    let mut reader = TokenReader::new(reply);
+    let mut found = BTreeMap::new();
+    for _ in 0..pairs(&mut reader)? {
+        let Ok(Some(Token::Bulk(name))) = reader.next_token() else {
+            return None;
+        };
+        let histogram = Histogram::read(name, &mut reader)?;
+        found.insert(name.to_ascii_lowercase(), histogram);
+    }
+    Some(found)
+}
+
 /// LATENCY HISTORY: the samples of all nodes by their time.
 pub(super) fn latency_history(replies: &[&[u8]]) -> Option<Vec<u8>> {
     let mut samples = Vec::new();
@@ -256,6 +365,63 @@ mod tests {
         assert_eq!(
             shown(latency_history(&[&one[..], &other[..]])),
             "*3 *2 :5 :1 *2 :7 :3 *2 :9 :2 "
+        );
+    }
+
+    /// One command's, as a node tells it.
+    fn histogram(name: &str, calls: i64, buckets: &[(i64, i64)]) -> String {
+        let mut out = format!(
+            "${}\r\n{name}\r\n*4\r\n$5\r\ncalls\r\n:{calls}\r\n",
+            name.len()
+        );
+        out += &format!("$14\r\nhistogram_usec\r\n*{}\r\n", buckets.len() * 2);
+        for (limit, count) in buckets {
+            out += &format!(":{limit}\r\n:{count}\r\n");
+        }
+        out
+    }
+
+    #[test]
+    fn histograms_are_added_up() {
+        let get = histogram("get", 5, &[(8, 2), (33, 5)]);
+        let one = format!("*4\r\n{get}{}", histogram("client|id", 1, &[(8, 1)]));
+        let rest = histogram("client|list", 1, &[(264, 1)]) + &histogram("set", 2, &[(16, 2)]);
+        let other = format!("*6\r\n{}{rest}", histogram("get", 7, &[(16, 3), (66, 7)]));
+        let merged = |names: &[&str], protocol| {
+            let names: Vec<_> = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let replies = [one.as_bytes(), other.as_bytes(), b"*0\r\n"];
+            String::from_utf8(latency_histogram(&replies, &names, protocol).unwrap()).unwrap()
+        };
+        let get = histogram("get", 12, &[(8, 2), (16, 5), (33, 8), (66, 12)]);
+        let id = histogram("client|id", 1, &[(8, 1)]);
+        let list = histogram("client|list", 1, &[(264, 1)]);
+        let set = histogram("set", 2, &[(16, 2)]);
+        let two = Protocol::Resp2;
+        assert_eq!(merged(&[], two), format!("*8\r\n{id}{list}{get}{set}"));
+        assert_eq!(merged(&["set", "GET"], two), format!("*4\r\n{set}{get}"));
+        assert_eq!(
+            merged(&["client", "none"], two),
+            format!("*4\r\n{id}{list}")
+        );
+        assert_eq!(
+            merged(&["set"], Protocol::Resp3),
+            "%1\r\n$3\r\nset\r\n%2\r\n$5\r\ncalls\r\n:2\r\n\
+             $14\r\nhistogram_usec\r\n%1\r\n:16\r\n:2\r\n"
+        );
+        assert_eq!(merged(&["none"], Protocol::Resp3), "%0\r\n");
+    }
+
+    #[test]
+    fn what_was_asked_for_twice_is_counted_once() {
+        let twice = format!("*4\r\n{0}{0}", histogram("get", 5, &[(8, 2), (33, 5)]));
+        let names = [b"get".to_vec(), b"get".to_vec()];
+        let replies = [twice.as_bytes(), twice.as_bytes()];
+        let merged = latency_histogram(&replies, &names, Protocol::Resp2).unwrap();
+        let sum = histogram("get", 10, &[(8, 4), (33, 10)]);
+        assert_eq!(merged, format!("*4\r\n{sum}{sum}").into_bytes());
+        assert_eq!(
+            latency_histogram(&[b"+OK\r\n"], &names, Protocol::Resp2),
+            None
         );
     }
 

@@ -240,6 +240,10 @@ fn of_special(special: Special) -> (&'static str, &'static str) {
             "asked of every shard; one text after the other",
             "each with the address of its node",
         ),
+        Special::LatencyHistogram => (
+            "asked of every shard; of each command the sum of all calls",
+            "the nodes count what the proxy asks by itself, too",
+        ),
         Special::LatencyHistory => ("asked of every shard; all entries, by their time", ""),
         Special::LatencyLatest => (
             "asked of every shard; for each event the latest and the worst",

@@ -291,6 +291,28 @@ fn what_servers_say_of_themselves_becomes_one_reply() {
 }
 
 #[test]
+fn latency_histograms_of_all_shards_are_one() {
+    let of_node = |calls: i64| {
+        let buckets = format!("$14\r\nhistogram_usec\r\n*2\r\n:8\r\n:{calls}\r\n");
+        format!("*2\r\n$3\r\nget\r\n*4\r\n$5\r\ncalls\r\n:{calls}\r\n{buckets}")
+    };
+    for words in [
+        &["latency", "histogram"][..],
+        &["latency", "histogram", "Get"],
+    ] {
+        assert_eq!(ask_both(words, &of_node(2), &of_node(40)), of_node(42));
+        assert_eq!(ask_both(words, "*0\r\n", &of_node(40)), of_node(40));
+        let failed = ask_both(words, &of_node(2), "-ERR broken\r\n");
+        assert_eq!(failed, "-ERR broken\r\n");
+        let strange = ask_both(words, &of_node(2), "+OK\r\n");
+        assert_eq!(
+            strange,
+            "-ERR proxy: a node gave a reply of the wrong form\r\n"
+        );
+    }
+}
+
+#[test]
 fn a_reply_that_is_too_large_to_be_put_together_is_an_error() {
     let options = Options {
         merge_bytes_max: 30,
