@@ -72,6 +72,13 @@ fn what(command: &Command, plan: Plan) -> String {
         }
         Plan::Block => "waits on a connection of its own, or by asking again".to_owned(),
         Plan::Key(_) => "routed by its key".to_owned(),
+        Plan::KeyBehind(behind) => {
+            let word = shown(behind.word);
+            format!(
+                "with `{word}` routed by the key behind it; else {}",
+                refused(behind.or)
+            )
+        }
         Plan::Keys => "routed by its keys, which must share a slot".to_owned(),
         Plan::Local(_) => "answered by the proxy".to_owned(),
         Plan::Monitor => "answered by all workers of the proxy".to_owned(),
@@ -106,6 +113,7 @@ fn notes(command: &Command, plan: Plan, emulated: Plan) -> Vec<String> {
         Plan::Any
         | Plan::Block
         | Plan::Key(_)
+        | Plan::KeyBehind(_)
         | Plan::Keys
         | Plan::Refused(_)
         | Plan::Shards(_)
@@ -161,7 +169,8 @@ pub(super) fn fits_transaction(plan: Plan) -> bool {
         | Plan::Split { .. }
         | Plan::Transaction(_) => true,
         Plan::Local(local) => local.fits_transaction() || ends_transaction(local),
-        Plan::Monitor
+        Plan::KeyBehind(_)
+        | Plan::Monitor
         | Plan::Refused(_)
         | Plan::Shards(_)
         | Plan::Slot(_)

@@ -7,7 +7,7 @@ use slotway_protocol::resp::Request;
 
 use super::answer;
 use super::learned;
-use super::local::{self, Local};
+use super::local::{self, Local, ONE_PROCESS};
 use super::merge::MergeKind;
 use super::pubsub::Family;
 use super::special::Special;
@@ -20,6 +20,8 @@ pub(crate) enum Plan {
     Local(Local),
     /// To the slot of the one key, which is that argument.
     Key(usize),
+    /// To the slot of a key that the table does not tell of.
+    KeyBehind(&'static Behind),
     /// To the slot that all keys must share.
     Keys,
     /// Each key, with the arguments that follow it, to its own slot.
@@ -48,6 +50,29 @@ pub(crate) enum Plan {
     Slot(usize),
     /// Not served.
     Refused(Refusal),
+}
+
+/// A key that stands behind a word, in a command that is not served with any other word.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// The first argument, in lower case.
+    pub(crate) word: &'static str,
+    /// Which argument the key is.
+    position: usize,
+    /// What those get who say another word.
+    pub(crate) or: Refusal,
+}
+
+impl Behind {
+    /// Where the request goes, when it says the word. Without a key any node can tell what is
+    /// wrong with it.
+    pub(crate) fn slot(&self, request: &Request<'_>) -> Option<Slot> {
+        let says = request.len() > 1 && request.arg(1).eq_ignore_ascii_case(self.word.as_bytes());
+        says.then(|| match request.len() > self.position {
+            true => Slot::of(request.arg(self.position)),
+            false => Slot::of(b""),
+        })
+    }
 }
 
 /// Why a command is not served.
@@ -104,7 +129,8 @@ impl Plans {
                 known @ (Plan::Local(_) | Plan::Task(_) | Plan::Transaction(_) | Plan::Slot(_)) => {
                     known
                 }
-                known @ Plan::Refused(Refusal::Because(_) | Refusal::NoCluster) => known,
+                known @ (Plan::KeyBehind(_)
+                | Plan::Refused(Refusal::Because(_) | Refusal::NoCluster)) => known,
                 usual => learned::plan(command).unwrap_or(usual),
             };
         }
@@ -211,7 +237,15 @@ const EXCEPTIONS: &[(&str, Plan)] = &[
     ("latency|reset", Plan::Shards(MergeKind::Sum)),
     // What all shards have saved is as old as the oldest.
     ("lastsave", Plan::Shards(MergeKind::Min)),
+    // The table knows of no subcommands of it, so of no keys.
+    ("debug", Plan::KeyBehind(&DEBUG_OBJECT)),
 ];
+
+const DEBUG_OBJECT: Behind = Behind {
+    word: "object",
+    position: 2,
+    or: Refusal::Because(ONE_PROCESS),
+};
 
 /// The slot that all keys of the request share.
 pub(crate) fn common_slot(
@@ -298,6 +332,7 @@ mod tests {
             ("sunsubscribe", Plan::Unsubscribe(Family::Shard)),
             ("multi", Plan::Transaction(TransactionCommand::Multi)),
             ("watch", Plan::Transaction(TransactionCommand::Watch)),
+            ("debug", Plan::KeyBehind(&DEBUG_OBJECT)),
             ("migrate", because("migrate")),
             ("swapdb", because("swapdb")),
             ("publish", Plan::Publish(Family::Channel)),

@@ -234,6 +234,10 @@ impl Proxy {
                 let slot = Slot::of(request.arg(position));
                 self.forward(&incoming, command, slot);
             }
+            Plan::KeyBehind(behind) => match behind.slot(request) {
+                Some(slot) => self.forward(&incoming, command, slot),
+                None => self.refuse(&incoming, command, behind.or),
+            },
             Plan::Keys => self.forward_keys(&incoming, command),
             Plan::Split { merge, step } => self.split(&incoming, command, merge, step),
             Plan::Slot(position) => self.forward_to_slot(&incoming, command, position),

@@ -379,6 +379,9 @@ fn queue_one(
         }
         Plan::Any | Plan::Publish(_) => queued.push(frame),
         Plan::Local(local) if local.fits_transaction() => queued.push_local(frame),
+        Plan::KeyBehind(behind) if behind.slot(&incoming.request).is_none() => {
+            return Err(behind.or.reply(command));
+        }
         Plan::Refused(refusal) => return Err(refusal.reply(command)),
         _ => return Err(answer::not_in_transaction(command.name)),
     }

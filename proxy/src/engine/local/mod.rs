@@ -30,7 +30,7 @@ pub(crate) use self::cluster::Topic;
 pub(crate) use self::info::{info, needs_nodes};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
 pub(crate) use self::keyspace::{Database, add_keyspace, keyspace_section};
-pub(crate) use self::refusals::reason;
+pub(crate) use self::refusals::{ONE_PROCESS, reason};
 
 /// A command answered by the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,10 @@ pub(crate) fn reason(name: &str) -> Option<&'static str> {
         .map(|(reason, _)| *reason)
 }
 
+/// Also for the subcommands of DEBUG, of which one is served.
+pub(crate) const ONE_PROCESS: &str =
+    "ERR proxy: this acts on one server process; send it to a node";
+
 const REASONS: &[(&str, &[&str])] = &[
     (
         "ERR proxy: each node writes files of its own; send this to the nodes",
@@ -35,10 +39,7 @@ const REASONS: &[(&str, &[&str])] = &[
     ),
     // These are the words of a node of a cluster.
     ("ERR SWAPDB is not allowed in cluster mode", &["swapdb"]),
-    (
-        "ERR proxy: this acts on one server process; send it to a node",
-        &["debug", "pfdebug", "pfselftest", "restore-asking"],
-    ),
+    (ONE_PROCESS, &["pfdebug", "pfselftest", "restore-asking"]),
     (
         "ERR proxy: a debugged script needs a node for itself; connect to that node",
         &["script|debug"],

@@ -313,6 +313,36 @@ fn latency_histograms_of_all_shards_are_one() {
 }
 
 #[test]
+fn of_debug_only_what_has_a_key_reaches_its_node() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let debug = |words: &[&str]| request(&[&["debug"], words].concat());
+    for (words, port) in [
+        (&["object", LOWER][..], 1),
+        (&["OBJECT", UPPER], 2),
+        (&["object", UPPER, "more"], 2),
+        (&["object"], 1),
+    ] {
+        bench.input(client, &debug(words));
+        assert_eq!(bench.sent(3 - port), "", "{words:?}");
+        assert_eq!(bench.sent(port), debug(words));
+        bench.reply(port, "-ERR no such key\r\n");
+        assert_eq!(bench.written(client), "-ERR no such key\r\n");
+    }
+    let refused = "-ERR proxy: this acts on one server process; send it to a node\r\n";
+    for words in [&["sleep", "0"][..], &["listpack", LOWER], &["help"]] {
+        bench.input(client, &debug(words));
+        assert_eq!(bench.written(client), refused, "{words:?}");
+    }
+    bench.input(client, &(request(&["multi"]) + &debug(&["sleep", "0"])));
+    assert_eq!(bench.written(client), format!("+OK\r\n{refused}"));
+    bench.input(client, &debug(&["object", LOWER]));
+    let reply = bench.written(client);
+    assert!(reply.contains("can't be part of a transaction"), "{reply}");
+    assert_eq!(bench.sent(1), "");
+}
+
+#[test]
 fn a_reply_that_is_too_large_to_be_put_together_is_an_error() {
     let options = Options {
         merge_bytes_max: 30,
