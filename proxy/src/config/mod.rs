@@ -51,6 +51,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<Secret>,
     pub(crate) connections_per_node: usize,
+    pub(crate) databases_max: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) command_timeout: Duration,
     pub(crate) hold_timeout: Duration,
@@ -128,6 +129,7 @@ impl Config {
                 unauthenticated: false,
             },
             connections_per_node: cluster.connections_per_node,
+            databases_max: cluster.databases_max,
             command_timeout: cluster.command_timeout,
             hold_timeout: cluster.hold_timeout,
             feed_check_interval: cluster.feed_check_interval,
@@ -212,6 +214,7 @@ impl ClusterConfig {
                 1..=64,
                 default.connections_per_node,
             ),
+            databases_max: section.count("databases_max", 1..=256, default.databases_max),
             connect_timeout: section.millis("connect_timeout_ms", WAIT_MS, default.connect_timeout),
             command_timeout: section.millis("command_timeout_ms", WAIT_MS, default.command_timeout),
             hold_timeout: section.millis("hold_timeout_ms", WAIT_MS, default.hold_timeout),
@@ -360,6 +363,7 @@ impl Default for ClusterConfig {
             username: None,
             password: None,
             connections_per_node: 1,
+            databases_max: 16,
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
@@ -487,6 +491,7 @@ mod tests {
             username = 'u'
             password = 'p'
             connections_per_node = 2
+            databases_max = 4
             connect_timeout_ms = 2
             command_timeout_ms = 3
             hold_timeout_ms = 4
@@ -533,6 +538,7 @@ mod tests {
                 username: Some("u".to_owned()),
                 password: Some(Secret("p".to_owned())),
                 connections_per_node: 2,
+                databases_max: 4,
                 connect_timeout: Duration::from_millis(2),
                 command_timeout: Duration::from_millis(3),
                 hold_timeout: Duration::from_millis(4),
@@ -702,6 +708,7 @@ filter = = 1
             username = 'u'
             password = 'p'
             connections_per_node = 2
+            databases_max = 4
             command_timeout_ms = 3
             hold_timeout_ms = 4
             redirects_max = 6
@@ -740,6 +747,7 @@ filter = = 1
         assert_eq!(credentials.username.as_deref(), Some("u"));
         assert_eq!(&*credentials.password, "p");
         assert_eq!(options.connections_per_node, 2);
+        assert_eq!(options.databases_max, 4);
         assert_eq!(options.command_timeout, Duration::from_millis(3));
         assert_eq!(options.hold_timeout, Duration::from_millis(4));
         assert_eq!(options.redirects_max, 6);

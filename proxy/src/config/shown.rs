@@ -27,6 +27,7 @@ impl Config {
                 cluster.connections_per_node.to_string(),
             ),
             ("cross_slot_reads", proxy.cross_slot_reads.to_string()),
+            ("databases_max", cluster.databases_max.to_string()),
             ("drain_timeout_ms", millis(proxy.drain_timeout)),
             (
                 "feed_check_interval_ms",

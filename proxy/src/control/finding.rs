@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) topologies: watch::Receiver<Arc<Topology>>,
     /// The commands that the nodes have besides those of the table.
     pub(super) commands: watch::Receiver<Arc<Learned>>,
+    /// How many databases the nodes have.
+    pub(super) databases: watch::Receiver<u32>,
     /// Told the seeds when none of them is part of a cluster.
     pub(super) no_cluster: oneshot::Receiver<String>,
 }
@@ -62,12 +64,14 @@ impl Discovering {
     fn findings(self) -> (Findings, Found) {
         let (topologies, receiver) = watch::channel(Arc::new(Topology::empty()));
         let (commands, commands_receiver) = watch::channel(Arc::default());
+        let (databases, databases_receiver) = watch::channel(1);
         let (no_cluster, when_no_cluster) = oneshot::channel();
         let findings = Findings {
             view: self.view,
             metrics: self.metrics,
             topologies,
             commands,
+            databases,
             commands_problem: None,
             seeds: self.seeds,
             not_a_cluster: BTreeSet::new(),
@@ -78,6 +82,7 @@ impl Discovering {
         let found = Found {
             topologies: receiver,
             commands: commands_receiver,
+            databases: databases_receiver,
             no_cluster: when_no_cluster,
         };
         (findings, found)
@@ -90,6 +95,7 @@ struct Findings {
     metrics: Arc<ControlMetrics>,
     topologies: watch::Sender<Arc<Topology>>,
     commands: watch::Sender<Arc<Learned>>,
+    databases: watch::Sender<u32>,
     /// Why commands could not be learned, as logged last; a problem that lasts is logged once.
     commands_problem: Option<String>,
     seeds: Vec<Address>,
@@ -108,6 +114,11 @@ impl Findings {
         match notice {
             discovery::Notice::Topology(topology) => self.take_topology(topology),
             discovery::Notice::Commands(learned) => self.take_commands(learned),
+            discovery::Notice::Databases(databases) => {
+                tracing::info!(databases, "the nodes say how many databases they have");
+                self.metrics.databases.set(databases.into());
+                self.databases.send_replace(databases);
+            }
             discovery::Notice::CommandsUnknown { address, reason } => {
                 if self.commands_problem.as_ref() != Some(&reason) {
                     tracing::warn!(node = %address, %reason, "a node does not tell its commands");

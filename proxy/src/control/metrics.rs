@@ -24,6 +24,8 @@ pub(super) struct ControlMetrics {
     /// they make no sense or are too many.
     pub(super) commands_learned: Gauge,
     pub(super) commands_left_out: Gauge,
+    /// How many the nodes say that they have.
+    pub(super) databases: Gauge,
     shards: Gauge,
     slots_covered: Gauge,
 }
@@ -57,6 +59,7 @@ impl ControlMetrics {
             refreshes_failed,
             commands_learned,
             commands_left_out,
+            databases,
             shards,
             slots_covered,
         } = self;
@@ -102,6 +105,11 @@ impl ControlMetrics {
                 "slotway_commands_left_out",
                 "Commands of the nodes that the proxy could not learn and does not serve.",
                 commands_left_out,
+            ),
+            gauge(
+                "slotway_databases",
+                "Numbered databases that the nodes say they have, 0 while that is not known.",
+                databases,
             ),
             gauge("slotway_topology_shards", "Shards of the cluster.", shards),
             gauge(

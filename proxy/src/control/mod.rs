@@ -92,7 +92,7 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         metrics: Arc::clone(&metrics),
     };
     let found = discovering.start(config);
-    workers.follow(&found.topologies, &found.commands);
+    workers.follow(&found.topologies, &found.commands, &found.databases);
     let accepting = CancellationToken::new();
     let serving = CancellationToken::new();
     let files = Files::new(config);

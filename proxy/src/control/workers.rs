@@ -90,12 +90,13 @@ impl Workers {
         Ok(workers)
     }
 
-    /// From now on each worker is given every new topology, what is learned of commands, and what
-    /// the others have changed.
+    /// From now on each worker is given every new topology, what is learned of commands and
+    /// databases, and what the others have changed.
     pub(super) fn follow(
         &self,
         topologies: &watch::Receiver<Arc<Topology>>,
         commands: &watch::Receiver<Arc<Learned>>,
+        databases: &watch::Receiver<u32>,
     ) {
         spawn_local(log_changes(self.agreed.subscribe()));
         for worker in &self.handles {
@@ -103,6 +104,8 @@ impl Workers {
             spawn_local(deliver(topologies, engine::Event::Topology, worker.clone()));
             let commands = commands.clone();
             spawn_local(deliver(commands, engine::Event::Commands, worker.clone()));
+            let databases = databases.clone();
+            spawn_local(deliver(databases, engine::Event::Databases, worker.clone()));
             spawn_local(deliver(agreed, engine::Event::Agreed, worker.clone()));
         }
     }
@@ -167,14 +170,14 @@ async fn log_changes(mut agreed: watch::Receiver<Arc<Agreed>>) {
 
 /// Gives one worker each new value as an event; one that is replaced before the worker takes it
 /// is skipped.
-async fn deliver<T>(
-    mut values: watch::Receiver<Arc<T>>,
-    event: fn(Arc<T>) -> engine::Event,
+async fn deliver<T: Clone>(
+    mut values: watch::Receiver<T>,
+    event: fn(T) -> engine::Event,
     worker: Worker,
 ) {
     while values.changed().await.is_ok() {
         loop {
-            let value = Arc::clone(&values.borrow_and_update());
+            let value = values.borrow_and_update().clone();
             match worker.send(event(value)) {
                 Ok(()) => break,
                 Err(SendError::Full(_)) => tokio::time::sleep(RETRY).await,

@@ -8,7 +8,7 @@ use slotway_protocol::command::Learned;
 use slotway_protocol::command::learned::LearnError;
 use slotway_protocol::engine::{Action, Address, Instant};
 
-use super::question::Subject;
+use super::question::{Databases, Subject};
 use super::{Discovery, LATE, Notice};
 
 /// The commands of the nodes, as one node tells them. It is the same one as long as it answers:
@@ -27,6 +27,8 @@ pub(super) struct Lessons {
     /// The last answer is missing, or from before the nodes changed.
     is_stale: bool,
     learned: Arc<Learned>,
+    /// How many databases the node has that was asked last.
+    databases: Option<u32>,
 }
 
 impl Lessons {
@@ -39,6 +41,7 @@ impl Lessons {
             deadline: None,
             is_stale: false,
             learned: Arc::default(),
+            databases: None,
         }
     }
 
@@ -93,6 +96,16 @@ impl Lessons {
         self.turn = self.turn.wrapping_add(1);
     }
 
+    /// Whether nobody will ever be asked.
+    pub(super) fn is_off(&self) -> bool {
+        self.interval.is_zero()
+    }
+
+    /// How many databases a node says that it has; whether that is news.
+    pub(super) fn take_databases(&mut self, databases: u32) -> bool {
+        self.databases.replace(databases) != Some(databases)
+    }
+
     /// Takes a reply to COMMAND; what it teaches, when that is news.
     pub(super) fn take(&mut self, reply: &[u8]) -> Result<Option<Arc<Learned>>, LearnError> {
         let learned = Learned::parse(reply).inspect_err(|_| self.fail())?;
@@ -127,6 +140,16 @@ impl Discovery {
             },
         };
         self.actions.push_back(Action::Notify(notice));
+    }
+
+    /// A node has said how many databases there are.
+    pub(super) fn note_databases(&mut self, databases: Databases) {
+        if let Databases::Some(number) = databases
+            && self.lessons.take_databases(number)
+        {
+            let notice = Notice::Databases(number);
+            self.actions.push_back(Action::Notify(notice));
+        }
     }
 
     /// Waits no longer for the node that was asked for its commands.

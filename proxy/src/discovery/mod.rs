@@ -21,7 +21,7 @@ use slotway_protocol::output::Output;
 
 use self::beliefs::{Answer, Beliefs};
 use self::lessons::Lessons;
-use self::question::{Question, Subject, told_nodes};
+use self::question::{Databases, Question, Subject, told_databases, told_nodes};
 use crate::engine::Credentials;
 
 /// What discovery is told once at its start.
@@ -55,6 +55,8 @@ pub enum Notice {
     /// The nodes have these commands besides those of the table; sent when they differ from what
     /// was sent before, or are the first.
     Commands(Arc<Learned>),
+    /// The nodes have that many databases; sent when it is not what was sent before, or the first.
+    Databases(u32),
     /// A node did not tell its commands. What was learned before stays.
     CommandsUnknown { address: Address, reason: String },
     /// A round of questions has ended, with at least one answer or with none.
@@ -261,6 +263,9 @@ impl Discovery {
             }
         }
         self.lessons.set_nodes(nodes);
+        if self.lessons.is_off() {
+            self.note_databases(Databases::Some(1));
+        }
         let (known, seeds) = (&self.known, &self.options.seeds);
         self.beliefs
             .keep_only(|node| known.contains(node) || seeds.contains(node));
@@ -347,6 +352,13 @@ impl Engine for Discovery {
             if question.skip > 0 && len > 0 && !refused {
                 question.skip -= 1;
                 input.advance(len);
+                continue;
+            }
+            if question.subject == Subject::Commands && question.databases.is_none() && len > 0 {
+                let databases = told_databases(&input[..len]);
+                question.databases = Some(databases);
+                input.advance(len);
+                self.note_databases(databases);
                 continue;
             }
             question.done = true;

@@ -23,6 +23,8 @@ pub(super) struct Question {
     pub(super) subject: Subject,
     pub(super) output: Output,
     pub(super) scanner: ReplyScanner,
+    /// What the reply to the first of two requests says, once it is there.
+    pub(super) databases: Option<Databases>,
     /// Replies to skip before the one that counts.
     pub(super) skip: usize,
     pub(super) done: bool,
@@ -45,13 +47,17 @@ impl Question {
         }
         match subject {
             Subject::Topology => encode::request(output.buffer(), &["CLUSTER", "NODES"]),
-            Subject::Commands => encode::request(output.buffer(), &["COMMAND"]),
+            Subject::Commands => {
+                encode::request(output.buffer(), &["CONFIG", "GET", DATABASES]);
+                encode::request(output.buffer(), &["COMMAND"]);
+            }
         }
         Self {
             address,
             subject,
             output,
             scanner: ReplyScanner::default(),
+            databases: None,
             skip,
             done: false,
         }
@@ -67,6 +73,40 @@ impl Subject {
         }
     }
 }
+
+/// What a node says of how many databases it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Databases {
+    /// It does not say, or not now.
+    Unknown,
+    Some(u32),
+}
+
+/// What the reply to a CONFIG GET of the number of databases says. A server that does not know the
+/// setting has one.
+pub(super) fn told_databases(reply: &[u8]) -> Databases {
+    let mut reader = TokenReader::new(reply);
+    match reader.next_token() {
+        Ok(Some(Token::Array(0) | Token::Map(0))) => return Databases::Some(1),
+        Ok(Some(Token::Array(2) | Token::Map(1))) => {}
+        // It may have them, but does not let us look.
+        Ok(Some(Token::Error(text))) if !text.starts_with(b"LOADING") => return Databases::Some(1),
+        _ => return Databases::Unknown,
+    }
+    let (_, value) = (reader.next_token(), reader.next_token());
+    let Ok(Some(Token::Bulk(digits))) = value else {
+        return Databases::Unknown;
+    };
+    let number = core::str::from_utf8(digits)
+        .ok()
+        .and_then(|it| it.parse().ok());
+    number.map_or(Databases::Unknown, |number: u32| {
+        Databases::Some(number.max(1))
+    })
+}
+
+/// The setting of Valkey 9.
+const DATABASES: &str = "cluster-databases";
 
 /// What the reply of the node at that address says of the cluster. Else what is wrong with it, or
 /// `None` when the node says that it is in no cluster.

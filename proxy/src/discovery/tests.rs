@@ -9,6 +9,7 @@ use slotway_protocol::engine::{
     Action, Address, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
 };
 
+use super::question::Subject;
 use super::{Discovery, Event, Notice, Options};
 
 const REFRESH: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ struct Bench {
     unreachable: Vec<String>,
     /// What was learned, by the commands' names, and why nothing was.
     learned: Vec<String>,
+    /// What nodes answer when they are asked how many databases they have.
+    databases_reply: &'static str,
+    databases: Vec<u32>,
     unknown: Vec<String>,
 }
 
@@ -53,6 +57,8 @@ impl Bench {
             refreshed: Vec::new(),
             unreachable: Vec::new(),
             learned: Vec::new(),
+            databases_reply: "*0\r\n",
+            databases: Vec::new(),
             unknown: Vec::new(),
         }
     }
@@ -82,6 +88,7 @@ impl Bench {
                     let names: Vec<&str> = learned.all().map(|command| command.name).collect();
                     self.learned.push(names.join(" "));
                 }
+                Action::Notify(Notice::Databases(number)) => self.databases.push(number),
                 Action::Notify(Notice::CommandsUnknown { reason, .. }) => self.unknown.push(reason),
                 _ => {}
             }
@@ -146,6 +153,10 @@ impl Bench {
     fn reply(&mut self, port: u16, reply: &str) {
         let connection = self.connect(port);
         let mut input = BytesMut::from(reply.as_bytes());
+        let question = self.discovery.connections.get(&connection);
+        if question.is_some_and(|question| question.subject == Subject::Commands) {
+            input = BytesMut::from(format!("{}{reply}", self.databases_reply).as_bytes());
+        }
         self.call(|it, now| it.handle_input(connection, &mut input, now));
         self.call(|it, now| it.handle_close(connection, now));
     }
@@ -604,7 +615,7 @@ fn who_does_not_tell_its_commands_is_not_asked_again_at_once() {
 fn a_reply_may_come_in_pieces_but_not_without_end() {
     let mut bench = learner();
     let connection = bench.connect(1);
-    let reply = commands(&["my.get", "my.set"]);
+    let reply = "*0\r\n".to_owned() + &commands(&["my.get", "my.set"]);
     let mut input = BytesMut::new();
     for byte in reply.bytes() {
         assert_eq!(bench.learned, [] as [&str; 0]);
@@ -627,4 +638,34 @@ fn an_interval_of_zero_asks_nobody() {
     let mut bench = Bench::with_three_nodes();
     let asked = lessons(&mut bench, MINUTES * 2, &thirds);
     assert_eq!((asked.len(), bench.learned.len()), (0, 0));
+}
+
+#[test]
+fn how_many_databases_there_are_is_asked_with_the_commands() {
+    for (reply, expected) in [
+        ("*0\r\n", Some(1)),
+        ("*2\r\n$17\r\ncluster-databases\r\n$2\r\n16\r\n", Some(16)),
+        ("*2\r\n$17\r\ncluster-databases\r\n$1\r\nx\r\n", None),
+        (
+            "-NOPERM this user has no permissions to run the 'config|get' command\r\n",
+            Some(1),
+        ),
+        ("-LOADING Redis is loading the dataset in memory\r\n", None),
+    ] {
+        let mut bench = learner();
+        bench.databases_reply = reply;
+        bench.reply(1, &commands(&["my.get"]));
+        let asked = lessons(&mut bench, MINUTES + REFRESH, &thirds);
+        assert_eq!(asked.len(), 1);
+        assert_eq!(
+            bench.databases,
+            Vec::from_iter(expected),
+            "said once: {reply}"
+        );
+        assert_eq!(bench.learned, ["my.get"], "{reply}");
+    }
+    let mut bench = Bench::with_three_nodes();
+    assert_eq!(bench.databases, [1], "nobody is asked");
+    bench.begin();
+    assert_eq!(bench.databases, [1]);
 }

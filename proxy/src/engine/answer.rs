@@ -29,6 +29,10 @@ pub(crate) const EXEC_ABORTED: &[u8] =
     b"EXECABORT Transaction discarded because of previous errors.";
 pub(crate) const NOT_IN_TRANSACTION: &[u8] = b"ERR Command not allowed inside a transaction";
 
+/// What is queued leaves as one block, on a connection that is in one database.
+pub(crate) const SELECT_INSIDE: &[u8] =
+    b"ERR proxy: another database can't be selected in a transaction; SELECT before MULTI";
+
 /// Too much was queued between MULTI and EXEC.
 pub(crate) const TRANSACTION_FULL: &[u8] =
     b"ERR proxy: the transaction is too large (transaction_bytes_max)";

@@ -76,12 +76,9 @@ impl Proxy {
         self.runs[index] = None;
         let lanes = self.lanes();
         for lane in 0..lanes {
-            let protocol = if lane < lanes / 2 {
-                Protocol::Resp2
-            } else {
-                Protocol::Resp3
-            };
-            let pipeline = Pipeline::new(index, address.clone(), protocol);
+            let (protocol, database) = self.about_lane(lane);
+            let mut pipeline = Pipeline::new(index, address.clone(), protocol);
+            pipeline.database = database;
             match self.pipelines.get_mut(index * lanes + lane) {
                 Some(place) => *place = pipeline,
                 None => self.pipelines.push(pipeline),
@@ -225,7 +222,8 @@ impl Proxy {
         }
         let index = token.0 as usize;
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
-        let login = self.login(self.pipelines[index].protocol);
+        let pipeline = &self.pipelines[index];
+        let login = self.login(pipeline.protocol, pipeline.database);
         let pipeline = &mut self.pipelines[index];
         pipeline.link = Link::Open(connection);
         // A connection that ends before it has served anything is a failure, too.
@@ -239,12 +237,24 @@ impl Proxy {
     }
 
     /// The requests that begin a connection to a node.
-    pub(super) fn login(&self, protocol: Protocol) -> Vec<Vec<u8>> {
+    pub(super) fn login(&self, protocol: Protocol, database: u16) -> Vec<Vec<u8>> {
+        let mut requests = Vec::new();
+        requests.extend(self.authentication(protocol));
+        if database > 0 {
+            let mut frame = Vec::new();
+            encode::request(&mut frame, &["SELECT", &database.to_string()]);
+            requests.push(frame);
+        }
+        requests
+    }
+
+    /// What says who we are and which protocol we speak, if that has to be said.
+    fn authentication(&self, protocol: Protocol) -> Option<Vec<u8>> {
         let mut words: Vec<&str> = Vec::new();
         let credentials = self.options.credentials.as_ref();
         let username = credentials.and_then(|it| it.username.as_deref());
         match (protocol, credentials) {
-            (Protocol::Resp2, None) => return Vec::new(),
+            (Protocol::Resp2, None) => return None,
             (Protocol::Resp2, Some(credentials)) => {
                 words.push("AUTH");
                 words.extend(username);
@@ -259,7 +269,7 @@ impl Proxy {
         }
         let mut frame = Vec::new();
         encode::request(&mut frame, &words);
-        vec![frame]
+        Some(frame)
     }
 
     pub(super) fn backend_unreachable(

@@ -58,7 +58,7 @@ impl Proxy {
 
     pub(super) fn open_feed(&mut self, connection: ConnectionId, backend: usize, now: Instant) {
         self.connections[connection.index as usize] = Connection::Feed { backend };
-        let login = self.login(Protocol::Resp3);
+        let login = self.login(Protocol::Resp3, 0);
         let feed = &mut self.feeds[backend];
         feed.link = Link::Open(connection);
         // A connection that ends before the node has taken the login is a failure, too.

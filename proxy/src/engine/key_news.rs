@@ -21,36 +21,44 @@ impl Proxy {
             return;
         };
         running.keys.clone_from(&keys);
+        let lane = running.lane;
+        let (_, database) = self.about_lane(lane);
         for key in &keys {
-            self.waiters.add(key, id, takes);
-            self.waiters.come_back(key, id);
+            self.waiters.add(database, key, id, takes);
+            self.waiters.come_back(database, key, id);
         }
         for key in keys {
-            if !self.waiters.is_tried(&key) && self.waiters.tracking(&key) == Some(Tracking::No) {
-                self.track(&key, now);
+            let tracking = self.waiters.tracking(database, &key);
+            if tracking == Some(Tracking::No) && !self.waiters.is_tried(database, &key) {
+                self.track(database, &key, now);
             }
         }
     }
 
     /// A task that may have waited for keys has ended: the next in line has its turn.
-    pub(super) fn stop_waiting(&mut self, id: TaskId, keys: Vec<Bytes>, now: Instant) {
+    pub(super) fn stop_waiting(&mut self, id: TaskId, lane: usize, keys: Vec<Bytes>, now: Instant) {
+        let (_, database) = self.about_lane(lane);
         for key in keys {
-            if self.waiters.remove(&key, id) {
-                self.wake_waiters(&key, now);
+            if self.waiters.remove(database, &key, id) {
+                self.wake_waiters(database, &key, now);
             }
         }
     }
 
-    fn wake_waiters(&mut self, key: &Bytes, now: Instant) {
+    fn wake_waiters(&mut self, database: u16, key: &Bytes, now: Instant) {
         let mut told = Vec::new();
-        self.waiters.wake(key, &mut told);
+        self.waiters.wake(database, key, &mut told);
         for task in told {
             self.tell(task, News::KeyChanged(key.clone()), now);
         }
     }
 
-    /// Asks the key's owner to say when the key changes, and what it is now.
-    fn track(&mut self, key: &Bytes, now: Instant) {
+    /// Asks the key's owner to say when the key changes, and what it is now. Feeds are in database
+    /// 0, so keys of others are looked at now and then.
+    fn track(&mut self, database: u16, key: &Bytes, now: Instant) {
+        if database > 0 {
+            return;
+        }
         let owner = self.owners[Slot::of(key).index()];
         if owner == NO_OWNER {
             return;
@@ -68,7 +76,7 @@ impl Proxy {
         encode::request(&mut frame, &[&b"EXISTS"[..], key]);
         if self.ask_feed(backend, &frame, Owner::Key(key.clone()), now) {
             self.waiters
-                .set_tracking(key, Tracking::Asked(backend), now);
+                .set_tracking(database, key, Tracking::Asked(backend), now);
         }
     }
 
@@ -80,24 +88,24 @@ impl Proxy {
         answer: &[u8],
         now: Instant,
     ) {
-        if self.waiters.tracking(key) != Some(Tracking::Asked(backend)) {
+        if self.waiters.tracking(0, key) != Some(Tracking::Asked(backend)) {
             return;
         }
         let Ok(Some(Token::Integer(exists))) = TokenReader::new(answer).next_token() else {
             // The slot is elsewhere, or on its way.
             self.topology_is_stale();
-            return self.waiters.set_tracking(key, Tracking::No, now);
+            return self.waiters.set_tracking(0, key, Tracking::No, now);
         };
         // Of what whoever is at it leaves over the node would say nothing.
-        let tracking = if exists > 0 && self.waiters.is_tried(key) {
+        let tracking = if exists > 0 && self.waiters.is_tried(0, key) {
             Tracking::No
         } else {
             Tracking::Yes(backend)
         };
-        self.waiters.set_tracking(key, tracking, now);
+        self.waiters.set_tracking(0, key, tracking, now);
         // What came between the last look and now would be missed. A stream always exists.
-        if exists > 0 || self.waiters.has_readers(key) {
-            self.wake_waiters(key, now);
+        if exists > 0 || self.waiters.has_readers(0, key) {
+            self.wake_waiters(0, key, now);
         }
     }
 
@@ -116,15 +124,16 @@ impl Proxy {
             }
             _ => {
                 let keys = self.waiters.iter();
-                changed.extend(keys.map(|(key, ..)| key.clone()));
+                let tracked = keys.filter(|(database, ..)| *database == 0);
+                changed.extend(tracked.map(|(_, key, ..)| key.clone()));
             }
         }
         for key in changed {
-            if self.waiters.tracking(&key) == Some(Tracking::Yes(backend)) {
-                self.waiters.set_tracking(&key, Tracking::No, now);
-                self.wake_waiters(&key, now);
-                if !self.waiters.is_tried(&key) {
-                    self.track(&key, now);
+            if self.waiters.tracking(0, &key) == Some(Tracking::Yes(backend)) {
+                self.waiters.set_tracking(0, &key, Tracking::No, now);
+                self.wake_waiters(0, &key, now);
+                if !self.waiters.is_tried(0, &key) {
+                    self.track(0, &key, now);
                 }
             }
         }
@@ -138,7 +147,7 @@ impl Proxy {
     /// Looks after the keys that nobody watches, or whose home has changed.
     pub(super) fn sweep_waiters(&mut self, now: Instant) {
         let mut unwatched = Vec::new();
-        for (key, tracking, checked) in self.waiters.iter() {
+        for (database, key, tracking, checked) in self.waiters.iter() {
             let owner = self.owners[Slot::of(key).index()] as usize;
             let is_well = match tracking {
                 Tracking::No => false,
@@ -146,18 +155,18 @@ impl Proxy {
                 Tracking::Yes(by) => by == owner && now.since(checked) < CHECKED_EVERY,
             };
             if !is_well {
-                unwatched.push((key.clone(), tracking == Tracking::No));
+                unwatched.push((database, key.clone(), tracking == Tracking::No));
             }
         }
-        for (key, look) in unwatched {
-            if self.waiters.is_tried(&key) {
+        for (database, key, look) in unwatched {
+            if self.waiters.is_tried(database, &key) {
                 continue;
             }
-            self.waiters.set_tracking(&key, Tracking::No, now);
-            self.track(&key, now);
+            self.waiters.set_tracking(database, &key, Tracking::No, now);
+            self.track(database, &key, now);
             // It was not watched for a while, and may not be for a while.
             if look {
-                self.wake_waiters(&key, now);
+                self.wake_waiters(database, &key, now);
             }
         }
         self.stats.waiting_keys.set(self.waiters.len() as i64);

@@ -30,12 +30,13 @@ pub(super) fn write_line(session: &Session, now: Instant, line: &mut Vec<u8>) {
     // Writing to a string can't fail.
     let _ = writeln!(
         head,
-        " age={} idle={} flags={} db=0 sub={} psub={} ssub={} multi={} qbuf=0 qbuf-free=0 \
+        " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf=0 qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} \
          user=default redir=-1 resp={}",
         seconds(session.opened),
         seconds(session.active),
         Letters(session),
+        session.database,
         session.subscriptions[Family::Channel.index()],
         session.subscriptions[Family::Pattern.index()],
         session.subscriptions[Family::Shard.index()],

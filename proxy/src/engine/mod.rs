@@ -8,6 +8,7 @@ mod blocked;
 mod blocking;
 mod clients;
 mod connection;
+mod databases;
 mod fan_out;
 mod feed;
 mod feeds;
@@ -116,6 +117,8 @@ pub struct Proxy {
     options: Options,
     stats: Arc<Stats>,
     plans: Plans,
+    /// How many databases the nodes have, once that is known.
+    databases: Option<u16>,
     learned: Option<Arc<Learned>>,
     /// By the index of a [`ConnectionId`].
     connections: Vec<Connection>,
@@ -186,6 +189,8 @@ pub enum Event {
     Topology(Arc<Topology>),
     /// The nodes have these commands besides those of the table.
     Commands(Arc<Learned>),
+    /// The nodes have that many databases.
+    Databases(u32),
     /// A worker, perhaps this one, has changed what all of them go by.
     Agreed(Arc<Agreed>),
     /// Finish what is under way, then close all clients.
@@ -216,6 +221,7 @@ impl Proxy {
         }
         Self {
             plans: Plans::new(options.cluster.is_some()),
+            databases: None,
             learned: None,
             options,
             stats,
@@ -251,11 +257,6 @@ impl Proxy {
             drained: false,
             scratch: Scratch::default(),
         }
-    }
-
-    /// Pipelines to one backend: for each protocol version as many as the options say.
-    fn lanes(&self) -> usize {
-        2 * self.options.connections_per_node
     }
 
     fn session(&mut self, connection: ConnectionId) -> Option<&mut Session> {
@@ -382,6 +383,7 @@ impl Engine for Proxy {
             self.sweep_feeds(now);
             self.sweep_privates(now);
             self.sweep_waiters(now);
+            self.settle_databases(now);
             self.expire_subscribing(now);
             self.sweep_scripts();
             self.show_gauges();
@@ -401,6 +403,7 @@ impl Engine for Proxy {
         match event {
             Event::Topology(topology) => self.set_topology(&topology, now.instant),
             Event::Commands(learned) => self.set_commands(learned),
+            Event::Databases(databases) => self.set_databases(databases),
             Event::Agreed(agreed) => self.agree(&agreed),
             Event::Drain => self.drain(),
             Event::Peer(message) => self.handle_peer(message, now.instant),

@@ -117,11 +117,11 @@ impl Proxy {
         if command.flags.contains(Flags::ADMIN) || skips && command.group != Group::Scripting {
             return false;
         }
-        let remote = session.ends.remote();
+        let (remote, database) = (session.ends.remote(), session.database);
         let micros = self.wall_micros(incoming.now);
         let lines = &mut self.monitors.lines;
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        lines.extend_from_slice(format!("+{seconds}.{rest:06} [0 {remote}]").as_bytes());
+        lines.extend_from_slice(format!("+{seconds}.{rest:06} [{database} {remote}]").as_bytes());
         write_arguments(&incoming.request, command, lines);
         lines.extend_from_slice(b"\r\n");
         if self.monitors.lines.len() > BATCH_BYTES {

@@ -16,6 +16,8 @@ pub struct Options {
     pub request: RequestLimits,
     /// Connections that one worker keeps to each node, for each protocol version.
     pub connections_per_node: usize,
+    /// Of how many databases of the nodes clients may choose one.
+    pub databases_max: usize,
     /// A node that owes a reply and is silent for this time loses its connection.
     pub command_timeout: Duration,
     /// How long a request waits for its slot to be served, from the first time that it has to,
@@ -104,6 +106,7 @@ impl Default for Options {
         Self {
             request: RequestLimits::default(),
             connections_per_node: 1,
+            databases_max: 16,
             command_timeout: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
             feed_check_interval: Duration::from_secs(5),

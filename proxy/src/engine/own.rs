@@ -59,6 +59,7 @@ impl Proxy {
             options: &self.options,
             plans: &self.plans,
             learned: self.learned.as_deref(),
+            databases: self.databases.unwrap_or(1),
             agreed: &self.agreed,
         };
         let before = session.protocol;

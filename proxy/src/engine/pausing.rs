@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use slotway_protocol::command::{Command, Flags};
-use slotway_protocol::engine::{Action, ConnectionId, Instant};
+use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::local::parse_integer;
@@ -65,16 +65,7 @@ impl Proxy {
     /// Lets the clients go on.
     pub(super) fn unpause_clients(&mut self) {
         self.pause = None;
-        for connection in std::mem::take(&mut self.postponed) {
-            let Some(session) = self.session(connection) else {
-                continue;
-            };
-            session.postponed = false;
-            session.paused &= session.waits_for_all;
-            if !session.paused {
-                self.actions.push_back(Action::Resume(connection));
-            }
-        }
+        self.resume_postponed();
     }
 
     pub(super) fn end_pause(&mut self, now: Instant) {

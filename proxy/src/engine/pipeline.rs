@@ -19,6 +19,8 @@ pub(crate) struct Pipeline {
     pub(crate) backend: usize,
     pub(crate) address: Address,
     pub(crate) protocol: Protocol,
+    /// The database that requests on it are for.
+    pub(crate) database: u16,
     pub(crate) link: Link,
     pub(crate) scanner: ReplyScanner,
     /// Requests on their way, and those that wait for their reply.
@@ -101,8 +103,10 @@ pub(crate) enum Kind {
 }
 
 impl Pipeline {
+    /// To database 0; set another before it is connected.
     pub(crate) fn new(backend: usize, address: Address, protocol: Protocol) -> Self {
         Self {
+            database: 0,
             backend,
             address,
             protocol,

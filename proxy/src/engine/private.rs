@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use slotway_protocol::command::{Command, Flags};
-use slotway_protocol::engine::{Address, Instant};
+use slotway_protocol::engine::Instant;
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::Protocol;
 
@@ -29,15 +29,27 @@ pub(crate) struct Private {
 }
 
 impl Private {
-    /// Whom it can serve: by its backend and whether it speaks RESP3.
-    fn place(&self) -> (usize, bool) {
+    /// Whom it can serve.
+    fn purpose(&self) -> Purpose {
         let pipeline = &self.pipeline;
-        (pipeline.backend, pipeline.protocol == Protocol::Resp3)
+        Purpose {
+            backend: pipeline.backend,
+            is_resp3: pipeline.protocol == Protocol::Resp3,
+            database: pipeline.database,
+        }
     }
 
     pub(crate) fn is_doomed(&self) -> bool {
         self.doomed
     }
+}
+
+/// What tells apart connections of which none can do what another does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Purpose {
+    backend: usize,
+    is_resp3: bool,
+    database: u16,
 }
 
 /// Names a private connection.
@@ -52,8 +64,8 @@ pub(crate) struct PrivateId {
 pub(crate) struct Privates {
     places: Vec<Place>,
     free: Vec<u32>,
-    /// Those that nobody uses, by backend and protocol; the last one was used last.
-    idle: BTreeMap<(usize, bool), Vec<PrivateId>>,
+    /// Those that nobody uses, by what they are for; the last one was used last.
+    idle: BTreeMap<Purpose, Vec<PrivateId>>,
     idle_len: usize,
 }
 
@@ -65,11 +77,18 @@ struct Place {
 
 impl Privates {
     /// One that nobody uses, if there is any.
-    pub(crate) fn take_idle(&mut self, backend: usize, protocol: Protocol) -> Option<PrivateId> {
-        let id = self
-            .idle
-            .get_mut(&(backend, protocol == Protocol::Resp3))?
-            .pop()?;
+    pub(crate) fn take_idle(
+        &mut self,
+        backend: usize,
+        protocol: Protocol,
+        database: u16,
+    ) -> Option<PrivateId> {
+        let purpose = Purpose {
+            backend,
+            is_resp3: protocol == Protocol::Resp3,
+            database,
+        };
+        let id = self.idle.get_mut(&purpose)?.pop()?;
         self.idle_len -= 1;
         if let Some(private) = self.get(id) {
             private.idle_since = None;
@@ -77,19 +96,14 @@ impl Privates {
         Some(id)
     }
 
-    pub(crate) fn add(
-        &mut self,
-        backend: usize,
-        address: Address,
-        protocol: Protocol,
-    ) -> PrivateId {
+    pub(crate) fn add(&mut self, pipeline: Pipeline) -> PrivateId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
         let place = &mut self.places[index as usize];
         place.private = Some(Private {
-            pipeline: Pipeline::new(backend, address, protocol),
+            pipeline,
             client_id: None,
             asks: false,
             idle_since: None,
@@ -131,7 +145,7 @@ impl Privates {
         let private = place.private.take()?;
         self.free.push(id.index);
         if private.idle_since.is_some() {
-            self.unlist(private.place(), id);
+            self.unlist(private.purpose(), id);
         }
         Some(private)
     }
@@ -140,14 +154,14 @@ impl Privates {
     pub(crate) fn doom(&mut self, id: PrivateId) {
         let Some(private) = self.get(id) else { return };
         private.doomed = true;
-        let place = private.place();
+        let purpose = private.purpose();
         if private.idle_since.take().is_some() {
-            self.unlist(place, id);
+            self.unlist(purpose, id);
         }
     }
 
-    fn unlist(&mut self, place: (usize, bool), id: PrivateId) {
-        if let Some(idle) = self.idle.get_mut(&place) {
+    fn unlist(&mut self, purpose: Purpose, id: PrivateId) {
+        if let Some(idle) = self.idle.get_mut(&purpose) {
             let before = idle.len();
             idle.retain(|known| *known != id);
             self.idle_len -= before - idle.len();
@@ -159,7 +173,7 @@ impl Privates {
         let Some(private) = self.get(id) else { return };
         private.idle_since = Some(now);
         private.asks = false;
-        let key = private.place();
+        let key = private.purpose();
         self.idle.entry(key).or_default().push(id);
         self.idle_len += 1;
     }

@@ -8,7 +8,7 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectToken, ConnectionId, In
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{Protocol, encode};
 
-use super::pipeline::{ASKING, InFlight, Kind, Link};
+use super::pipeline::{ASKING, InFlight, Kind, Link, Pipeline};
 use super::private::PrivateId;
 use super::redirect::{Verdict, judge, was_not_run};
 use super::running::TaskId;
@@ -82,7 +82,7 @@ impl Proxy {
         let Some(running) = self.tasks.get(task) else {
             return Err(answer::error(answer::PRIVATE_LOST));
         };
-        let protocol = running.protocol;
+        let (protocol, lane) = (running.protocol, running.lane);
         for private in running.privates.clone() {
             let place = self.privates.get(private);
             if place.is_some_and(|it| it.pipeline.backend == backend && !it.is_doomed()) {
@@ -94,7 +94,8 @@ impl Proxy {
                 return Ok((private, asked.is_some()));
             }
         }
-        let private = self.new_private(backend, protocol, now)?;
+        let (_, database) = self.about_lane(lane);
+        let private = self.new_private(backend, protocol, database, now)?;
         if let Some(running) = self.tasks.get(task) {
             running.privates.push(private);
         }
@@ -105,13 +106,14 @@ impl Proxy {
         &mut self,
         backend: usize,
         protocol: Protocol,
+        database: u16,
         now: Instant,
     ) -> Result<PrivateId, Vec<u8>> {
         let address = self.pipelines[backend * self.lanes()].address.clone();
         if self.down_until(backend, now).is_some() {
             return Err(answer::unreachable(&address));
         }
-        if let Some(private) = self.privates.take_idle(backend, protocol) {
+        if let Some(private) = self.privates.take_idle(backend, protocol, database) {
             return Ok(private);
         }
         if self.privates.busy_len() >= self.options.private_connections_max {
@@ -124,7 +126,9 @@ impl Proxy {
         {
             self.discard(idle);
         }
-        Ok(self.privates.add(backend, address, protocol))
+        let mut pipeline = Pipeline::new(backend, address, protocol);
+        pipeline.database = database;
+        Ok(self.privates.add(pipeline))
     }
 
     pub(super) fn open_private(&mut self, connection: ConnectionId, index: u32, now: Instant) {
@@ -136,8 +140,9 @@ impl Proxy {
             return self.close(connection, CloseWhen::Now);
         };
         let doomed = place.is_doomed();
-        let protocol = place.pipeline.protocol;
-        let mut login = self.login(protocol);
+        let pipeline = &place.pipeline;
+        let (protocol, database) = (pipeline.protocol, pipeline.database);
+        let mut login = self.login(protocol, database);
         let mut client_id = Vec::new();
         encode::request(&mut client_id, &["CLIENT", "ID"]);
         login.push(client_id);

@@ -123,8 +123,8 @@ impl Proxy {
     }
 
     /// Whether the client must first have all replies that it is owed, because the request goes
-    /// through another connection to the node and could overtake those under way: HELLO and RESET
-    /// choose the protocol, and blocking and watching take a connection of its own.
+    /// through another connection to the node and could overtake those under way: HELLO, RESET and
+    /// SELECT choose among connections, and blocking and watching take one of the client's own.
     #[inline]
     fn must_wait(
         &mut self,
@@ -139,6 +139,7 @@ impl Proxy {
         match self.plans.of(command) {
             Plan::Key(_) | Plan::Keys | Plan::Split { .. } => false,
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
+            Plan::Local(Local::Select) => self.must_wait_to_select(connection, request),
             Plan::Block => {
                 may_wait(command, request)
                     && !self.is_queuing(connection)
@@ -440,11 +441,14 @@ pub(super) const SOLO_BYTES_MAX: usize = 64 * 1024;
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]
 fn lane(session: &Session, per_node: usize) -> usize {
-    let first = if session.protocol == Protocol::Resp3 {
+    let mut first = if session.protocol == Protocol::Resp3 {
         per_node
     } else {
         0
     };
+    if session.database > 0 {
+        first += usize::from(session.database) * 2 * per_node;
+    }
     if per_node == 1 {
         first
     } else {

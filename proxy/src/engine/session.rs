@@ -23,6 +23,8 @@ pub(crate) struct Session {
     /// The number that CLIENT ID tells.
     pub(crate) client_id: u64,
     pub(crate) protocol: Protocol,
+    /// The number of the database that SELECT chose.
+    pub(crate) database: u16,
     pub(crate) scanner: RequestScanner,
     pub(crate) output: Output,
     /// What was queued since MULTI.
@@ -127,6 +129,7 @@ impl Session {
             connection,
             client_id,
             protocol: Protocol::Resp2,
+            database: 0,
             scanner: RequestScanner::default(),
             output: Output::default(),
             transaction: None,
@@ -156,6 +159,7 @@ impl Session {
     /// true.
     pub(crate) fn reset(&mut self) {
         self.protocol = Protocol::Resp2;
+        self.database = 0;
         self.replies = Replies::All;
         if let Some(about) = &mut self.about {
             about.name.clear();

@@ -94,7 +94,7 @@ impl Proxy {
             self.put_away(private, now);
         }
         if !running.keys.is_empty() {
-            self.stop_waiting(id, running.keys, now);
+            self.stop_waiting(id, running.lane, running.keys, now);
         }
         if running.client.is_none() {
             self.notify_if_drained();

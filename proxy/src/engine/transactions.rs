@@ -132,6 +132,7 @@ impl Proxy {
             return;
         };
         let watched = session.watch.map(|watch| watch.slot);
+        let database = session.database;
         let Some(mut queued) = session.transaction.take() else {
             return;
         };
@@ -140,6 +141,8 @@ impl Proxy {
         let result = if queued.bytes() + frame.len() + script_len > bytes_max {
             self.stats.transactions_refused.inc();
             Err(answer::error(answer::TRANSACTION_FULL))
+        } else if self.leaves_database(command, &incoming.request, database) {
+            Err(answer::error(answer::SELECT_INSIDE))
         } else {
             queue_one(&mut queued, watched, incoming, command, plan)
         };

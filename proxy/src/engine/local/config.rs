@@ -5,7 +5,6 @@ use slotway_protocol::command::matches_any_case;
 use slotway_protocol::resp::{Protocol, Request, encode};
 
 use super::{After, Surroundings};
-use crate::engine::options::Options;
 use crate::engine::settings::{Agreed, Changes, NAMES_OF_REDIS, SETTINGS, Setting, setting};
 
 /// `CONFIG GET parameter [parameter ...]`, each a pattern.
@@ -15,7 +14,7 @@ pub(super) fn get(
     around: &Surroundings<'_>,
     out: &mut Vec<u8>,
 ) {
-    let all = parameters(around.options);
+    let all = parameters(around);
     let mut found: Vec<(&[u8], &str)> = Vec::new();
     for asked in request.args(2) {
         let is_pattern = asked.iter().any(|byte| b"*?[".contains(byte));
@@ -46,7 +45,8 @@ pub(super) fn get(
 }
 
 /// Every parameter with its value.
-fn parameters(options: &Options) -> Vec<(&'static str, String)> {
+fn parameters(around: &Surroundings<'_>) -> Vec<(&'static str, String)> {
+    let options = around.options;
     let program = &options.program;
     let yes_or_no = |is: bool| if is { "yes" } else { "no" };
     let mut all: Vec<_> = SETTINGS
@@ -65,6 +65,7 @@ fn parameters(options: &Options) -> Vec<(&'static str, String)> {
             "cluster-enabled",
             yes_or_no(options.cluster.is_some()).to_owned(),
         ),
+        ("databases", around.databases.to_string()),
         ("maxclients", program.clients_max.value().to_string()),
         ("port", program.port.to_string()),
     ]);
@@ -73,7 +74,7 @@ fn parameters(options: &Options) -> Vec<(&'static str, String)> {
 
 /// `CONFIG SET parameter value [parameter value ...]`: all of them, or none.
 pub(super) fn set(request: &Request<'_>, around: &Surroundings<'_>, out: &mut Vec<u8>) -> After {
-    match changes(request, around.options) {
+    match changes(request, around) {
         Ok(changes) => {
             encode::simple(out, b"OK");
             After::Agree(Agreed {
@@ -88,7 +89,7 @@ pub(super) fn set(request: &Request<'_>, around: &Surroundings<'_>, out: &mut Ve
     }
 }
 
-fn changes(request: &Request<'_>, options: &Options) -> Result<Changes, Vec<u8>> {
+fn changes(request: &Request<'_>, around: &Surroundings<'_>) -> Result<Changes, Vec<u8>> {
     if !request.len().is_multiple_of(2) {
         return Err(b"ERR syntax error".to_vec());
     }
@@ -96,7 +97,7 @@ fn changes(request: &Request<'_>, options: &Options) -> Result<Changes, Vec<u8>>
         .step_by(2)
         .map(|at| (request.arg(at), request.arg(at + 1)))
         .collect();
-    let known = parameters(options);
+    let known = parameters(around);
     let is_known = |name: &[u8]| {
         let same = |(known, _): &(&str, _)| known.as_bytes().eq_ignore_ascii_case(name);
         known.iter().any(same)
@@ -124,7 +125,7 @@ fn changes(request: &Request<'_>, options: &Options) -> Result<Changes, Vec<u8>>
         let value = parse(setting, value).map_err(|problem| failed(&name, &problem))?;
         changes.set(setting, value);
     }
-    let checked = changes.check(options);
+    let checked = changes.check(around.options);
     checked.map_err(|(name, problem)| failed(name.as_bytes(), problem))?;
     Ok(changes)
 }
@@ -202,14 +203,13 @@ pub(super) fn rewrite(around: &Surroundings<'_>, out: &mut Vec<u8>) {
 }
 
 /// What is true of every proxy under names that redis-server has: it stores nothing, so it saves
-/// and evicts nothing; it has one database and no passwords, notifies of no keys, and does not
+/// and evicts nothing; it has no passwords, notifies of no keys, and does not
 /// close idle clients.
-const FIXED: [(&str, &str); 19] = [
+const FIXED: [(&str, &str); 18] = [
     ("aclfile", ""),
     ("activedefrag", "no"),
     ("appendonly", "no"),
     ("daemonize", "no"),
-    ("databases", "1"),
     ("logfile", ""),
     ("masterauth", ""),
     ("maxmemory", "0"),
@@ -254,7 +254,9 @@ mod tests {
             assert_eq!(reply(&mut session(), request), expected, "{request}");
         }
         let all = reply(&mut session(), "CONFIG GET *");
-        for (name, _) in parameters(&World::default().options) {
+        let settings = SETTINGS.iter().map(|setting| setting.name);
+        let fixed = FIXED.iter().map(|(name, _)| *name);
+        for name in settings.chain(fixed).chain(["databases", "port"]) {
             assert!(all.contains(&format!("\r\n{name}\r\n")), "{name}");
         }
     }

@@ -90,15 +90,38 @@ const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user
 
 const HELLO_NOT_A_NUMBER: &[u8] = b"ERR Protocol version is not an integer or out of range";
 
-/// A cluster has database 0 only.
-pub(super) fn select(request: &Request<'_>, out: &mut Vec<u8>) {
-    match parse_integer(request.arg(1)).map(i32::try_from) {
-        Some(Ok(0)) => encode::simple(out, b"OK"),
-        Some(Ok(_)) => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
-        Some(Err(_)) => encode::error(out, OUT_OF_RANGE),
-        None => encode::error(out, b"ERR value is not an integer or out of range"),
+/// The nodes have that many databases; a cluster may have number 0 only.
+pub(super) fn select(
+    request: &Request<'_>,
+    session: &mut Session,
+    databases: u16,
+    out: &mut Vec<u8>,
+) {
+    let number = match parse_integer(request.arg(1)).map(i32::try_from) {
+        Some(Ok(number)) => number,
+        Some(Err(_)) => return encode::error(out, OUT_OF_RANGE),
+        None => return encode::error(out, b"ERR value is not an integer or out of range"),
+    };
+    match u16::try_from(number) {
+        Ok(database) if database < databases => {
+            if session.watch.is_some() && database != session.database {
+                return encode::error(out, SELECT_WHILE_WATCHING);
+            }
+            session.database = database;
+            encode::simple(out, b"OK");
+        }
+        _ if databases == 1 => encode::error(out, b"ERR SELECT is not allowed in cluster mode"),
+        _ => encode::error(out, b"ERR DB index is out of range"),
     }
 }
+
+/// The number that a SELECT names, if it is one.
+pub(crate) fn database_number(request: &Request<'_>) -> Option<i32> {
+    i32::try_from(parse_integer(request.arg(1))?).ok()
+}
+
+const SELECT_WHILE_WATCHING: &[u8] =
+    b"ERR proxy: another database can't be selected while keys are watched; UNWATCH first";
 
 const OUT_OF_RANGE: &[u8] =
     b"ERR value is out of range, value must between -2147483648 and 2147483647";
@@ -126,6 +149,34 @@ mod tests {
             let got = reply(&mut session(), &format!("SELECT {number}"));
             assert_eq!(got, expected, "{number}");
         }
+    }
+
+    #[test]
+    fn select_goes_by_the_number_of_databases() {
+        let mut world = World::default();
+        world.databases = 16;
+        let mut session = session();
+        for (number, expected, database) in [
+            ("15", "+OK\r\n", 15),
+            ("16", "-ERR DB index is out of range\r\n", 15),
+            ("-1", "-ERR DB index is out of range\r\n", 15),
+            ("70000", "-ERR DB index is out of range\r\n", 15),
+            ("0", "+OK\r\n", 0),
+        ] {
+            let got = world.reply(&mut session, &format!("SELECT {number}"));
+            assert_eq!(
+                (&got[..], session.database),
+                (expected, database),
+                "{number}"
+            );
+        }
+        world.reply(&mut session, "SELECT 2");
+        world.reply(&mut session, "HELLO 3");
+        assert_eq!(session.database, 2, "as in redis-server");
+        world.reply(&mut session, "RESET");
+        assert_eq!(session.database, 0);
+        let got = world.reply(&mut session, "CONFIG GET databases");
+        assert_eq!(got, "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n");
     }
 
     #[test]

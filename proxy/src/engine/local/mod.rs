@@ -26,6 +26,7 @@ use super::stats::Stats;
 use super::totals::Totals;
 
 pub(crate) use self::cluster::Topic;
+pub(crate) use self::hello::database_number;
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
 pub(crate) use self::info::{info, needs_nodes};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
@@ -120,6 +121,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) options: &'a Options,
     pub(crate) plans: &'a Plans,
     pub(crate) learned: Option<&'a Learned>,
+    /// How many databases a client can choose of.
+    pub(crate) databases: u16,
     pub(crate) agreed: &'a Agreed,
 }
 
@@ -206,7 +209,7 @@ pub(crate) fn run(
             encode::simple(out, b"RESET");
         }
         Local::Role => server::role(out),
-        Local::Select => hello::select(request, out),
+        Local::Select => hello::select(request, session, around.databases, out),
         Local::Time => server::time(around.now.unix_ms, out),
     }
     After::Nothing
@@ -304,6 +307,7 @@ mod tests {
     #[derive(Debug)]
     pub(super) struct World {
         pub(super) options: Options,
+        pub(super) databases: u16,
         agreed: Agreed,
     }
 
@@ -320,6 +324,7 @@ mod tests {
             };
             Self {
                 options,
+                databases: 1,
                 agreed: Agreed::default(),
             }
         }
@@ -352,6 +357,7 @@ mod tests {
                 options: &self.options,
                 plans: &Plans::new(self.options.cluster.is_some()),
                 learned: None,
+                databases: self.databases,
                 agreed: &self.agreed,
             };
             let mut out = Vec::new();

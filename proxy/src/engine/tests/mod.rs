@@ -2,6 +2,7 @@
 
 mod blocking;
 mod client;
+mod databases;
 mod failures;
 mod guide;
 mod learned;
@@ -56,7 +57,7 @@ struct Bench {
 impl Bench {
     fn new(options: Options) -> Self {
         let stats = Arc::new(Stats::new());
-        Self {
+        let mut bench = Self {
             proxy: Proxy::new(options, stats.clone()),
             stats,
             now: Instant::from_micros(1_000_000),
@@ -71,7 +72,9 @@ impl Bench {
             refusals: Vec::new(),
             messages: Vec::new(),
             agreed: Vec::new(),
-        }
+        };
+        bench.call(|proxy, now| proxy.handle_event(Event::Databases(1), now));
+        bench
     }
 
     /// Two nodes: port 1 has the lower half of the slots, port 2 the upper one.

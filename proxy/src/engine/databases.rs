@@ -1,0 +1,103 @@
+//! The numbered databases of the nodes: how many there are, and which one a client is in. Each has
+//! connections of its own, since a connection is in one database; they are opened when the first
+//! client needs them.
+
+use slotway_protocol::command::Command;
+use slotway_protocol::engine::{Action, ConnectionId, Instant};
+use slotway_protocol::resp::{Protocol, Request};
+
+use super::Proxy;
+use super::local::{Local, database_number};
+use super::plan::Plan;
+
+impl Proxy {
+    /// The nodes have that many databases. Clients that want to know go on.
+    pub(super) fn set_databases(&mut self, databases: u32) {
+        let most = u16::try_from(self.options.databases_max).unwrap_or(u16::MAX);
+        let databases = u16::try_from(databases).unwrap_or(u16::MAX);
+        self.databases = Some(databases.clamp(1, most.max(1)));
+        self.resume_postponed();
+    }
+
+    /// When nobody has said how many databases there are, the one is there that all nodes have.
+    pub(super) fn settle_databases(&mut self, now: Instant) {
+        let started = self.started.unwrap_or(now);
+        if self.databases.is_none() && now.since(started) >= self.options.hold_timeout {
+            self.set_databases(1);
+        }
+    }
+
+    /// Whether a SELECT must wait: until it is known how many databases there are, or until the
+    /// client has all replies that it is owed, because what follows goes through other connections
+    /// and could overtake them.
+    pub(super) fn must_wait_to_select(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request<'_>,
+    ) -> bool {
+        let is_known = self.databases.is_some();
+        let Some(session) = self.session(connection) else {
+            return false;
+        };
+        let wanted = database_number(request);
+        let stays = wanted.is_none_or(|wanted| wanted == i32::from(session.database));
+        if stays || session.transaction.is_some() {
+            return false;
+        }
+        if is_known {
+            return self.wait_for_replies(connection);
+        }
+        if !core::mem::replace(&mut session.postponed, true) {
+            self.postponed.push(connection);
+        }
+        true
+    }
+
+    /// Whether a command between MULTI and EXEC would change the database of those behind it. They
+    /// leave as one block, on a connection that is in one database.
+    pub(super) fn leaves_database(
+        &self,
+        command: &Command,
+        request: &Request<'_>,
+        database: u16,
+    ) -> bool {
+        let known = i32::from(self.databases.unwrap_or(u16::MAX));
+        self.plans.of(command) == Plan::Local(Local::Select)
+            && database_number(request)
+                .is_some_and(|wanted| wanted != i32::from(database) && (0..known).contains(&wanted))
+    }
+
+    /// Lets the clients go on whose request waits for news.
+    pub(super) fn resume_postponed(&mut self) {
+        for connection in core::mem::take(&mut self.postponed) {
+            let Some(session) = self.session(connection) else {
+                continue;
+            };
+            session.postponed = false;
+            session.paused &= session.waits_for_all;
+            if !session.paused {
+                self.actions.push_back(Action::Resume(connection));
+            }
+        }
+    }
+
+    /// Pipelines to one backend, in the order of their databases, and of their protocols in each.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes_of_database() * self.options.databases_max
+    }
+
+    /// For each protocol version as many as the options say.
+    fn lanes_of_database(&self) -> usize {
+        2 * self.options.connections_per_node
+    }
+
+    /// What a lane speaks, and the database that it is in.
+    pub(super) fn about_lane(&self, lane: usize) -> (Protocol, u16) {
+        let protocol = if lane % self.lanes_of_database() < self.options.connections_per_node {
+            Protocol::Resp2
+        } else {
+            Protocol::Resp3
+        };
+        (protocol, (lane / self.lanes_of_database()) as u16)
+    }
+}
