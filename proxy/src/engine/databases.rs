@@ -61,10 +61,29 @@ impl Proxy {
         request: &Request<'_>,
         database: u16,
     ) -> bool {
-        let known = i32::from(self.databases.unwrap_or(u16::MAX));
-        self.plans.of(command) == Plan::Local(Local::Select)
-            && database_number(request)
-                .is_some_and(|wanted| wanted != i32::from(database) && (0..known).contains(&wanted))
+        let known = self.databases.unwrap_or(u16::MAX);
+        self.selected(command, request, known)
+            .is_some_and(|wanted| wanted != database)
+    }
+
+    /// The database that a client is in after a command, as MONITOR shows it.
+    pub(super) fn database_after(
+        &self,
+        command: &Command,
+        request: &Request<'_>,
+        database: u16,
+    ) -> u16 {
+        let known = self.databases.unwrap_or(1);
+        self.selected(command, request, known).unwrap_or(database)
+    }
+
+    /// The one of that many databases which a command selects.
+    fn selected(&self, command: &Command, request: &Request<'_>, known: u16) -> Option<u16> {
+        if self.plans.of(command) != Plan::Local(Local::Select) {
+            return None;
+        }
+        let wanted = u16::try_from(database_number(request)?).ok()?;
+        (wanted < known).then_some(wanted)
     }
 
     /// Lets the clients go on whose request waits for news.

@@ -325,7 +325,7 @@ fn of_local(local: Local) -> &'static str {
         Local::Ping => "",
         Local::Quit | Local::Reset => "also gives up what MULTI has queued",
         Local::Role => "always a master",
-        Local::Select => "database 0 only",
+        Local::Select => "as many databases as the nodes have; not between MULTI and EXEC",
         Local::Time => "the proxy's clock",
     }
 }

@@ -118,6 +118,7 @@ impl Proxy {
             return false;
         }
         let (remote, database) = (session.ends.remote(), session.database);
+        let database = self.database_after(command, &incoming.request, database);
         let micros = self.wall_micros(incoming.now);
         let lines = &mut self.monitors.lines;
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);

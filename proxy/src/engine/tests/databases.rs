@@ -121,7 +121,8 @@ fn a_transaction_is_of_one_database() {
         &(request(&["MULTI"]) + &select("4") + &request(&["EXEC"])),
     );
     let refused = "+OK\r\n-ERR proxy: another database can't be selected in a transaction; SELECT \
-                   before MULTI\r\n-EXECABORT Transaction discarded because of previous errors.\r\n";
+                   before MULTI\r\n-EXECABORT Transaction discarded because of previous \
+                   errors.\r\n";
     assert_eq!(bench.written(client), refused);
 }
 
@@ -215,4 +216,35 @@ fn clients_choose_of_so_many_databases_as_the_options_say() {
         about <= 512,
         "a pipeline that is not used takes {about} bytes"
     );
+}
+
+#[test]
+fn what_is_shown_of_a_client_names_its_database() {
+    let options = Options {
+        monitor: true,
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.call(|proxy, now| proxy.handle_event(Event::Databases(16), now));
+    let (monitor, client) = (bench.client(), bench.client());
+    bench.input(monitor, "MONITOR\r\n");
+    assert_eq!(bench.written(monitor), "+OK\r\n");
+    bench.input(client, &(select("99") + &select("3") + "PING\r\n"));
+    let shown = bench.written(monitor);
+    let shown: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(_, line)| line)
+        .collect();
+    let expected = [
+        r#"[0 127.0.0.1:1] "SELECT" "99""#,
+        r#"[3 127.0.0.1:1] "SELECT" "3""#,
+        r#"[3 127.0.0.1:1] "PING""#,
+    ];
+    assert_eq!(shown, expected);
+    bench.written(client);
+    bench.input(client, "CLIENT INFO\r\n");
+    assert!(bench.written(client).contains(" db=3 "));
+    bench.input(client, "RESET\r\nCLIENT INFO\r\n");
+    assert!(bench.written(client).contains(" db=0 "));
 }
