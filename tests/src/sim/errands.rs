@@ -199,7 +199,9 @@ impl Workload {
             queued.push(self.part(key.replace("c:", "m:"), 0));
         }
         queued.push(Operation::Swap { key, base });
-        self.plan_block(queued, true, false);
+        let spoiled = self.random.chance(100);
+        queued.extend(spoiled.then_some(Operation::TooFew));
+        self.plan_block(queued, true, spoiled);
     }
 }
 
