@@ -29,6 +29,8 @@ pub(crate) struct Reading {
     waited: bool,
     /// CLIENT UNBLOCK was called, and whether it is to end with an error.
     unblocked: Option<bool>,
+    /// What is read is taken from a group.
+    hands_out: bool,
     /// How long to wait, `None` for not at all, `Some(None)` for without end.
     wait: Option<Option<Duration>>,
     deadline: Option<Instant>,
@@ -88,6 +90,7 @@ impl Reading {
         };
         Some(Ok(Self {
             command,
+            hands_out: name == "xreadgroup",
             options,
             streams: keys.iter().zip(ids).map(stream).collect(),
             resolves: name == "xread",
@@ -117,9 +120,10 @@ impl Reading {
     /// All streams have been read: answers, or waits.
     fn conclude(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         // Entries that a group has handed out are not handed out again: they go before errors.
+        let has_found = self.streams.iter().any(|stream| stream.found.is_some());
         let mut failed = self.streams.iter_mut().filter_map(|it| it.failed.take());
         if let Some(error) = failed.next()
-            && self.streams.iter().all(|stream| stream.found.is_none())
+            && !(self.hands_out && has_found)
         {
             return steps.finish(error);
         }
