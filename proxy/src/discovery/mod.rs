@@ -4,7 +4,10 @@
 
 mod beliefs;
 mod lessons;
+mod options;
 mod question;
+
+pub use options::Options;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,23 +25,6 @@ use slotway_protocol::output::Output;
 use self::beliefs::{Answer, Beliefs};
 use self::lessons::Lessons;
 use self::question::{Databases, Question, Subject, told_databases, told_nodes};
-use crate::engine::Credentials;
-
-/// What discovery is told once at its start.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Nodes to begin with, and to come back to when no known node answers.
-    pub seeds: Vec<Address>,
-    pub credentials: Option<Credentials>,
-    /// The time between two rounds when nothing has happened; up to a tenth is added at random.
-    pub refresh_interval: Duration,
-    /// A node that has not answered in this time is not waited for; once another has, much less.
-    pub answer_timeout: Duration,
-    /// How often a node is asked for its commands when the nodes stay the same; zero for never.
-    pub commands_interval: Duration,
-    /// Where the random numbers begin.
-    pub random_seed: u64,
-}
 
 /// What the outside tells discovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
