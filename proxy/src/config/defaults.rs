@@ -1,0 +1,82 @@
+//! What counts for the keys that a file leaves out.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::{AdminConfig, ClusterConfig, KIB, LimitsConfig, LogConfig, MIB, ProxyConfig, WORKERS};
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 6379)),
+            workers: available_parallelism().map_or(1, |cores| cores.get().min(*WORKERS.end())),
+            max_clients: 10_000,
+            drain_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
+            monitor: false,
+            cross_slot_reads: false,
+            cluster_emulation: false,
+            cluster_announce: None,
+        }
+    }
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            seeds: Vec::new(),
+            username: None,
+            password: None,
+            connections_per_node: 1,
+            databases_max: 16,
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_secs(5),
+            hold_timeout: Duration::from_secs(5),
+            refresh_interval: Duration::from_secs(5),
+            feed_check_interval: Duration::from_secs(5),
+            commands_interval: Duration::from_mins(5),
+            redirects_max: 16,
+        }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            bulk_bytes_max: 512 * MIB,
+            arguments_max: i32::MAX as usize,
+            inline_bytes_max: 64 * KIB,
+            request_bytes_max: 1024 * MIB,
+            client_output_bytes_max: MIB,
+            client_output_bytes_cut: 256 * MIB,
+            client_in_flight_max: 1024,
+            subscriber_output_bytes_max: 32 * MIB,
+            client_subscription_bytes_max: 64 * MIB,
+            backend_queue_bytes_max: 256 * MIB,
+            hold_bytes_max: 64 * MIB,
+            merge_bytes_max: 256 * MIB,
+            transaction_bytes_max: 64 * MIB,
+            cross_slot_bytes_max: 64 * MIB,
+            script_cache_bytes_max: 16 * MIB,
+            private_connections_max: 1024,
+            private_idle_max: 128,
+        }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9379))),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The configuration: what it takes, what it refuses, and that the shipped file is true.
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../../config/proxy.toml");
+
+/// The shipped file with the keys in it that are commented out, `# key = value`.
+fn uncommented() -> String {
+    let lines = SHIPPED.lines().map(|line| {
+        let key = line.strip_prefix("# ").and_then(|rest| {
+            let (key, _) = rest.split_once(" = ")?;
+            let is_key = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            is_key.then_some(rest)
+        });
+        key.unwrap_or(line)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_shipped_file_states_the_defaults() {
+    let mut config = Config::parse("proxy.toml", SHIPPED).unwrap();
+    assert_eq!(config.cluster.seeds, [Address::new("127.0.0.1", 7000)]);
+    config.cluster.seeds.clear();
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn the_shipped_file_names_every_key_and_no_other() {
+    let text = uncommented();
+    let config = Config::parse("proxy.toml", &text).unwrap();
+    assert!(config.cluster.username.is_some());
+    let mut document = Document::new(&text);
+    Config::read(&mut document);
+    for known in document.known() {
+        let (section, key) = known.split_once('.').unwrap();
+        // A comment may name another section.
+        let head = format!("\n[{section}]\n");
+        let start = text.find(&head).expect(section) + head.len() - 1;
+        let end = text[start..]
+            .find("\n[")
+            .map_or(text.len(), |end| start + end);
+        let needle = format!("\n{key} = ");
+        assert!(text[start..end].contains(&needle), "{known} is missing");
+    }
+}
+
+/// Each key read from a file differs from its default, so none is read and dropped.
+#[test]
+#[allow(clippy::too_many_lines, reason = "it has a line for each key")]
+fn every_key_has_an_effect() {
+    let text = "
+        [proxy]
+        listen = '[::1]:1'
+        workers = 3
+        max_clients = 7
+        drain_timeout_ms = 1
+        monitor = true
+        cross_slot_reads = true
+        cluster_emulation = true
+        cluster_announce = 'c:3'
+        [cluster]
+        seeds = ['a:1', '[::1]:2']
+        username = 'u'
+        password = 'p'
+        connections_per_node = 2
+        databases_max = 4
+        connect_timeout_ms = 2
+        command_timeout_ms = 3
+        hold_timeout_ms = 4
+        refresh_interval_ms = 500
+        feed_check_interval_ms = 7
+        commands_interval_ms = 0
+        redirects_max = 6
+        [limits]
+        bulk_bytes_max = 2048
+        arguments_max = 17
+        inline_bytes_max = 65
+        request_bytes_max = 4096
+        client_output_bytes_max = 0x1000
+        client_in_flight_max = 2
+        subscriber_output_bytes_max = 2049
+        client_subscription_bytes_max = 2050
+        backend_queue_bytes_max = 1048577
+        hold_bytes_max = 1048578
+        merge_bytes_max = 1048580
+        transaction_bytes_max = 2000
+        cross_slot_bytes_max = 4000
+        script_cache_bytes_max = 3000
+        private_connections_max = 20
+        private_idle_max = 10
+        [admin]
+        listen = ''
+        [log]
+        filter = 'debug'
+    ";
+    let expected = Config {
+        proxy: ProxyConfig {
+            listen: "[::1]:1".parse().unwrap(),
+            workers: 3,
+            max_clients: 7,
+            drain_timeout: Duration::from_millis(1),
+            close_timeout: ProxyConfig::default().close_timeout,
+            monitor: true,
+            cross_slot_reads: true,
+            cluster_emulation: true,
+            cluster_announce: Some(Address::new("c", 3)),
+        },
+        cluster: ClusterConfig {
+            seeds: vec![Address::new("a", 1), Address::new("::1", 2)],
+            username: Some("u".to_owned()),
+            password: Some(Secret("p".to_owned())),
+            connections_per_node: 2,
+            databases_max: 4,
+            connect_timeout: Duration::from_millis(2),
+            command_timeout: Duration::from_millis(3),
+            hold_timeout: Duration::from_millis(4),
+            refresh_interval: Duration::from_millis(500),
+            feed_check_interval: Duration::from_millis(7),
+            commands_interval: Duration::ZERO,
+            redirects_max: 6,
+        },
+        limits: LimitsConfig {
+            bulk_bytes_max: 2048,
+            arguments_max: 17,
+            inline_bytes_max: 65,
+            request_bytes_max: 4096,
+            client_output_bytes_max: 4096,
+            client_output_bytes_cut: 256 * MIB,
+            client_in_flight_max: 2,
+            subscriber_output_bytes_max: 2049,
+            client_subscription_bytes_max: 2050,
+            backend_queue_bytes_max: MIB + 1,
+            hold_bytes_max: MIB + 2,
+            merge_bytes_max: MIB + 4,
+            transaction_bytes_max: 2000,
+            cross_slot_bytes_max: 4000,
+            script_cache_bytes_max: 3000,
+            private_connections_max: 20,
+            private_idle_max: 10,
+        },
+        admin: AdminConfig { listen: None },
+        log: LogConfig {
+            filter: "debug".to_owned(),
+        },
+    };
+    assert_eq!(Config::parse("f", text).unwrap(), expected);
+}
+
+#[test]
+fn all_mistakes_are_reported_with_their_lines() {
+    let text = "\
+seeds = []
+[proxy]
+lisen = \"127.0.0.1:1\"
+workers = 0
+max_clients = \"many\"
+password = \"hunter2\"
+[cluster]
+seeds = [
+  \"127.0.0.1:7000\",
+  \"no-port\",
+]
+username = \"u\"
+password = 12345
+[limitz]
+[admin]
+listen = \"localhost:1\"
+[log]
+filter = = 1
+";
+    let mistakes = Config::parse("proxy.toml", text).unwrap_err().to_string();
+    let lines: Vec<&str> = mistakes.lines().collect();
+    assert_eq!(
+        lines[..10],
+        [
+            "proxy.toml:1: 'seeds' stands outside of its section; it belongs in [cluster]",
+            "proxy.toml:3: unknown key 'lisen' in [proxy]; did you mean 'listen'?",
+            "proxy.toml:4: 'workers' must be between 1 and 256, got 0",
+            "proxy.toml:5: 'max_clients' must be an integer, got a string",
+            "proxy.toml:6: unknown key 'password' in [proxy]; it belongs in [cluster]",
+            "proxy.toml:10: 'seeds' must be host:port such as 10.0.0.1:7000, got \"no-port\"",
+            "proxy.toml:12: 'username' needs a 'password' beside it",
+            "proxy.toml:13: 'password' must be a string in quotes, got a number",
+            "proxy.toml:14: unknown section [limitz]; did you mean [limits]?",
+            "proxy.toml:16: 'listen' must be an IP address and a port such as \
+             127.0.0.1:6379, got \"localhost:1\"",
+        ]
+    );
+    let syntax = &lines[10..];
+    assert!(!syntax.is_empty());
+    assert!(
+        syntax
+            .iter()
+            .all(|line| line.starts_with("proxy.toml:18: ")),
+        "{syntax:?}"
+    );
+}
+
+#[test]
+fn a_wrong_kind_of_value_is_refused_everywhere() {
+    for (text, expected) in [
+        (
+            "proxy = 1",
+            "f:1: 'proxy' must be a section, [proxy], got a number",
+        ),
+        (
+            "[proxy]\nworkers = 1.5",
+            "f:2: 'workers' must be an integer, got a number with a fraction",
+        ),
+        (
+            "[proxy]\nworkers = -1",
+            "f:2: 'workers' must be between 1 and 256, got -1",
+        ),
+        (
+            "[proxy]\nworkers = 99999999999999999999999",
+            "f:2: 'workers' must be between 1 and 256, got 99999999999999999999999",
+        ),
+        (
+            "[proxy]\nlisten = true",
+            "f:2: 'listen' must be a string in quotes, got true or false",
+        ),
+        (
+            "[cluster]\nseeds = 'a:1'",
+            "f:2: 'seeds' must be a list of \"host:port\", got a string",
+        ),
+        (
+            "[cluster]\nseeds = [1]",
+            "f:2: 'seeds' must be a string in quotes, got a number",
+        ),
+        (
+            "[limits]\nrequest_bytes_max = 4096\nbulk_bytes_max = 4097",
+            "f:3: 'bulk_bytes_max' must not exceed request_bytes_max",
+        ),
+        (
+            "[limits]\nrequest_bytes_max = 4096",
+            "f:2: 'bulk_bytes_max' must not exceed request_bytes_max",
+        ),
+        (
+            "hello = 1",
+            "f:1: unknown key 'hello' outside of any section",
+        ),
+        ("[tls]", "f:1: unknown section [tls]"),
+    ] {
+        assert_eq!(Config::parse("f", text).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn addresses_are_hosts_and_ports() {
+    for (text, expected) in [
+        ("a:1", Some(("a", 1))),
+        ("10.0.0.1:65535", Some(("10.0.0.1", 65535))),
+        ("[::1]:7000", Some(("::1", 7000))),
+        ("::1:7000", None),
+        ("[a]:7000", None),
+        ("a", None),
+        (":7000", None),
+        ("a:", None),
+        ("a:0", None),
+        ("a:65536", None),
+        ("redis://a:1", None),
+        ("a b:1", None),
+    ] {
+        let expected = expected.map(|(host, port)| Address::new(host, port));
+        assert_eq!(parse_address(text).ok(), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_engine_is_told_what_the_file_says() {
+    let from_config = Config::default().engine_options(0);
+    let of_engine = Options {
+        // One for each core of this machine.
+        worker_count: Config::default().proxy.workers,
+        ..Options::default()
+    };
+    assert_eq!(format!("{from_config:?}"), format!("{of_engine:?}"));
+    let text = "
+        [cluster]
+        username = 'u'
+        password = 'p'
+        connections_per_node = 2
+        databases_max = 4
+        command_timeout_ms = 3
+        hold_timeout_ms = 4
+        redirects_max = 6
+        [limits]
+        bulk_bytes_max = 2048
+        arguments_max = 17
+        inline_bytes_max = 65
+        request_bytes_max = 4096
+        client_output_bytes_max = 4096
+        client_in_flight_max = 2
+        backend_queue_bytes_max = 1048577
+        hold_bytes_max = 1048578
+        merge_bytes_max = 1048580
+        transaction_bytes_max = 2000
+        cross_slot_bytes_max = 4000
+        script_cache_bytes_max = 3000
+        private_connections_max = 20
+        private_idle_max = 10
+    ";
+    let options = Config::parse("f", text).unwrap().engine_options(7);
+    let Options {
+        request,
+        credentials,
+        ..
+    } = &options;
+    assert_eq!(
+        (
+            request.bulk_bytes_max,
+            request.arguments_max,
+            request.inline_bytes_max,
+            request.query_bytes_max
+        ),
+        (2048, 17, 65, 4096)
+    );
+    let credentials = credentials.as_ref().unwrap();
+    assert_eq!(credentials.username.as_deref(), Some("u"));
+    assert_eq!(&*credentials.password, "p");
+    assert_eq!(options.connections_per_node, 2);
+    assert_eq!(options.databases_max, 4);
+    assert_eq!(options.command_timeout, Duration::from_millis(3));
+    assert_eq!(options.hold_timeout, Duration::from_millis(4));
+    assert_eq!(options.redirects_max, 6);
+    assert_eq!(options.client_output_bytes_max, 4096);
+    assert_eq!(options.client_in_flight_max, 2);
+    assert_eq!(options.backend_queue_bytes_max, MIB + 1);
+    assert_eq!(options.hold_bytes_max, MIB + 2);
+    assert_eq!(options.merge_bytes_max, MIB + 4);
+    assert_eq!(options.transaction_bytes_max, 2000);
+    assert_eq!(options.cross_slot_bytes_max, 4000);
+    assert_eq!(options.script_cache_bytes_max, 3000);
+    assert_eq!(options.private_connections_max, 20);
+    assert_eq!(options.private_idle_max, 10);
+    assert_eq!(options.worker, 7);
+}
+
+#[test]
+fn a_password_is_not_printed() {
+    let config = Config::parse("f", "[cluster]\npassword = 'hunter2'").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
