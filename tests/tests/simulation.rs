@@ -1,6 +1,8 @@
 //! Runs the simulator: many seeds of the proxy against nodes, each seed twice, and broken proxies
 //! that must be found out.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use slotway_tests::sim::cast::{Cast, MakeNode, Report};
 use slotway_tests::sim::host::Host;
 use slotway_tests::sim::machine::Limits;
@@ -66,19 +68,40 @@ fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
     world::run(scenario, &cast, mutant)
 }
 
+/// Runs all seeds, on all cores; the reports come in the order of the seeds.
+fn reports(seeds: &[u64], run: impl Fn(u64) -> Report + Sync) -> Vec<Option<Report>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let run = std::panic::AssertUnwindSafe(|| run(*seed));
+            done.push((*seed, std::panic::catch_unwind(run).ok()));
+        }
+        done
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut all = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join());
+        let done = done.map(|done| done.expect("a run that panics is caught"));
+        done.flatten().collect::<Vec<_>>()
+    });
+    all.sort_by_key(|(seed, _)| *seed);
+    all.into_iter().map(|(_, report)| report).collect()
+}
+
 /// Runs all seeds and fails with the lines that repeat those that went wrong.
-fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> Report) {
+fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> Report + Sync) {
     let (mut answered, mut executed, mut lost, mut walked) = (0, 0, 0, 0);
     let mut refusals = Refusals::default();
     let mut wrong = Vec::new();
-    for seed in seeds {
-        let report = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(*seed)));
+    for (seed, report) in seeds.iter().zip(reports(seeds, run)) {
         let what = match report {
-            Ok(Report {
+            Some(Report {
                 violation: Some(violation),
                 ..
             }) => violation,
-            Ok(report) => {
+            Some(report) => {
                 answered += report.answered;
                 executed += report.executed;
                 lost += report.lost;
@@ -86,7 +109,7 @@ fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> 
                 refusals.add(report.refusals);
                 continue;
             }
-            Err(_) => "panicked, see above".to_owned(),
+            None => "panicked, see above".to_owned(),
         };
         let scenario = Scenario::of(*seed);
         wrong.push(format!(
@@ -171,10 +194,18 @@ fn mutants_of_the_proxy_are_found_out() {
 
 #[test]
 fn a_seed_is_the_whole_story() {
-    for seed in 0..32 {
-        let (first, second) = (run_real(seed, None), run_real(seed, None));
-        assert_eq!(first.trace, second.trace, "seed {seed} had two stories");
-        assert_eq!(first.answered, second.answered);
+    let seeds: Vec<u64> = (0..32).collect();
+    let twice = [(); 2].map(|()| reports(&seeds, |seed| run_real(seed, None)));
+    let [first, second] = twice.map(|reports| {
+        let told = |report: Report| (report.trace, report.answered, report.events);
+        reports
+            .into_iter()
+            .map(|it| it.map(told))
+            .collect::<Vec<_>>()
+    });
+    for (seed, (first, second)) in seeds.iter().zip(first.into_iter().zip(second)) {
+        assert!(first.is_some(), "seed {seed} panicked");
+        assert_eq!(first, second, "seed {seed} had two stories");
     }
     assert_ne!(run_real(0, None).trace, run_real(2, None).trace);
 }

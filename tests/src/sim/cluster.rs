@@ -35,20 +35,20 @@ impl View {
 
     /// First slot, last slot and owner of every range.
     pub fn ranges(&self) -> Vec<(u16, u16, usize)> {
-        let mut ranges: Vec<(u16, u16, usize)> = Vec::new();
-        for (slot, owner) in self.owners.iter().enumerate() {
-            let (slot, owner) = (slot as u16, usize::from(*owner));
-            match ranges.last_mut() {
-                Some(range) if range.2 == owner => range.1 = slot,
-                _ => ranges.push((slot, slot, owner)),
-            }
-        }
-        ranges
+        let mut next = 0;
+        let runs = self.owners.chunk_by(|one, other| one == other);
+        runs.map(|run| {
+            let first = next;
+            next += run.len();
+            (first as u16, next as u16 - 1, usize::from(run[0]))
+        })
+        .collect()
     }
 
     /// The reply to CLUSTER NODES.
     pub fn nodes_text(&self) -> String {
         let mut text = String::new();
+        let ranges = self.ranges();
         for (node, address) in self.addresses.iter().enumerate() {
             let flags = if node == self.me {
                 "myself,master"
@@ -60,7 +60,7 @@ impl View {
                 "{node:040x} {address}@{} {flags} - 0 0 {epoch} connected",
                 address.port + 10_000,
             );
-            for (first, last, _) in self.ranges().into_iter().filter(|range| range.2 == node) {
+            for (first, last, _) in ranges.iter().filter(|range| range.2 == node) {
                 text += &format!(" {first}-{last}");
             }
             for (slot, to) in self.migrating.iter().filter(|_| node == self.me) {

@@ -288,8 +288,10 @@ impl<E: Subject> Machine for Host<E> {
         let slices = &mut slices[..if few { 1 } else { 8 }];
         let output = self.engine.output(id);
         let used = output.slices(slices);
-        let mut bytes: Vec<u8> = slices[..used].concat_all();
-        bytes.truncate(max);
+        let mut bytes = Vec::new();
+        for slice in &slices[..used] {
+            bytes.extend_from_slice(&slice[..slice.len().min(max - bytes.len())]);
+        }
         if few && !bytes.is_empty() {
             bytes.truncate(1 + self.random.index(bytes.len()));
         }
@@ -353,19 +355,6 @@ impl<E: Subject> Machine for Host<E> {
 
     fn settle(&mut self, now: Now) {
         self.drain(now);
-    }
-}
-
-/// Joins slices, as a gathering write does.
-trait ConcatAll {
-    fn concat_all(&self) -> Vec<u8>;
-}
-
-impl ConcatAll for [IoSlice<'_>] {
-    fn concat_all(&self) -> Vec<u8> {
-        self.iter()
-            .flat_map(|slice| slice.iter().copied())
-            .collect()
     }
 }
 

@@ -59,10 +59,23 @@ pub fn read(input: &[u8]) -> Read {
 
 /// The length of the whole frame at the front of `input`, if it is all there.
 pub fn frame_len(input: &[u8]) -> Option<usize> {
-    match read(input) {
-        Read::Whole(_, len) => Some(len),
-        _ => None,
+    let (mut at, mut values) = (0, 1);
+    while values > 0 {
+        let kind = *input.get(at)?;
+        at += 1;
+        let line = read_line(input, &mut at).ok()?;
+        let count = || number(line).ok().filter(|count| *count > 0);
+        match kind {
+            b'$' | b'=' if line != b"-1" => {
+                read_bytes(input, &mut at, number(line).ok()?).ok()?;
+            }
+            b'*' | b'~' | b'>' => values += count().unwrap_or(0),
+            b'%' => values += 2 * count().unwrap_or(0),
+            _ => {}
+        }
+        values -= 1;
     }
+    Some(at)
 }
 
 /// The arguments of a request that [`read`] gave.
@@ -154,8 +167,10 @@ fn read_items(input: &[u8], at: &mut usize, len: i64) -> Result<Vec<Value>, Stop
 fn read_line<'a>(input: &'a [u8], at: &mut usize) -> Result<&'a [u8], Stop> {
     let rest = &input[*at..];
     let end = rest
-        .windows(2)
-        .position(|pair| pair == b"\r\n")
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .and_then(|end| end.checked_sub(1))
+        .filter(|end| rest[*end] == b'\r')
         .ok_or(Stop::Short)?;
     *at += end + 2;
     Ok(&rest[..end])
@@ -193,7 +208,9 @@ mod tests {
         write(&mut bytes, &value);
         for cut in 0..bytes.len() {
             assert_eq!(read(&bytes[..cut]), Read::Incomplete, "{cut}");
+            assert_eq!(frame_len(&bytes[..cut]), None, "{cut}");
         }
+        assert_eq!(frame_len(&bytes), Some(bytes.len()));
         assert_eq!(read(&bytes), Read::Whole(value, bytes.len()));
         assert_eq!(read(b"?\r\n"), Read::Broken);
     }
