@@ -7,7 +7,7 @@ use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 use slotway_runtime::metrics::{Distribution, Family};
 
-use crate::engine::Stats;
+use crate::engine::{Cut, Stats};
 
 /// All families of the workers, in a fixed order.
 pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
@@ -15,6 +15,7 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
         requests(workers),
         redirects(workers),
         subscriptions(workers),
+        cuts(workers),
     ];
     families.extend(COUNTERS.iter().map(|(name, help, counter)| {
         let mut family = Family::counter(name, help);
@@ -87,6 +88,19 @@ fn subscriptions(workers: &[Arc<Stats>]) -> Family {
     family
 }
 
+fn cuts(workers: &[Arc<Stats>]) -> Family {
+    let help = "Clients cut off, by the reason.";
+    let mut family = Family::counter("slotway_clients_cut_total", help);
+    for (reason, name) in Cut::NAMES.iter().enumerate() {
+        let cut: u64 = workers
+            .iter()
+            .map(|stats| stats.clients_cut[reason].value())
+            .sum();
+        family.sample(&[("reason", name)], cut as f64);
+    }
+    family
+}
+
 fn sum(workers: &[Arc<Stats>], counter: &CounterOf) -> f64 {
     workers
         .iter()
@@ -125,9 +139,9 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.clients_paused,
     ),
     (
-        "slotway_clients_cut_total",
-        "Clients cut off because client_output_bytes_cut were waiting for them.",
-        |stats| &stats.clients_cut,
+        "slotway_requests_delayed_total",
+        "Large requests that were not read on for a while because memory was scarce.",
+        |stats| &stats.requests_delayed,
     ),
     (
         "slotway_client_received_bytes_total",
@@ -288,6 +302,21 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
     ("slotway_clients", "Connected clients.", |stats| {
         &stats.clients
     }),
+    (
+        "slotway_memory_kept_bytes",
+        "What workers keep for clients and nodes, as it was counted last.",
+        |stats| &stats.memory_kept,
+    ),
+    (
+        "slotway_memory_max_bytes",
+        "What the process may take (memory_bytes_max), 0 for no bound.",
+        |stats| &stats.memory_max,
+    ),
+    (
+        "slotway_memory_strain",
+        "How scarce memory is: 0 not, 1 tight, 2 short, 3 over.",
+        |stats| &stats.memory_strain,
+    ),
     (
         "slotway_backend_connections",
         "Open connections to nodes.",

@@ -1,5 +1,6 @@
 //! Listens on an address and hands each accepted connection to the worker that has the fewest.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
@@ -87,6 +88,24 @@ pub struct AcceptOptions {
     /// How many accepted connections all the workers together may have; one more is told so and
     /// closed. Default 10,000, as in Redis.
     pub connections_max: ConnectionsMax,
+    /// When it says so, nobody is let in. Default: never.
+    pub overload: Overload,
+}
+
+/// Asks whether there is no room for another connection, whatever their number.
+#[derive(Clone)]
+pub struct Overload(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Overload {
+    pub fn new(is_overloaded: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_overloaded))
+    }
+}
+
+impl fmt::Debug for Overload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Overload").field(&(self.0)()).finish()
+    }
 }
 
 /// A number that may change while the listener accepts; clones are the same number.
@@ -113,6 +132,7 @@ impl Default for AcceptOptions {
         Self {
             listener: 0,
             connections_max: ConnectionsMax::new(10_000),
+            overload: Overload::new(|| false),
         }
     }
 }
@@ -123,6 +143,8 @@ pub struct AcceptMetrics {
     pub accepted: Counter,
     /// Connections told that there are too many.
     pub refused: Counter,
+    /// Connections turned away because of [`AcceptOptions::overload`].
+    pub overloaded: Counter,
     /// Failed calls to accept, such as for want of a file descriptor.
     pub failed: Counter,
 }
@@ -182,7 +204,12 @@ impl<Event> Acceptor<Event> {
         let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
         if connections >= self.options.connections_max.value() {
             self.metrics.refused.inc();
-            refuse(socket);
+            refuse(socket, b"-ERR max number of clients reached\r\n");
+            return Ok(());
+        }
+        if (self.options.overload.0)() {
+            self.metrics.overloaded.inc();
+            refuse(socket, OVERLOADED);
             return Ok(());
         }
         self.metrics.accepted.inc();
@@ -245,10 +272,12 @@ fn by_idleness<Event>(workers: &[WorkerHandle<Event>], last: usize) -> Vec<usize
     order
 }
 
-fn refuse(socket: StdStream) {
+fn refuse(socket: StdStream, text: &[u8]) {
     // A new socket's buffer has room for this, and whoever does not read it is gone anyway.
-    let _ = (&socket).write(b"-ERR max number of clients reached\r\n");
+    let _ = (&socket).write(text);
 }
+
+const OVERLOADED: &[u8] = b"-OOM proxy: no room for another client now (memory_bytes_max)\r\n";
 
 const BACK_OFF: Duration = Duration::from_millis(100);
 

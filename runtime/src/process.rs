@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
@@ -80,6 +81,48 @@ impl Times {
 /// Where there is no `/proc`, or it speaks another language.
 pub fn resident_bytes() -> io::Result<u64> {
     kilobytes(&fs::read_to_string("/proc/self/status")?, "VmRSS:")
+}
+
+/// The memory that this process can have before the system ends it: what its control groups allow,
+/// or what the machine has, whichever is less.
+///
+/// # Errors
+/// Where there is no `/proc`, or it speaks another language.
+pub fn memory_max() -> io::Result<u64> {
+    let machine = kilobytes(&fs::read_to_string("/proc/meminfo")?, "MemTotal:")?;
+    // Without control groups there is no such file.
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = group_files(&groups).into_iter().filter_map(|file| {
+        let text = fs::read_to_string(file).ok()?;
+        // "max" stands for no limit.
+        text.trim().parse::<u64>().ok()
+    });
+    Ok(limits.fold(machine, u64::min))
+}
+
+/// The files that may limit a process of these control groups, the groups around them included. In
+/// a container the path can be one that only the host knows, so the root is always looked at.
+fn group_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (root, name) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max")
+        } else if controllers.split(',').any(|it| it == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        } else {
+            continue;
+        };
+        let group = Path::new(path.trim_start_matches('/'));
+        let around = group
+            .ancestors()
+            .map(|it| Path::new(root).join(it).join(name));
+        files.extend(around);
+    }
+    files
 }
 
 /// What `/proc/self/stat` says behind the program's name.
@@ -188,6 +231,25 @@ const TICKS_PER_SECOND: f64 = 100.0;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_limited_by_every_group_around() {
+        let groups = "12:cpu,cpuacct:/a\n4:memory:/a/b\n0::/c\nnonsense\n";
+        let found: Vec<_> = group_files(groups)
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let expected = [
+            "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/c/memory.max",
+            "/sys/fs/cgroup/memory.max",
+        ];
+        assert_eq!(found, expected);
+        let max = memory_max().unwrap();
+        assert!(max > 32 << 20, "{max}");
+    }
 
     #[test]
     fn usage_follows_what_the_process_does() {

@@ -9,10 +9,12 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lab::{Client, Event, Lab, Notice, Server};
-use slotway_runtime::listener::{AcceptOptions, ConnectionsMax, bind};
+use slotway_runtime::listener::{AcceptOptions, ConnectionsMax, Overload, bind};
 use slotway_runtime::process::Usage;
 use slotway_runtime::signals::{Drained, Signal, Signals};
 use slotway_runtime::worker::{SendError, WorkerHandle, local_runtime};
@@ -145,6 +147,28 @@ fn one_connection_too_many_is_told_so() {
     server.closed();
     assert_eq!(server.client().ask(b"again"), b"again");
     assert_eq!(second.ask(b"still here"), b"still here");
+}
+
+#[test]
+fn nobody_is_let_in_while_there_is_no_room() {
+    let full = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&full);
+    let accept = AcceptOptions {
+        overload: Overload::new(move || asked.load(Ordering::Relaxed)),
+        ..AcceptOptions::default()
+    };
+    let server = Server::start(1, WorkerOptions::default(), accept);
+    let mut client = server.client();
+    assert_eq!(client.ask(b"hello"), b"hello");
+    full.store(true, Ordering::Relaxed);
+    let mut text = String::new();
+    server.client().0.read_to_string(&mut text).unwrap();
+    let expected = "-OOM proxy: no room for another client now (memory_bytes_max)\r\n";
+    assert_eq!(text, expected);
+    assert_eq!(server.metrics.overloaded.value(), 1);
+    assert_eq!(client.ask(b"still here"), b"still here");
+    full.store(false, Ordering::Relaxed);
+    assert_eq!(server.client().ask(b"again"), b"again");
 }
 
 #[test]

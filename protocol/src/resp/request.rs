@@ -109,6 +109,13 @@ impl RequestScanner {
         self.arriving.is_none()
     }
 
+    /// The bytes of memory held besides the input, for the limits on it.
+    pub fn memory(&self) -> usize {
+        self.arriving.as_ref().map_or(0, |arriving| {
+            size_of::<Arriving>() + arriving.spans.capacity() * size_of::<Span>()
+        })
+    }
+
     #[cold]
     fn suspend(&mut self, cursor: Cursor, spans: &[Span]) {
         self.arriving = Some(Box::new(Arriving {

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::{AdminConfig, ClusterConfig, KIB, LimitsConfig, LogConfig, MIB, ProxyConfig, WORKERS};
+use super::limits::{KIB, MIB};
+use super::{AdminConfig, ClusterConfig, LimitsConfig, LogConfig, ProxyConfig, WORKERS};
 
 impl Default for ProxyConfig {
     fn default() -> Self {
@@ -55,6 +56,7 @@ impl Default for LimitsConfig {
             client_subscription_bytes_max: 64 * MIB,
             backend_queue_bytes_max: 256 * MIB,
             hold_bytes_max: 64 * MIB,
+            memory_bytes_max: 0,
             merge_bytes_max: 256 * MIB,
             transaction_bytes_max: 64 * MIB,
             cross_slot_bytes_max: 64 * MIB,

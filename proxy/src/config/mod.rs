@@ -2,6 +2,7 @@
 //! types. `config/proxy.toml` documents each key for users; a test keeps the two the same.
 
 mod defaults;
+mod limits;
 mod nearest;
 mod reader;
 mod shown;
@@ -15,6 +16,7 @@ use slotway::engine::{Credentials, Emulation, Options};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
+pub(crate) use limits::LimitsConfig;
 pub(crate) use nearest::suggestion;
 use reader::{Document, Section};
 pub(crate) use reader::{Mistakes, out_of_range, parse_address, parse_listen};
@@ -59,28 +61,6 @@ pub(crate) struct ClusterConfig {
     pub(crate) feed_check_interval: Duration,
     pub(crate) commands_interval: Duration,
     pub(crate) redirects_max: u8,
-}
-
-/// Bounds on what one peer can make the proxy hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LimitsConfig {
-    pub(crate) bulk_bytes_max: usize,
-    pub(crate) arguments_max: usize,
-    pub(crate) inline_bytes_max: usize,
-    pub(crate) request_bytes_max: usize,
-    pub(crate) client_output_bytes_max: usize,
-    pub(crate) client_output_bytes_cut: usize,
-    pub(crate) client_in_flight_max: usize,
-    pub(crate) subscriber_output_bytes_max: usize,
-    pub(crate) client_subscription_bytes_max: usize,
-    pub(crate) backend_queue_bytes_max: usize,
-    pub(crate) hold_bytes_max: usize,
-    pub(crate) merge_bytes_max: usize,
-    pub(crate) transaction_bytes_max: usize,
-    pub(crate) cross_slot_bytes_max: usize,
-    pub(crate) script_cache_bytes_max: usize,
-    pub(crate) private_connections_max: usize,
-    pub(crate) private_idle_max: usize,
 }
 
 /// Metrics and health over HTTP.
@@ -141,6 +121,7 @@ impl Config {
             client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
             hold_bytes_max: limits.hold_bytes_max,
+            memory_bytes_max: limits.memory_bytes_max,
             merge_bytes_max: limits.merge_bytes_max,
             transaction_bytes_max: limits.transaction_bytes_max,
             cross_slot_bytes_max: limits.cross_slot_bytes_max,
@@ -242,86 +223,6 @@ impl ClusterConfig {
     }
 }
 
-impl LimitsConfig {
-    fn read(section: &mut Section<'_>) -> Self {
-        let default = Self::default();
-        let place = section.place("bulk_bytes_max");
-        let place = place.or_else(|| section.place("request_bytes_max"));
-        let mut count = |key, range, default| section.count(key, range, default);
-        let limits = Self {
-            bulk_bytes_max: count("bulk_bytes_max", KIB..=512 * MIB, default.bulk_bytes_max),
-            arguments_max: count("arguments_max", 16..=ARGUMENTS, default.arguments_max),
-            inline_bytes_max: count("inline_bytes_max", 64..=MIB, default.inline_bytes_max),
-            request_bytes_max: count(
-                "request_bytes_max",
-                KIB..=4096 * MIB - 1,
-                default.request_bytes_max,
-            ),
-            client_output_bytes_max: count(
-                "client_output_bytes_max",
-                KIB..=1024 * MIB,
-                default.client_output_bytes_max,
-            ),
-            client_output_bytes_cut: count(
-                "client_output_bytes_cut",
-                MIB..=64 * 1024 * MIB,
-                default.client_output_bytes_cut,
-            ),
-            client_in_flight_max: count(
-                "client_in_flight_max",
-                1..=65_536,
-                default.client_in_flight_max,
-            ),
-            subscriber_output_bytes_max: count(
-                "subscriber_output_bytes_max",
-                KIB..=64 * 1024 * MIB,
-                default.subscriber_output_bytes_max,
-            ),
-            client_subscription_bytes_max: count(
-                "client_subscription_bytes_max",
-                KIB..=64 * 1024 * MIB,
-                default.client_subscription_bytes_max,
-            ),
-            backend_queue_bytes_max: count(
-                "backend_queue_bytes_max",
-                MIB..=4096 * MIB,
-                default.backend_queue_bytes_max,
-            ),
-            hold_bytes_max: count("hold_bytes_max", MIB..=4096 * MIB, default.hold_bytes_max),
-            merge_bytes_max: count("merge_bytes_max", MIB..=4096 * MIB, default.merge_bytes_max),
-            transaction_bytes_max: count(
-                "transaction_bytes_max",
-                1024..=4096 * MIB,
-                default.transaction_bytes_max,
-            ),
-            cross_slot_bytes_max: count(
-                "cross_slot_bytes_max",
-                KIB..=4096 * MIB,
-                default.cross_slot_bytes_max,
-            ),
-            script_cache_bytes_max: count(
-                "script_cache_bytes_max",
-                0..=4096 * MIB,
-                default.script_cache_bytes_max,
-            ),
-            private_connections_max: count(
-                "private_connections_max",
-                0..=65_536,
-                default.private_connections_max,
-            ),
-            private_idle_max: count("private_idle_max", 0..=65_536, default.private_idle_max),
-        };
-        limits.refuse_contradictions(section, place);
-        limits
-    }
-
-    fn refuse_contradictions(&self, section: &mut Section<'_>, place: Option<usize>) {
-        if self.bulk_bytes_max > self.request_bytes_max {
-            section.refuse(place, "bulk_bytes_max", "must not exceed request_bytes_max");
-        }
-    }
-}
-
 impl AdminConfig {
     fn read(section: &mut Section<'_>) -> Self {
         Self {
@@ -345,10 +246,6 @@ pub(crate) const WORKERS: RangeInclusive<usize> = 1..=256;
 /// How long anything may wait for a peer.
 const WAIT_MS: RangeInclusive<usize> = 1..=HOUR_MS;
 const HOUR_MS: usize = 3_600_000;
-/// The most arguments that a request can announce.
-const ARGUMENTS: usize = i32::MAX as usize;
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The configuration: what it takes, what it refuses, and that the shipped file is true.
 
+use super::limits::MIB;
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../config/proxy.toml");
@@ -83,6 +84,7 @@ fn every_key_has_an_effect() {
         client_subscription_bytes_max = 2050
         backend_queue_bytes_max = 1048577
         hold_bytes_max = 1048578
+        memory_bytes_max = 0x2000001
         merge_bytes_max = 1048580
         transaction_bytes_max = 2000
         cross_slot_bytes_max = 4000
@@ -132,6 +134,7 @@ fn every_key_has_an_effect() {
             client_subscription_bytes_max: 2050,
             backend_queue_bytes_max: MIB + 1,
             hold_bytes_max: MIB + 2,
+            memory_bytes_max: 32 * MIB + 1,
             merge_bytes_max: MIB + 4,
             transaction_bytes_max: 2000,
             cross_slot_bytes_max: 4000,

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use slotway::engine::{Program, Stats};
+use slotway::engine::{Memory, Program, Stats};
 use slotway_runtime::listener::{AcceptMetrics, ConnectionsMax};
-use slotway_runtime::process::{Times, resident_bytes};
+use slotway_runtime::process::{Times, memory_max, resident_bytes};
 
 use crate::config::Config;
 use crate::embedded::random_id;
@@ -35,6 +35,26 @@ pub(super) fn program(config: &Config, config_file: Option<&Path>) -> Arc<Progra
         ..Program::default()
     })
 }
+
+/// The memory that the workers share: three quarters of what the system lets this process have,
+/// where no setting says how much. The rest is for what is not counted, such as the kernel's
+/// buffers.
+pub(super) fn memory(config: &Config) -> Arc<Memory> {
+    let max = memory_max().map_or(usize::MAX, |max| {
+        usize::try_from(max / 4 * 3).unwrap_or(usize::MAX)
+    });
+    let workers = config.proxy.workers;
+    let now = resident_bytes().map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let memory = Memory::new(workers, now + workers * WORKER_BYTES, max);
+    tracing::debug!(
+        max,
+        "memory that may be taken, unless memory_bytes_max is set"
+    );
+    Arc::new(memory)
+}
+
+/// What a worker takes before it has clients.
+const WORKER_BYTES: usize = 2 * 1024 * 1024;
 
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -80,11 +80,7 @@ impl ControlMetrics {
         refreshed.sample(&[("result", "ok")], refreshes.value() as f64);
         refreshed.sample(&[("result", "failed")], refreshes_failed.value() as f64);
         vec![
-            counter(
-                "slotway_clients_refused_total",
-                "Clients turned away because max_clients were connected.",
-                &accept.refused,
-            ),
+            refused(accept),
             counter(
                 "slotway_accept_failures_total",
                 "Failed attempts to accept a client, as for want of open files.",
@@ -119,6 +115,16 @@ impl ControlMetrics {
             ),
         ]
     }
+}
+
+fn refused(accept: &AcceptMetrics) -> Family {
+    let mut family = Family::counter(
+        "slotway_clients_refused_total",
+        "Clients turned away because max_clients were connected, or memory was short.",
+    );
+    family.sample(&[("reason", "max_clients")], accept.refused.value() as f64);
+    family.sample(&[("reason", "memory")], accept.overloaded.value() as f64);
+    family
 }
 
 /// Absent until a node has told the topology for the first time.

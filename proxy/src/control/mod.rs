@@ -12,13 +12,12 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use prometheus::Registry;
+use slotway::engine::Memory;
 use slotway::metrics::families;
 use slotway_protocol::engine::Address;
 use slotway_runtime::DriverOptions;
 use slotway_runtime::admin::{AdminOptions, serve_admin};
-use slotway_runtime::listener::{
-    AcceptOptions, BACKLOG, BindError, ConnectionsMax, accept_loop, bind,
-};
+use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, Overload, accept_loop, bind};
 use slotway_runtime::metrics::collector;
 use slotway_runtime::process::process_collector;
 use slotway_runtime::signals::Signals;
@@ -70,11 +69,11 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         .listen
         .map(|address| bind(address, ADMIN_BACKLOG, "--admin"));
     let admin = admin.transpose()?;
-    let embedded = match config.cluster.seeds.as_slice() {
-        [] => Some(EmbeddedCluster::start(
-            flags.node_port.unwrap_or(embedded::FIRST_PORT),
-        )?),
-        _ => None,
+    let embedded = if config.cluster.seeds.is_empty() {
+        let port = flags.node_port.unwrap_or(embedded::FIRST_PORT);
+        Some(EmbeddedCluster::start(port)?)
+    } else {
+        None
     };
     let seeds = embedded.as_ref().map_or_else(
         || config.cluster.seeds.clone(),
@@ -82,7 +81,8 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     );
 
     let program = facts::program(config, flags.config.as_deref());
-    let mut workers = Workers::start(config, &program)?;
+    let memory = facts::memory(config);
+    let mut workers = Workers::start(config, &program, &memory)?;
     let view = Arc::new(View::default());
     let metrics = Arc::new(ControlMetrics::default());
     let discovering = finding::Discovering {
@@ -103,8 +103,8 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         clients_max: files.clients_max(),
     };
     spawn_local(sources.follow());
-    let clients_max = files.clients_max();
-    accept(listener, clients_max, &workers, &metrics, &accepting);
+    let options = accept_options(&files, memory);
+    accept(listener, options, &workers, &metrics, &accepting);
     spawn_local(files.follow(found.topologies.clone()));
     if let Some(admin) = admin {
         let registry = registry(&workers, &metrics, &view)?;
@@ -131,17 +131,22 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     outcome
 }
 
+/// Clients need a file each, and memory.
+fn accept_options(files: &Files, memory: Arc<Memory>) -> AcceptOptions {
+    AcceptOptions {
+        connections_max: files.clients_max(),
+        overload: Overload::new(move || memory.is_short()),
+        ..AcceptOptions::default()
+    }
+}
+
 fn accept(
     listener: TcpListener,
-    connections_max: ConnectionsMax,
+    options: AcceptOptions,
     workers: &Workers,
     metrics: &ControlMetrics,
     stop: &CancellationToken,
 ) {
-    let options = AcceptOptions {
-        connections_max,
-        ..AcceptOptions::default()
-    };
     let accepting = accept_loop(
         listener,
         workers.handles.clone(),

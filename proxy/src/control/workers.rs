@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use slotway::engine::{self, Agreed, Options, Program, Proxy, Stats};
+use slotway::engine::{self, Agreed, Memory, Options, Program, Proxy, Stats};
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_runtime::signals::{Drained, Signals};
@@ -37,7 +37,11 @@ pub(super) struct Workers {
 type Peers = Arc<OnceLock<Vec<Worker>>>;
 
 impl Workers {
-    pub(super) fn start(config: &Config, program: &Arc<Program>) -> Result<Self, StartError> {
+    pub(super) fn start(
+        config: &Config,
+        program: &Arc<Program>,
+        memory: &Arc<Memory>,
+    ) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
         let (drained_sender, drained) = mpsc::unbounded_channel();
         let (agreed, _) = watch::channel(Arc::default());
@@ -57,6 +61,7 @@ impl Workers {
             let options = Options {
                 workers: stats.clone().into(),
                 program: Arc::clone(program),
+                memory: Arc::clone(memory),
                 ..config.engine_options(worker)
             };
             let agreed = Arc::clone(&workers.agreed);

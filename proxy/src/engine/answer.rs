@@ -18,6 +18,10 @@ pub(crate) const RESULT_UNKNOWN: &[u8] =
 pub(crate) const QUEUE_FULL: &[u8] =
     b"ERR proxy: too much waits for this node (backend_queue_bytes_max)";
 
+/// Memory is scarce, and the node has much to do.
+pub(crate) const OUT_OF_MEMORY: &[u8] =
+    b"OOM proxy: too much is under way for the memory that there is (memory_bytes_max)";
+
 /// The connection that a client has for itself is gone, and with it what was to be sent on it.
 pub(crate) const PRIVATE_LOST: &[u8] = b"CLUSTERDOWN proxy lost the connection to the node";
 

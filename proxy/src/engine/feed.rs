@@ -97,6 +97,11 @@ impl Feed {
         }
     }
 
+    /// The bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        self.output.memory() + self.owed.capacity() * size_of::<Owed>()
+    }
+
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self.link {
             Link::Open(connection) => Some(connection),

@@ -142,6 +142,9 @@ impl Proxy {
         self.stats
             .backend_bytes_in
             .add((before - input.len()) as u64);
+        if self.meter.note(before) {
+            self.count_memory(now);
+        }
     }
 
     /// Says whether it is something that the node may say.

@@ -91,6 +91,10 @@ impl Gather {
 }
 
 impl Task for Gather {
+    fn memory(&self) -> usize {
+        self.bytes
+    }
+
     fn begin(&mut self, cluster: &Cluster<'_>, steps: &mut Steps) {
         let slots = cluster.shards().into_iter();
         self.shards = slots.map(|slot| (slot, Vec::new())).collect();

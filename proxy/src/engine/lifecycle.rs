@@ -6,6 +6,7 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant, Peer};
 use super::listing::Ends;
 use super::pipeline::Pipeline;
 use super::session::{Session, Watching};
+use super::shedding::LARGE_UNREAD;
 use super::{Connection, Notice, Proxy, SHRINK_INTERVAL};
 
 impl Proxy {
@@ -24,6 +25,9 @@ impl Proxy {
     pub(super) fn close_client(&mut self, session: &Session, now: Instant) {
         if session.watching != Watching::No {
             self.leave_monitor(session.connection);
+        }
+        if session.unread as usize >= LARGE_UNREAD {
+            self.end_large(session.connection);
         }
         self.drop_subscriptions(session.connection, now);
         for task in session.tasks() {

@@ -150,6 +150,11 @@ impl Merges {
         self.free.push(id);
     }
 
+    /// The bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        self.merges.iter().map(Merge::memory).sum()
+    }
+
     /// How many merges are under way.
     pub(crate) fn len(&self) -> usize {
         self.merges.len() - self.free.len()
@@ -157,6 +162,12 @@ impl Merges {
 }
 
 impl Merge {
+    fn memory(&self) -> usize {
+        self.data.capacity()
+            + self.elements.capacity() * size_of::<(u32, u32)>()
+            + self.order.capacity() * size_of::<u32>()
+    }
+
     /// Takes in a part's reply; `None` when it is an error or not of the expected form.
     fn take(&mut self, part: usize, reply: &[u8]) -> Option<()> {
         match self.kind {

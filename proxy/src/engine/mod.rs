@@ -12,6 +12,7 @@ mod databases;
 mod fan_out;
 mod feed;
 mod feeds;
+mod flow;
 mod gather;
 mod gathered;
 mod hold;
@@ -21,6 +22,7 @@ mod learned;
 mod lifecycle;
 mod listing;
 mod local;
+mod memory;
 mod merge;
 mod monitor;
 mod options;
@@ -54,6 +56,7 @@ mod script_commands;
 mod scripts;
 mod session;
 mod settings;
+mod shedding;
 mod special;
 mod stats;
 mod subscribing;
@@ -74,10 +77,12 @@ mod guide;
 #[cfg(test)]
 mod tests;
 
+pub use memory::Memory;
 pub use options::{Credentials, Emulation, Options};
 pub use peers::Message;
 pub use program::Program;
-pub use settings::{Agreed, SETTINGS, Setting};
+pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};
+pub(crate) use stats::Cut;
 pub use stats::Stats;
 
 use core::time::Duration;
@@ -98,6 +103,7 @@ use self::backends::Backend;
 use self::connection::Connection;
 use self::feed::Feed;
 use self::hold::{Held, Holds};
+use self::memory::{Meter, Strain};
 use self::merge::Merges;
 use self::monitor::Monitors;
 use self::pausing::Pause;
@@ -109,6 +115,7 @@ use self::pubsub::Subscriptions;
 use self::running::Tasks;
 use self::script_cache::ScriptCache;
 use self::session::Session;
+use self::shedding::{Bounds, Queue};
 use self::waiters::Waiters;
 
 /// The proxy engine of one worker.
@@ -152,6 +159,11 @@ pub struct Proxy {
     swept: Instant,
     /// When idle memory was given back last.
     shrunk: Instant,
+    /// When what is kept was counted last.
+    counted: Instant,
+    meter: Meter,
+    bounds: Bounds,
+    queue: Queue,
     started: Option<Instant>,
     clients_seen: u64,
     /// The connection whose input is being handled: it is written without a wake.
@@ -220,6 +232,10 @@ impl Proxy {
             options.workers = [Arc::clone(&stats)].into();
         }
         Self {
+            counted: Instant::default(),
+            meter: Meter::default(),
+            bounds: Bounds::new(&options, Strain::None),
+            queue: Queue::default(),
             plans: Plans::new(options.cluster.is_some()),
             databases: None,
             learned: None,
@@ -386,6 +402,9 @@ impl Engine for Proxy {
             self.settle_databases(now);
             self.expire_subscribing(now);
             self.sweep_scripts();
+            if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
+                self.count_memory(now);
+            }
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {

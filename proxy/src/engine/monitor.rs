@@ -13,6 +13,7 @@ use super::pausing::done;
 use super::peers::{Body, Question};
 use super::requests::Incoming;
 use super::session::{Replies, Watching};
+use super::stats::Cut;
 use super::survey::Survey;
 use super::{Connection, Proxy, answer};
 
@@ -199,7 +200,7 @@ impl Proxy {
                 self.actions.push_back(Action::Wake(connection));
             }
             if too_much {
-                self.cut_client(connection);
+                self.cut_client(connection, Cut::Output);
             }
         }
     }

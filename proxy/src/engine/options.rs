@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
+use super::memory::Memory;
 use super::program::Program;
 use super::stats::Stats;
 
@@ -60,6 +61,11 @@ pub struct Options {
     pub cross_slot_reads: bool,
     /// Bytes kept for one such read; beyond it the request gets an error.
     pub cross_slot_bytes_max: usize,
+    /// Bytes that the process may take; 0 for as many as `memory` says. When they are nearly used
+    /// up, less is read, and who takes most is cut off.
+    pub memory_bytes_max: usize,
+    /// What all workers keep.
+    pub memory: Arc<Memory>,
     /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
     /// unused for longest are forgotten first.
     pub script_cache_bytes_max: usize,
@@ -125,6 +131,8 @@ impl Default for Options {
             merge_bytes_max: 256 * 1024 * 1024,
             cross_slot_reads: false,
             cross_slot_bytes_max: 64 * 1024 * 1024,
+            memory_bytes_max: 0,
+            memory: Arc::default(),
             script_cache_bytes_max: 16 * 1024 * 1024,
             credentials: None,
             monitor: false,

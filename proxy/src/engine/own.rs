@@ -8,6 +8,7 @@ use super::gather::Gather;
 use super::local::{self, After, Local, Surroundings};
 use super::requests::Incoming;
 use super::settings::Agreed;
+use super::shedding::Bounds;
 use super::{Connection, Notice, Proxy};
 
 impl Proxy {
@@ -87,6 +88,7 @@ impl Proxy {
     pub(super) fn agree(&mut self, newer: &Agreed) {
         self.agreed.merge(newer);
         newer.changes.apply(&mut self.options);
+        self.bounds = Bounds::new(&self.options, self.meter.strain);
     }
 
     /// Sends the request to the owner of the slot that it names.

@@ -7,9 +7,9 @@ use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::resp::{Protocol, Request};
 
+use super::flow::SOLO_BYTES_MAX;
 use super::local::parse_integer;
 use super::peers::{Answer, Question};
-use super::requests::SOLO_BYTES_MAX;
 use super::survey::Survey;
 use super::{Proxy, answer};
 

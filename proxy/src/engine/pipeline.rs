@@ -35,6 +35,8 @@ pub(crate) struct Pipeline {
     pub(crate) failures: u32,
     /// How far the replies to the oldest request have come, when it has several.
     block: Block,
+    /// Bytes of the front of a reply that have arrived.
+    pub(crate) unread: usize,
 }
 
 /// The replies to a request of several commands, of which the last one counts.
@@ -118,6 +120,7 @@ impl Pipeline {
             heard: Instant::default(),
             failures: 0,
             block: Block::default(),
+            unread: 0,
         }
     }
 
@@ -287,6 +290,7 @@ impl Pipeline {
         self.login = None;
         self.block = Block::default();
         self.scanner = ReplyScanner::default();
+        self.unread = 0;
         taken
     }
 
@@ -313,6 +317,11 @@ impl Pipeline {
             Some(front) => Some(now.since(front.sent.max(self.heard))),
             None => self.login.is_some().then(|| now.since(self.heard)),
         }
+    }
+
+    /// The bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        self.output.memory() + self.unread + self.in_flight.capacity() * size_of::<InFlight>()
     }
 
     /// Gives back memory when there is nothing to do.

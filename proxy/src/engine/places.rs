@@ -202,6 +202,16 @@ impl Places {
         delivered
     }
 
+    /// The bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        let shared: usize = self
+            .parked_shared
+            .iter()
+            .map(|(_, bytes)| bytes.len())
+            .sum();
+        self.places.capacity() * size_of::<Place>() + self.parked.capacity() + shared
+    }
+
     /// Gives back memory when nothing is owed.
     pub(crate) fn shrink(&mut self) {
         if self.places.is_empty() {

@@ -235,6 +235,15 @@ impl Privates {
             .collect()
     }
 
+    /// The bytes of memory held.
+    pub(crate) fn memory(&self) -> usize {
+        let privates = self
+            .places
+            .iter()
+            .filter_map(|place| place.private.as_ref());
+        privates.map(|private| private.pipeline.memory()).sum()
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()

@@ -218,6 +218,13 @@ impl Proxy {
         input.advance(consumed);
         let bytes = (before - input.len()) as u64;
         self.stats.backend_bytes_in.add(bytes);
+        let unread = match self.privates.at(index).and_then(|id| self.privates.get(id)) {
+            Some(place) => std::mem::replace(&mut place.pipeline.unread, input.len()),
+            None => 0,
+        };
+        if self.meter.note(before.saturating_sub(unread)) {
+            self.count_memory(now);
+        }
     }
 
     fn private_login(&mut self, id: PrivateId, reply: &[u8]) {

@@ -10,6 +10,7 @@ use slotway_protocol::output::LARGE_BYTES;
 use super::pipeline::Kind;
 use super::redirect::{Verdict, judge};
 use super::session::{Reply, Ticket};
+use super::stats::Cut;
 use super::{Connection, Notice, Proxy, answer};
 
 impl Proxy {
@@ -66,6 +67,10 @@ impl Proxy {
         self.stats
             .backend_bytes_in
             .add((before - input.len()) as u64);
+        let unread = std::mem::replace(&mut self.pipelines[index].unread, input.len());
+        if self.meter.note(before.saturating_sub(unread)) {
+            self.count_memory(now);
+        }
     }
 
     fn login_accepted(&mut self, index: usize) {
@@ -201,7 +206,7 @@ impl Proxy {
             self.actions.push_back(Action::Wake(ticket.connection));
         }
         if too_much {
-            self.cut_client(ticket.connection);
+            self.cut_client(ticket.connection, Cut::Output);
         } else if attention {
             self.attend(ticket.connection);
         }
@@ -215,17 +220,6 @@ impl Proxy {
     fn attend(&mut self, connection: ConnectionId) {
         self.resume_if_ready(connection);
         self.close_if_finished(connection);
-    }
-
-    /// The client does not take its replies and has asked for more of them than can be kept.
-    #[cold]
-    pub(super) fn cut_client(&mut self, connection: ConnectionId) {
-        self.stats.clients_cut.inc();
-        if let Some(session) = self.session(connection) {
-            session.closing = true;
-            session.leaving = true;
-        }
-        self.close(connection, CloseWhen::Now);
     }
 
     /// How many requests for the slot nodes have not answered.

@@ -87,12 +87,7 @@ impl Proxy {
         self.stats
             .client_bytes_in
             .add((before - input.len()) as u64);
-        if let Some(session) = self.session(connection) {
-            session.active = now;
-            if session.closing {
-                input.clear();
-            }
-        }
+        self.note_unread(connection, before, input, now);
         self.close_if_finished(connection);
     }
 
@@ -114,7 +109,7 @@ impl Proxy {
             return self.wait_for_solo(connection, input.len());
         }
         if session.owed() >= self.options.client_in_flight_max
-            || session.held_bytes() >= self.options.client_output_bytes_max
+            || session.held_bytes() >= self.bounds.output
         {
             self.pause(connection);
             return None;
@@ -149,48 +144,6 @@ impl Proxy {
                 self.needs_own_connection(connection, which) && self.wait_for_replies(connection)
             }
             _ => false,
-        }
-    }
-
-    /// Whether the client must first have all replies it is owed; it is paused until then.
-    pub(super) fn wait_for_replies(&mut self, connection: ConnectionId) -> bool {
-        let Some(session) = self.session(connection) else {
-            return false;
-        };
-        let waits = session.owed() > 0;
-        if waits {
-            session.waits_for_all = true;
-            self.pause(connection);
-        }
-        waits
-    }
-
-    /// The client is blocked. Reading goes on all the same, up to a limit, so that it is noticed
-    /// when the client leaves.
-    #[cold]
-    fn wait_for_solo<T>(&mut self, connection: ConnectionId, waiting: usize) -> Option<T> {
-        if waiting > SOLO_BYTES_MAX {
-            self.pause(connection);
-        }
-        None
-    }
-
-    /// The client is blocked: no request of it is taken until it has all replies it is owed.
-    pub(super) fn block(&mut self, connection: ConnectionId) {
-        if let Some(session) = self.session(connection) {
-            session.solo = session.owed() > 0;
-            let blocked = i64::from(session.solo);
-            self.stats.clients_blocked.add(blocked);
-        }
-    }
-
-    pub(super) fn pause(&mut self, connection: ConnectionId) {
-        if let Some(session) = self.session(connection)
-            && !session.paused
-        {
-            session.paused = true;
-            self.stats.clients_paused.inc();
-            self.actions.push_back(Action::Pause(connection));
         }
     }
 
@@ -297,9 +250,8 @@ impl Proxy {
         if matches!(pipeline.link, Link::Down { .. }) {
             return self.hold_new(entry, lane, frame);
         }
-        if pipeline.queued_bytes() > self.options.backend_queue_bytes_max {
-            self.stats.queue_full.inc();
-            return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
+        if pipeline.queued_bytes() > self.bounds.queue {
+            return self.refuse_full(&entry);
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
         self.in_flight_by_slot[entry.slot.index()] += 1;
@@ -403,40 +355,7 @@ impl Proxy {
             self.close(connection, CloseWhen::Now);
         }
     }
-
-    /// Closes a client that is owed nothing more and has left, or must leave.
-    pub(super) fn close_if_finished(&mut self, connection: ConnectionId) {
-        let Some(session) = self.session(connection) else {
-            return;
-        };
-        if session.is_finished() && !session.leaving {
-            session.leaving = true;
-            self.close(connection, CloseWhen::Flushed);
-        }
-    }
-
-    /// Reads on from a client that was paused, once it has caught up by half.
-    pub(super) fn resume_if_ready(&mut self, connection: ConnectionId) {
-        let half = self.options.client_in_flight_max / 2;
-        let bytes_max = self.options.client_output_bytes_max / 2;
-        let Some(session) = self.session(connection) else {
-            return;
-        };
-        let all = session.waits_for_all || session.solo;
-        let owed_max = if all { 0 } else { half };
-        let waits = session.paused || session.solo;
-        if waits && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
-            session.paused = false;
-            session.waits_for_all = false;
-            let blocked = i64::from(std::mem::take(&mut session.solo));
-            self.stats.clients_blocked.add(-blocked);
-            self.actions.push_back(Action::Resume(connection));
-        }
-    }
 }
-
-/// What a client may send ahead while a request has it for itself.
-pub(super) const SOLO_BYTES_MAX: usize = 64 * 1024;
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]

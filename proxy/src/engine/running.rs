@@ -160,6 +160,17 @@ impl Tasks {
         self.wakes.peek().map(|Reverse((time, _))| *time)
     }
 
+    /// About how many bytes the tasks keep.
+    pub(crate) fn memory(&self) -> usize {
+        let running = self
+            .places
+            .iter()
+            .filter_map(|place| place.running.as_ref());
+        running
+            .map(|it| size_of::<Running>() + it.task.memory())
+            .sum()
+    }
+
     /// Whether none is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.len() == self.free.len()

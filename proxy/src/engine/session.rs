@@ -63,7 +63,13 @@ pub(crate) struct Session {
     /// A request waits for the end of CLIENT PAUSE.
     pub(crate) postponed: bool,
     pub(crate) watching: Watching,
+    /// Bytes that have arrived and wait to be looked at again: the front of a request, or requests
+    /// for which it is too early.
+    pub(crate) unread: u32,
 }
+
+/// About what a connection takes outside of the engine.
+const DRIVER_BYTES: usize = 1024;
 
 /// Whether a client is shown what others ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +158,7 @@ impl Session {
             replies: Replies::All,
             postponed: false,
             watching: Watching::No,
+            unread: 0,
         }
     }
 
@@ -311,6 +318,18 @@ impl Session {
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         (self.closing || self.ended && !self.paused) && self.places.is_empty()
+    }
+
+    /// The bytes of memory held for the client, here and in the driver.
+    pub(crate) fn memory(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |it| it.bytes());
+        size_of::<Self>()
+            + DRIVER_BYTES
+            + self.unread as usize
+            + self.scanner.memory()
+            + self.output.memory()
+            + self.places.memory()
+            + queued
     }
 
     /// Gives back memory that an idle client does not need.

@@ -57,6 +57,12 @@ impl Changes {
         if limits.bulk_bytes_max > limits.query_bytes_max as u64 {
             return Err(("bulk_bytes_max", "must not exceed request_bytes_max"));
         }
+        if (1..MEMORY_MIN as usize).contains(&changed.memory_bytes_max) {
+            return Err((
+                "memory_bytes_max",
+                "must be 0 or at least 33554432 (32 MiB)",
+            ));
+        }
         Ok(())
     }
 
@@ -185,6 +191,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.request.inline_bytes_max = value as usize,
     },
     Setting {
+        name: "memory_bytes_max",
+        range: 0..=MEMORY_MAX,
+        read: |options| options.memory_bytes_max as u64,
+        write: |options, value| options.memory_bytes_max = value as usize,
+    },
+    Setting {
         name: "merge_bytes_max",
         range: MIB..=4096 * MIB,
         read: |options| options.merge_bytes_max as u64,
@@ -243,6 +255,10 @@ pub const SETTINGS: &[Setting] = &[
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// The least and the most that memory can be limited to.
+pub const MEMORY_MIN: u64 = 32 * MIB;
+pub const MEMORY_MAX: u64 = 16 * 1024 * 1024 * MIB;
 
 const HOUR_MS: u64 = 3_600_000;
 const KIB: u64 = 1024;

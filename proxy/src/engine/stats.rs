@@ -62,8 +62,15 @@ pub struct Stats {
     pub in_flight: Gauge,
     /// Clients not read from because they do not take their replies, or are owed too many.
     pub clients_paused: Counter,
-    /// Clients cut off because they did not take what they had asked for.
-    pub clients_cut: Counter,
+    /// Clients cut off, by the reason.
+    pub(crate) clients_cut: [Counter; Cut::NAMES.len()],
+    /// What is kept for clients and nodes, as far as it is counted.
+    pub memory_kept: Gauge,
+    /// What the process may take and how scarce memory is, as the first worker sees it.
+    pub memory_max: Gauge,
+    pub memory_strain: Gauge,
+    /// Large requests that were not read on because memory was scarce.
+    pub requests_delayed: Counter,
     /// Requests refused because a node's queue was full.
     pub queue_full: Counter,
     /// Requests whose reply would have been too large to be put together.
@@ -140,9 +147,29 @@ impl Stats {
         self.requests.0[command.index_or_other()][2].value()
     }
 
+    /// How many clients were cut off for that reason.
+    #[cfg(test)]
+    pub(crate) fn cut(&self, reason: Cut) -> u64 {
+        self.clients_cut[reason as usize].value()
+    }
+
     pub(crate) fn errors(&self) -> &[Counter] {
         &self.errors
     }
+}
+
+/// Why a client is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// It did not take what it had asked for.
+    Output,
+    /// It took most of the memory when that was scarce.
+    Memory,
+}
+
+impl Cut {
+    /// In the order of the reasons.
+    pub(crate) const NAMES: [&str; 2] = ["output", "memory"];
 }
 
 /// Three counters for each command.

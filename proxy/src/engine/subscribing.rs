@@ -233,6 +233,8 @@ RESET are allowed in this context"
         self.stats
             .client_bytes_out
             .add(count * push.bytes().len() as u64);
+        // It is counted once the node has been heard to the end.
+        self.meter.note(count as usize * push.bytes().len());
         for connection in cut {
             self.stats.subscribers_cut.inc();
             self.close(connection, CloseWhen::Now);

@@ -40,6 +40,11 @@ pub(crate) trait Task: fmt::Debug {
         false
     }
 
+    /// About how many bytes it keeps.
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// The client has left. Says whether the task wants to be told of what is still in flight; if
     /// so it goes on until nothing is.
     fn abandon(&mut self, _steps: &mut Steps) -> bool {

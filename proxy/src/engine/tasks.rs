@@ -302,9 +302,8 @@ impl Proxy {
             let reply = answer::unreachable(&pipeline.address);
             return self.deliver(entry.ticket, Reply::Copied(&reply), entry.arrived);
         }
-        if pipeline.queued_bytes() > self.options.backend_queue_bytes_max {
-            self.stats.queue_full.inc();
-            return self.deliver_error(entry.ticket, answer::QUEUE_FULL, entry.arrived);
+        if pipeline.queued_bytes() > self.bounds.queue {
+            return self.refuse_full(&entry);
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
         let was_empty = pipeline.push(frame, entry);

@@ -133,6 +133,10 @@ impl Task for Gather {
             steps.finish(self.combine(cluster.protocol));
         }
     }
+
+    fn memory(&self) -> usize {
+        self.replies.iter().map(Vec::len).sum()
+    }
 }
 
 /// What each node is asked, in the order of the keys.

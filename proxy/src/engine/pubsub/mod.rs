@@ -63,6 +63,11 @@ impl Subscriptions {
         self.names[family.index()].len()
     }
 
+    /// About how many bytes of memory the subscriptions of all clients take.
+    pub(crate) fn memory(&self) -> usize {
+        self.clients.values().map(|client| client.bytes).sum()
+    }
+
     /// How many subscriptions clients have.
     pub(crate) fn subscribers(&self) -> usize {
         self.subscribers

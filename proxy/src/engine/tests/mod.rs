@@ -14,6 +14,7 @@ mod review;
 mod scan;
 mod scan_model;
 mod scripts;
+mod shedding;
 mod transactions;
 mod waiting_keys;
 

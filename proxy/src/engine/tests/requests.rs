@@ -1,5 +1,6 @@
 //! What clients send and get: order, splitting, protocols, limits, endings.
 
+use super::super::Cut;
 use super::*;
 
 #[test]
@@ -197,7 +198,7 @@ fn a_client_that_asks_for_much_and_reads_nothing_is_cut_off() {
     assert_eq!(bench.closed, []);
     bench.reply(1, &large.repeat(5));
     assert_eq!(bench.closed, [(client, CloseWhen::Now)]);
-    assert_eq!(bench.stats.clients_cut.value(), 1);
+    assert_eq!(bench.stats.cut(Cut::Output), 1);
 }
 
 #[test]

@@ -1,0 +1,191 @@
+//! What the engine does when memory is scarce: counts what it keeps, reads less, lets large
+//! requests in one after the other, and at last cuts off the clients that take most.
+
+use std::collections::VecDeque;
+
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
+
+use super::memory::{Counted, Strain};
+use super::options::Options;
+use super::pipeline::InFlight;
+use super::stats::Cut;
+use super::{Connection, Proxy, answer};
+
+/// Limits that are narrower than the options say while memory is scarce.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Reply bytes waiting for one client; beyond it nothing more is read from that client.
+    pub(super) output: usize,
+    /// Request bytes kept for one connection to a node; beyond it requests get an error.
+    pub(super) queue: usize,
+}
+
+impl Bounds {
+    pub(super) fn new(options: &Options, strain: Strain) -> Self {
+        let (mut output, mut queue) = (
+            options.client_output_bytes_max,
+            options.backend_queue_bytes_max,
+        );
+        if strain >= Strain::Tight {
+            output = output.min(TIGHT_OUTPUT_BYTES);
+        }
+        if strain >= Strain::Short {
+            queue = queue.min(SHORT_QUEUE_BYTES);
+        }
+        Self { output, queue }
+    }
+}
+
+/// Who may go on sending a large request while memory is scarce: one client at a time, so that at
+/// least that one's becomes whole.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    first: Option<ConnectionId>,
+    /// Those that are not read from until it is their turn.
+    waiting: VecDeque<ConnectionId>,
+}
+
+impl Queue {
+    #[inline]
+    pub(super) fn makes_wait(&self, connection: ConnectionId) -> bool {
+        !self.waiting.is_empty() && self.waiting.contains(&connection)
+    }
+}
+
+impl Proxy {
+    /// Counts what this worker keeps, tells the others, and does what has to be done about it.
+    #[cold]
+    pub(super) fn count_memory(&mut self, now: Instant) {
+        self.counted = now;
+        let kept = self.kept_bytes();
+        self.stats.memory_kept.set(kept as i64);
+        let worker = usize::from(self.options.worker);
+        let (memory, setting) = (&self.options.memory, self.options.memory_bytes_max);
+        let counted = self.meter.set(kept, worker, memory, setting);
+        if worker == 0 {
+            let max = memory.max(setting);
+            let max = if max == usize::MAX { 0 } else { max };
+            self.stats.memory_max.set(max as i64);
+            self.stats.memory_strain.set(counted.now as i64);
+        }
+        if counted.before != counted.now {
+            self.change_strain(counted);
+        }
+        if counted.excess > 0 {
+            self.cut_largest(counted.excess);
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        let clients = self.connections.iter().map(|connection| match connection {
+            Connection::Client(session) if !session.leaving => session.memory(),
+            _ => 0,
+        });
+        let pipelines = self.pipelines.iter().map(|pipeline| pipeline.memory());
+        let feeds = self.feeds.iter().map(|feed| feed.memory());
+        clients.chain(pipelines).chain(feeds).sum::<usize>()
+            + self.privates.memory()
+            + self.holds.bytes()
+            + self.merges.memory()
+            + self.tasks.memory()
+            + self.subscriptions.memory()
+            + self.scripts.bytes()
+    }
+
+    fn change_strain(&mut self, counted: Counted) {
+        self.bounds = Bounds::new(&self.options, counted.now);
+        if counted.now == Strain::None {
+            self.queue.first = None;
+            while let Some(connection) = self.queue.waiting.pop_front() {
+                self.read_on(connection);
+            }
+        }
+    }
+
+    /// Cuts off those that take most, until they take that much less.
+    fn cut_largest(&mut self, excess: usize) {
+        let clients = self.connections.iter().filter_map(Connection::client);
+        let sizes = clients.map(|session| (session.memory(), session.connection));
+        let mut sizes: Vec<_> = sizes.filter(|(size, _)| *size >= WORTH_IT).collect();
+        sizes.sort_unstable();
+        let mut freed = 0;
+        while freed < excess
+            && let Some((size, connection)) = sizes.pop()
+        {
+            freed += size;
+            self.cut_client(connection, Cut::Memory);
+        }
+    }
+
+    /// Part of a large request has come. When memory is scarce, clients send such ones one after
+    /// the other.
+    #[cold]
+    pub(super) fn limit_large(&mut self, connection: ConnectionId) {
+        if self.meter.strain < Strain::Tight {
+            return;
+        }
+        match self.queue.first {
+            None => self.queue.first = Some(connection),
+            Some(first) if first == connection => {}
+            Some(_) if self.queue.makes_wait(connection) => {}
+            Some(_) => {
+                self.stats.requests_delayed.inc();
+                self.pause(connection);
+                self.queue.waiting.push_back(connection);
+            }
+        }
+    }
+
+    /// The client's large request is whole, or the client is gone.
+    #[cold]
+    pub(super) fn end_large(&mut self, connection: ConnectionId) {
+        self.queue.waiting.retain(|waiting| *waiting != connection);
+        if self.queue.first == Some(connection) {
+            self.queue.first = self.queue.waiting.pop_front();
+            if let Some(next) = self.queue.first {
+                self.read_on(next);
+            }
+        }
+    }
+
+    /// Too much waits for the node that the request is for.
+    #[cold]
+    pub(super) fn refuse_full(&mut self, entry: &InFlight) {
+        self.stats.queue_full.inc();
+        let text = match self.meter.strain {
+            Strain::None | Strain::Tight => answer::QUEUE_FULL,
+            Strain::Short | Strain::Over => answer::OUT_OF_MEMORY,
+        };
+        self.deliver_error(entry.ticket, text, entry.arrived);
+    }
+
+    fn read_on(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.session(connection)
+            && session.paused
+            && !session.leaving
+        {
+            session.paused = false;
+            self.actions.push_back(Action::Resume(connection));
+        }
+    }
+
+    /// The client makes us keep too much, or does what no client does.
+    #[cold]
+    pub(super) fn cut_client(&mut self, connection: ConnectionId, reason: Cut) {
+        self.stats.clients_cut[reason as usize].inc();
+        if let Some(session) = self.session(connection) {
+            session.closing = true;
+            session.leaving = true;
+        }
+        self.close(connection, CloseWhen::Now);
+    }
+}
+
+/// A request is large once this much of it has come and it is not whole.
+pub(super) const LARGE_UNREAD: usize = 64 * 1024;
+
+/// Who takes less than this is not cut off for it.
+const WORTH_IT: usize = 64 * 1024;
+
+const TIGHT_OUTPUT_BYTES: usize = 64 * 1024;
+const SHORT_QUEUE_BYTES: usize = 1024 * 1024;

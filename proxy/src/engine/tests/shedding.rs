@@ -1,0 +1,119 @@
+//! What is done when memory is scarce: who is not read from, who is refused, who is cut off.
+
+use super::super::{Cut, Memory};
+use super::*;
+
+const MIB: usize = 1024 * 1024;
+
+/// One node; the process may take eight mebibytes.
+fn bench() -> (Bench, Arc<Memory>) {
+    let memory = Arc::new(Memory::new(1, 0, 8 * MIB));
+    let options = Options {
+        memory: Arc::clone(&memory),
+        ..Options::default()
+    };
+    let mut bench = Bench::new(options);
+    bench.topology(&[(0, 16383, 1)]);
+    (bench, memory)
+}
+
+fn bulk(len: usize) -> String {
+    format!("${len}\r\n{}\r\n", "x".repeat(len))
+}
+
+/// The first bytes of a SET of so many bytes, of which so many are there.
+fn begun(len: usize, here: usize) -> String {
+    let value = "x".repeat(here);
+    format!("*3\r\n$3\r\nset\r\n$3\r\nfoo\r\n${len}\r\n{value}")
+}
+
+#[test]
+fn who_takes_most_is_cut_off_and_nobody_else() {
+    let (mut bench, memory) = bench();
+    let (greedy, modest) = (bench.client(), bench.client());
+    bench.input(greedy, &request(&["get", LOWER]).repeat(7));
+    bench.input(modest, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.reply(1, &bulk(MIB).repeat(6));
+    assert_eq!(bench.closed, []);
+    assert!(memory.is_short(), "nobody else is let in");
+    bench.reply(1, &bulk(MIB));
+    bench.reply(1, &bulk(100_000));
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.closed, [(greedy, CloseWhen::Now)]);
+    assert_eq!(bench.stats.cut(Cut::Memory), 1);
+    bench.call(|proxy, now| proxy.handle_close(greedy, now));
+    bench.wait(Duration::from_millis(200));
+    assert!(!memory.is_short(), "there is room again");
+    assert_eq!(bench.written(modest), bulk(100_000));
+    assert_eq!(bench.closed.len(), 1);
+}
+
+#[test]
+fn large_requests_come_one_after_the_other_when_memory_is_tight() {
+    let (mut bench, _) = bench();
+    let clients = [(); 3].map(|()| bench.client());
+    let mut inputs = clients.map(|client| bench.input(client, &begun(2 * MIB, 1_800_000)));
+    bench.wait(Duration::from_millis(1200));
+    assert_eq!(bench.paused, []);
+    let more = "x".repeat(100_000);
+    for (client, input) in clients.iter().zip(&mut inputs) {
+        input.extend_from_slice(more.as_bytes());
+        bench.call(|proxy, now| proxy.handle_input(*client, input, now));
+    }
+    assert_eq!(bench.paused, clients[1..], "the first may go on");
+    assert_eq!(bench.stats.requests_delayed.value(), 2);
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, []);
+    let rest = format!("{}\r\n", "x".repeat(2 * MIB - 1_900_000));
+    inputs[0].extend_from_slice(rest.as_bytes());
+    bench.call(|proxy, now| proxy.handle_input(clients[0], &mut inputs[0], now));
+    assert!(inputs[0].is_empty());
+    assert_eq!(bench.resumed, [clients[1]]);
+    // The second gives up.
+    bench.call(|proxy, now| proxy.handle_close(clients[1], now));
+    assert_eq!(bench.resumed, clients[1..]);
+}
+
+#[test]
+fn those_who_wait_are_read_from_when_there_is_room() {
+    let (mut bench, _) = bench();
+    let clients = [(); 3].map(|()| bench.client());
+    let mut inputs = clients.map(|client| bench.input(client, &begun(2 * MIB, 1_800_000)));
+    bench.wait(Duration::from_millis(1200));
+    for (client, input) in clients.iter().zip(&mut inputs) {
+        bench.call(|proxy, now| proxy.handle_input(*client, input, now));
+    }
+    assert_eq!(bench.paused, clients[1..]);
+    let changes = request(&["config", "set", "memory_bytes_max", "100mb"]);
+    let admin = bench.client();
+    bench.input(admin, &changes);
+    assert_eq!(bench.written(admin), "+OK\r\n");
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, clients[1..]);
+}
+
+#[test]
+fn nothing_is_sent_to_a_busy_node_when_memory_is_short() {
+    let (mut bench, _) = bench();
+    let client = bench.client();
+    let set = format!("{}\r\n", begun(2 * MIB, 2 * MIB));
+    for _ in 0..3 {
+        bench.input(client, &set);
+    }
+    bench.wait(Duration::from_millis(1200));
+    let other = bench.client();
+    bench.input(other, &request(&["get", LOWER]));
+    let refused = "-OOM proxy: too much is under way for the memory that there is \
+                   (memory_bytes_max)\r\n";
+    assert_eq!(bench.written(other), refused);
+    bench.connect();
+    let node = bench.nodes[&1];
+    while !bench.written(node).is_empty() {}
+    bench.reply(1, &"+OK\r\n".repeat(2));
+    bench.wait(Duration::from_millis(200));
+    bench.input(other, &request(&["get", LOWER]));
+    assert_eq!(bench.written(other), "");
+    bench.reply(1, "+OK\r\n$-1\r\n");
+    assert_eq!(bench.written(other), "$-1\r\n");
+}
