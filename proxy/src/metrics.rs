@@ -61,10 +61,11 @@ fn requests(workers: &[Arc<Stats>]) -> Family {
 fn redirects(workers: &[Arc<Stats>]) -> Family {
     let help = "Replies of nodes that sent a request elsewhere or asked to try again later.";
     let mut family = Family::counter("slotway_redirects_total", help);
-    let kinds: [(&str, CounterOf); 3] = [
+    let kinds: [(&str, CounterOf); 4] = [
         ("moved", |stats| &stats.redirects_moved),
         ("ask", |stats| &stats.redirects_ask),
         ("later", |stats| &stats.redirects_later),
+        ("refused", |stats| &stats.redirects_refused),
     ];
     for (kind, counter) in kinds {
         family.sample(&[("kind", kind)], sum(workers, &counter));
@@ -122,6 +123,26 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         "slotway_peer_answers_late_total",
         "Commands for all workers answered without some of them, which took over a second.",
         |stats| &stats.peer_answers_late,
+    ),
+    (
+        "slotway_backend_checks_total",
+        "Idle connections to nodes that were asked whether they still live.",
+        |stats| &stats.backend_checks,
+    ),
+    (
+        "slotway_gates_total",
+        "Replies of nodes that serve nobody just now: loading, or missing their cluster.",
+        |stats| &stats.gates,
+    ),
+    (
+        "slotway_requests_scattered_total",
+        "Requests for several keys of a moving slot that were sent key by key.",
+        |stats| &stats.scattered,
+    ),
+    (
+        "slotway_retries_deferred_total",
+        "Times a slot's requests waited because retry_percent was used up.",
+        |stats| &stats.retries_deferred,
     ),
     (
         "slotway_requests_invalid_total",
@@ -331,6 +352,11 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
         "slotway_in_flight_requests",
         "Requests that nodes have not answered.",
         |stats| &stats.in_flight,
+    ),
+    (
+        "slotway_gates",
+        "Nodes that serve nobody just now.",
+        |stats| &stats.gates_shut,
     ),
     ("slotway_holds", "Slots whose requests wait.", |stats| {
         &stats.holds

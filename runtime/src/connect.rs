@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) async fn connect(
     address: &Address,
     timeout: Duration,
-    keepalive: Option<Duration>,
+    liveness: Liveness,
     lookups: &Lookups,
 ) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + timeout;
@@ -29,14 +29,26 @@ pub(crate) async fn connect(
         Err(_) => resolve(address, deadline, lookups).await?,
     };
     let socket = connect_any(&addresses, deadline).await?;
-    set_options(&socket, keepalive).map_err(connect_error)?;
+    set_options(&socket, liveness).map_err(connect_error)?;
     Ok(socket)
 }
 
-/// What every socket gets: no delay for small writes, and probes when it is idle for long.
-pub(crate) fn set_options(socket: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
+/// How the kernel finds out that a peer is gone; `None` leaves it to the kernel's defaults.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Liveness {
+    /// The idle time after which the peer is probed.
+    pub(crate) keepalive: Option<Duration>,
+    /// How long the peer may leave what was sent without acknowledging it.
+    pub(crate) unacknowledged_max: Option<Duration>,
+}
+
+/// What every socket gets: no delay for small writes, and the kernel's eye on its peer.
+pub(crate) fn set_options(socket: &TcpStream, liveness: Liveness) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let Some(idle) = keepalive else {
+    if let Some(time) = liveness.unacknowledged_max {
+        SockRef::from(socket).set_tcp_user_timeout(Some(time))?;
+    }
+    let Some(idle) = liveness.keepalive else {
         return Ok(());
     };
     // A dead peer is noticed after twice the idle time, as with Redis.

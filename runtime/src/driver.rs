@@ -20,7 +20,7 @@ use tokio::task::spawn_local;
 
 use crate::abort::AbortOnPanic;
 use crate::clock::Clock;
-use crate::connect::{self, Lookups};
+use crate::connect::{self, Liveness, Lookups};
 use crate::connection::{Connection, Polled};
 use crate::ready::{Poller, ReadyList, waker};
 use crate::table::Table;
@@ -36,6 +36,9 @@ pub struct DriverOptions {
     pub accepted_keepalive: Option<Duration>,
     /// The same for connections that the engine asked for. Default 15 s.
     pub connected_keepalive: Option<Duration>,
+    /// How long the peer of such a connection may leave what was sent without acknowledging it,
+    /// before the connection counts as broken; `None` leaves it to the kernel. Default 5 s.
+    pub unacknowledged_max: Option<Duration>,
     /// How many ready connections are polled before the timer and the thread's other tasks have
     /// their turn. Connections are polled in the order in which they became ready, whatever this
     /// is; under load a smaller number costs more system calls. Default 256.
@@ -48,6 +51,7 @@ impl Default for DriverOptions {
             connect_timeout: Duration::from_secs(1),
             accepted_keepalive: Some(Duration::from_secs(300)),
             connected_keepalive: Some(Duration::from_secs(15)),
+            unacknowledged_max: Some(Duration::from_secs(5)),
             polls_per_turn: 256,
         }
     }
@@ -306,9 +310,12 @@ impl<E: Engine + 'static> Driver<E> {
     async fn connect(self: Rc<Self>, token: ConnectToken, address: Address) {
         let _abort = AbortOnPanic("connect");
         let options = &self.options;
-        let keepalive = options.connected_keepalive;
+        let liveness = Liveness {
+            keepalive: options.connected_keepalive,
+            unacknowledged_max: options.unacknowledged_max,
+        };
         let outcome =
-            connect::connect(&address, options.connect_timeout, keepalive, &self.lookups).await;
+            connect::connect(&address, options.connect_timeout, liveness, &self.lookups).await;
         if self.is_stopped() {
             return;
         }
@@ -331,7 +338,11 @@ impl<E: Engine + 'static> Driver<E> {
         let opened = (|| {
             socket.set_nonblocking(true)?;
             let socket = TcpStream::from_std(socket)?;
-            connect::set_options(&socket, self.options.accepted_keepalive)?;
+            let liveness = Liveness {
+                keepalive: self.options.accepted_keepalive,
+                unacknowledged_max: None,
+            };
+            connect::set_options(&socket, liveness)?;
             let peer = peer(&socket, Origin::Accepted(listener))?;
             Ok::<_, std::io::Error>((socket, peer))
         })();

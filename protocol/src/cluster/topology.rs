@@ -9,6 +9,8 @@ pub struct Topology {
     shards: Vec<Shard>,
     /// For each slot the index of its shard, or [`NO_SHARD`].
     owners: Vec<u16>,
+    /// Nodes of the cluster that own no slots and follow nobody who does, sorted.
+    others: Vec<Address>,
 }
 
 /// A primary and its replicas.
@@ -31,6 +33,7 @@ impl Topology {
         Self {
             shards: Vec::new(),
             owners: vec![NO_SHARD; SLOTS],
+            others: Vec::new(),
         }
     }
 
@@ -59,10 +62,28 @@ impl Topology {
         &self.shards
     }
 
-    /// Whether the node is a primary or a replica of a shard.
+    /// Adds a node that may have no slots yet; one that is in a shard is known already.
+    pub fn add_node(&mut self, address: &Address) {
+        if !self.has_node(address)
+            && let Err(place) = self.others.binary_search(address)
+        {
+            self.others.insert(place, address.clone());
+        }
+    }
+
+    /// Whether the node is in a shard, or at least a member of the cluster.
     pub fn has_node(&self, address: &Address) -> bool {
         let nodes = |shard: &Shard| shard.primary == *address || shard.replicas.contains(address);
-        self.shards.iter().any(nodes)
+        self.shards.iter().any(nodes) || self.others.contains(address)
+    }
+
+    /// All members of the cluster, those without slots included.
+    pub fn nodes(&self) -> impl Iterator<Item = &Address> {
+        let of_shard = |shard| {
+            let Shard { primary, replicas }: &Shard = shard;
+            core::iter::once(primary).chain(replicas)
+        };
+        self.shards.iter().flat_map(of_shard).chain(&self.others)
     }
 
     /// The index into [`Topology::shards`] of the shard that owns the slot.
@@ -109,6 +130,19 @@ mod tests {
             primary: Address::new("h", port),
             replicas: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_node_without_slots_is_known_too() {
+        let mut topology = Topology::empty();
+        topology.assign(slot(0), slot(100), shard(1));
+        for port in [3, 1, 2, 3] {
+            topology.add_node(&Address::new("h", port));
+        }
+        let ports: Vec<u16> = topology.nodes().map(|node| node.port).collect();
+        assert_eq!(ports, [1, 2, 3]);
+        assert!(topology.has_node(&Address::new("h", 3)));
+        assert!(!topology.has_node(&Address::new("h", 4)));
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl Default for ClusterConfig {
             feed_check_interval: Duration::from_secs(5),
             commands_interval: Duration::from_mins(5),
             redirects_max: 16,
+            redirect_hosts: Vec::new(),
+            node_check_interval: Duration::from_secs(5),
+            retry_percent: 20,
         }
     }
 }
@@ -55,8 +58,11 @@ impl Default for LimitsConfig {
             subscriber_output_bytes_max: 32 * MIB,
             client_subscription_bytes_max: 64 * MIB,
             backend_queue_bytes_max: 256 * MIB,
+            backend_queue_requests_max: 262_144,
             hold_bytes_max: 64 * MIB,
             memory_bytes_max: 0,
+            hold_requests_max: 100_000,
+            client_hold_bytes_max: MIB,
             merge_bytes_max: 256 * MIB,
             transaction_bytes_max: 64 * MIB,
             cross_slot_bytes_max: 64 * MIB,

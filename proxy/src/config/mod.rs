@@ -61,6 +61,9 @@ pub(crate) struct ClusterConfig {
     pub(crate) feed_check_interval: Duration,
     pub(crate) commands_interval: Duration,
     pub(crate) redirects_max: u8,
+    pub(crate) redirect_hosts: Vec<String>,
+    pub(crate) node_check_interval: Duration,
+    pub(crate) retry_percent: usize,
 }
 
 /// Metrics and health over HTTP.
@@ -114,14 +117,25 @@ impl Config {
             hold_timeout: cluster.hold_timeout,
             feed_check_interval: cluster.feed_check_interval,
             redirects_max: cluster.redirects_max,
+            redirect_hosts: cluster
+                .redirect_hosts
+                .iter()
+                .map(|host| host.as_str().into())
+                .collect(),
+            node_check_interval: cluster.node_check_interval,
+            login_timeout: cluster.connect_timeout,
+            retry_percent: cluster.retry_percent as u64,
             client_in_flight_max: limits.client_in_flight_max,
             subscriber_output_bytes_max: limits.subscriber_output_bytes_max,
             client_subscription_bytes_max: limits.client_subscription_bytes_max,
             client_output_bytes_max: limits.client_output_bytes_max,
             client_output_bytes_cut: limits.client_output_bytes_cut,
             backend_queue_bytes_max: limits.backend_queue_bytes_max,
+            backend_queue_requests_max: limits.backend_queue_requests_max,
             hold_bytes_max: limits.hold_bytes_max,
             memory_bytes_max: limits.memory_bytes_max,
+            hold_requests_max: limits.hold_requests_max,
+            client_hold_bytes_max: limits.client_hold_bytes_max,
             merge_bytes_max: limits.merge_bytes_max,
             transaction_bytes_max: limits.transaction_bytes_max,
             cross_slot_bytes_max: limits.cross_slot_bytes_max,
@@ -215,6 +229,13 @@ impl ClusterConfig {
                 default.commands_interval,
             ),
             redirects_max: section.count_u8("redirects_max", 1..=64, default.redirects_max),
+            redirect_hosts: section.texts("redirect_hosts"),
+            node_check_interval: section.millis(
+                "node_check_interval_ms",
+                0..=HOUR_MS,
+                default.node_check_interval,
+            ),
+            retry_percent: section.count("retry_percent", 0..=1_000, default.retry_percent),
         };
         if config.username.is_some() && config.password.is_none() {
             section.refuse(username_place, "username", "needs a 'password' beside it");

@@ -279,6 +279,27 @@ impl<'t> Section<'t> {
         addresses
     }
 
+    /// A list of texts.
+    pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        let Some((offset, value)) = self.take(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value else {
+            let problem = format!("must be a list of texts, got {}", describe(&value));
+            self.mistake(offset, key, &problem);
+            return Vec::new();
+        };
+        let mut texts = Vec::new();
+        for item in items {
+            let offset = item.span().start;
+            match string(item.into_inner()) {
+                Ok(text) => texts.push(text.to_string()),
+                Err(problem) => self.mistake(offset, key, &problem),
+            }
+        }
+        texts
+    }
+
     /// Takes the key and turns its value into what the config wants, by the caller's rule.
     pub(super) fn read<T>(
         &mut self,

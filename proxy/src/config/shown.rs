@@ -37,6 +37,7 @@ impl Config {
             ("log_filter", log.filter.clone()),
             ("max_clients", proxy.max_clients.to_string()),
             ("monitor", proxy.monitor.to_string()),
+            ("redirect_hosts", cluster.redirect_hosts.join(" ")),
             ("refresh_interval_ms", millis(cluster.refresh_interval)),
             ("seeds", seeds.join(" ")),
             ("username", text(cluster.username.as_ref())),
@@ -89,6 +90,7 @@ mod tests {
             let section = match setting.name {
                 "close_timeout_ms" => "proxy",
                 "command_timeout_ms" | "hold_timeout_ms" | "redirects_max" => "cluster",
+                "node_check_interval_ms" | "retry_percent" => "cluster",
                 _ => "limits",
             };
             let takes = |value: u64| {

@@ -73,6 +73,9 @@ fn every_key_has_an_effect() {
         feed_check_interval_ms = 7
         commands_interval_ms = 0
         redirects_max = 6
+        redirect_hosts = ['h']
+        node_check_interval_ms = 8
+        retry_percent = 9
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -83,8 +86,11 @@ fn every_key_has_an_effect() {
         subscriber_output_bytes_max = 2049
         client_subscription_bytes_max = 2050
         backend_queue_bytes_max = 1048577
+        backend_queue_requests_max = 11
         hold_bytes_max = 1048578
         memory_bytes_max = 0x2000001
+        hold_requests_max = 12
+        client_hold_bytes_max = 1300
         merge_bytes_max = 1048580
         transaction_bytes_max = 2000
         cross_slot_bytes_max = 4000
@@ -121,6 +127,9 @@ fn every_key_has_an_effect() {
             feed_check_interval: Duration::from_millis(7),
             commands_interval: Duration::ZERO,
             redirects_max: 6,
+            redirect_hosts: vec!["h".to_owned()],
+            node_check_interval: Duration::from_millis(8),
+            retry_percent: 9,
         },
         limits: LimitsConfig {
             bulk_bytes_max: 2048,
@@ -133,6 +142,9 @@ fn every_key_has_an_effect() {
             subscriber_output_bytes_max: 2049,
             client_subscription_bytes_max: 2050,
             backend_queue_bytes_max: MIB + 1,
+            backend_queue_requests_max: 11,
+            hold_requests_max: 12,
+            client_hold_bytes_max: 1300,
             hold_bytes_max: MIB + 2,
             memory_bytes_max: 32 * MIB + 1,
             merge_bytes_max: MIB + 4,
@@ -287,6 +299,10 @@ fn the_engine_is_told_what_the_file_says() {
         databases_max = 4
         command_timeout_ms = 3
         hold_timeout_ms = 4
+        redirect_hosts = ['h']
+        node_check_interval_ms = 8
+        retry_percent = 9
+        connect_timeout_ms = 5
         redirects_max = 6
         [limits]
         bulk_bytes_max = 2048
@@ -296,6 +312,9 @@ fn the_engine_is_told_what_the_file_says() {
         client_output_bytes_max = 4096
         client_in_flight_max = 2
         backend_queue_bytes_max = 1048577
+        backend_queue_requests_max = 11
+        hold_requests_max = 12
+        client_hold_bytes_max = 1300
         hold_bytes_max = 1048578
         merge_bytes_max = 1048580
         transaction_bytes_max = 2000
@@ -327,6 +346,13 @@ fn the_engine_is_told_what_the_file_says() {
     assert_eq!(options.command_timeout, Duration::from_millis(3));
     assert_eq!(options.hold_timeout, Duration::from_millis(4));
     assert_eq!(options.redirects_max, 6);
+    assert_eq!(options.redirect_hosts, ["h".into()]);
+    assert_eq!(options.node_check_interval, Duration::from_millis(8));
+    assert_eq!(options.login_timeout, Duration::from_millis(5));
+    assert_eq!(options.retry_percent, 9);
+    assert_eq!(options.backend_queue_requests_max, 11);
+    assert_eq!(options.hold_requests_max, 12);
+    assert_eq!(options.client_hold_bytes_max, 1300);
     assert_eq!(options.client_output_bytes_max, 4096);
     assert_eq!(options.client_in_flight_max, 2);
     assert_eq!(options.backend_queue_bytes_max, MIB + 1);

@@ -219,7 +219,7 @@ async fn forward_stale(stale: Arc<Notify>, discovery: DriverHandle<Discovery>) {
 }
 
 /// Two proxies that start together should not ask the same node at the same moment for ever.
-fn random_seed() -> u64 {
+pub(super) fn random_seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 

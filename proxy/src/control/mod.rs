@@ -206,6 +206,7 @@ fn announce(config: &Config, seeds: &[Address], embedded: bool) {
 fn driver_options(config: &Config) -> DriverOptions {
     DriverOptions {
         connect_timeout: config.cluster.connect_timeout,
+        unacknowledged_max: Some(config.cluster.command_timeout),
         ..DriverOptions::default()
     }
 }

@@ -14,6 +14,7 @@ use slotway_runtime::{WorkerHandle, WorkerOptions, spawn_worker};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
+use super::finding::random_seed;
 use super::{StartError, driver_options, system};
 use crate::config::Config;
 
@@ -62,6 +63,7 @@ impl Workers {
                 workers: stats.clone().into(),
                 program: Arc::clone(program),
                 memory: Arc::clone(memory),
+                random_seed: random_seed(),
                 ..config.engine_options(worker)
             };
             let agreed = Arc::clone(&workers.agreed);

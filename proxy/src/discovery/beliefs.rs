@@ -77,7 +77,8 @@ impl Beliefs {
     /// For each slot the claim with the highest config epoch, and of equal ones the newest.
     pub(super) fn merge(&self) -> Topology {
         let spoken = Spoken::of(&self.answers);
-        let replicas = self.replicas(&spoken);
+        let nodes = self.nodes(&spoken);
+        let replicas = replicas(&nodes);
         let mut topology = Topology::empty();
         let owners = self.owners(&spoken);
         for run in owners.chunk_by(|(_, one), (_, other)| is_same(*one, *other)) {
@@ -88,6 +89,10 @@ impl Beliefs {
                 let replicas = replicas.get(&owner.id).cloned().unwrap_or_default();
                 topology.assign(*first, *last, Shard { primary, replicas });
             }
+        }
+        // A slot on its way to a node that has none yet is asked for there.
+        for line in nodes.values() {
+            topology.add_node(&line.address);
         }
         topology
     }
@@ -111,31 +116,36 @@ impl Beliefs {
         owners
     }
 
-    /// The replicas of each primary, as the newest answer that knows them has it.
-    fn replicas(&self, spoken: &Spoken<'_>) -> HashMap<NodeId, Vec<Address>> {
+    /// All nodes, each as the newest answer that knows it has it.
+    fn nodes(&self, spoken: &Spoken<'_>) -> BTreeMap<NodeId, &NodeLine> {
         let mut newest: BTreeMap<NodeId, &NodeLine> = BTreeMap::new();
         for answer in &self.answers {
             let lines = answer.reachable();
             let allowed = lines.filter(|line| spoken.allows(line, answer));
             newest.extend(allowed.map(|line| (line.id, line)));
         }
-        let mut replicas: HashMap<NodeId, Vec<Address>> = HashMap::new();
-        for line in newest.into_values() {
-            if let Some(primary) = line.primary
-                && !line.is_primary
-                && !line.is_failed
-            {
-                let addresses = replicas.entry(primary).or_default();
-                if !addresses.contains(&line.address) {
-                    addresses.push(line.address.clone());
-                }
+        newest
+    }
+}
+
+/// The replicas of each primary.
+fn replicas(nodes: &BTreeMap<NodeId, &NodeLine>) -> HashMap<NodeId, Vec<Address>> {
+    let mut replicas: HashMap<NodeId, Vec<Address>> = HashMap::new();
+    for line in nodes.values() {
+        if let Some(primary) = line.primary
+            && !line.is_primary
+            && !line.is_failed
+        {
+            let addresses = replicas.entry(primary).or_default();
+            if !addresses.contains(&line.address) {
+                addresses.push(line.address.clone());
             }
         }
-        replicas
-            .values_mut()
-            .for_each(|addresses| addresses.sort_unstable());
-        replicas
     }
+    replicas
+        .values_mut()
+        .for_each(|addresses| addresses.sort_unstable());
+    replicas
 }
 
 /// In which round each node last spoke for itself. What others said of it in earlier rounds is

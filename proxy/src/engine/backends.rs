@@ -15,7 +15,8 @@ use slotway_protocol::resp::{Protocol, encode};
 use super::feed::Feed;
 use super::feeds::feed_of;
 use super::hold::{Held, Target};
-use super::pipeline::{InFlight, Link, Pipeline};
+use super::pipeline::{InFlight, Kind, Link, PING, Pipeline};
+use super::retries::RetryBudget;
 use super::session::Reply;
 use super::{Connection, NO_OWNER, Proxy, answer};
 
@@ -25,12 +26,14 @@ pub(super) struct Backend {
     address: Address,
     /// The topology names it. Others serve redirects, and are dropped when idle.
     used: bool,
-    /// It is a primary or a replica of the cluster.
+    /// It is a node of the cluster.
     member: bool,
     /// When the topology ceased to name it.
     pub(super) left: Option<Instant>,
     /// Since when nothing was in flight to an unused backend.
     idle_since: Option<Instant>,
+    /// What may be sent to it again.
+    pub(super) retries: RetryBudget,
 }
 
 impl Backend {
@@ -56,6 +59,7 @@ impl Proxy {
             member: false,
             left: None,
             idle_since: None,
+            retries: RetryBudget::new(self.swept),
         };
         let index = match self.free_backend() {
             Some(index) => {
@@ -133,6 +137,7 @@ impl Proxy {
             backend.used = used;
             backend.member = topology.has_node(&backend.address);
         }
+        self.members = topology.nodes().cloned().collect();
         self.told.clone_from(&owners);
         let before = std::mem::replace(&mut self.owners, owners);
         for slot in self.slots_in_flight_elsewhere() {
@@ -142,6 +147,7 @@ impl Proxy {
         let has_moved = |slot: Slot| before[slot.index()] != owners[slot.index()];
         self.holds.hurry(now, has_moved);
         self.advance_due(now);
+        self.cut_silent(now);
         self.move_subscriptions(now);
     }
 
@@ -172,15 +178,9 @@ impl Proxy {
         self.backends[index].used
     }
 
-    /// Whether the topology names the backend as a primary or a replica.
+    /// Whether the topology names the backend at all.
     pub(super) fn is_in_cluster(&self, index: usize) -> bool {
         self.backends[index].member
-    }
-
-    /// Whether the topology names the node.
-    pub(super) fn is_member(&self, address: &Address) -> bool {
-        let mut backends = self.backends.iter();
-        backends.any(|backend| backend.used && backend.address == *address)
     }
 
     /// A node that only a redirect has named can't be reached: what the topology says counts again.
@@ -223,8 +223,11 @@ impl Proxy {
         let index = token.0 as usize;
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
         let pipeline = &self.pipelines[index];
-        let login = self.login(pipeline.protocol, pipeline.database);
+        let mut login = self.login(pipeline.protocol, pipeline.database);
         let pipeline = &mut self.pipelines[index];
+        if pipeline.suspect {
+            login.push(PING.to_vec());
+        }
         pipeline.link = Link::Open(connection);
         // A connection that ends before it has served anything is a failure, too.
         pipeline.failures = pipeline.failures.saturating_add(1);
@@ -315,6 +318,7 @@ impl Proxy {
         self.topology_is_stale();
         let lane = index % self.lanes();
         self.runs[self.pipelines[index].backend] = None;
+        self.gates.open(self.pipelines[index].backend);
         let error = Bytes::from(answer::unreachable(&self.pipelines[index].address));
         let taken = self.pipelines[index].take_all();
         let repeatable = repeatable(&taken);
@@ -347,7 +351,8 @@ impl Proxy {
         }
     }
 
-    /// Looks after connections: cuts those whose node does not answer, ends unused ones.
+    /// Looks after connections: cuts those whose node does not answer, asks those that are silent
+    /// whether they live, ends unused ones.
     pub(super) fn sweep_backends(&mut self, now: Instant) {
         for index in 0..self.pipelines.len() {
             let pipeline = &mut self.pipelines[index];
@@ -356,22 +361,65 @@ impl Proxy {
             {
                 pipeline.link = Link::Idle;
             }
-            let Some(connection) = pipeline.connection() else {
+        }
+        self.cut_silent(now);
+        self.ask_quiet(now);
+        self.fill_retries(now);
+        self.end_unused(now);
+    }
+
+    /// Ends connections whose nodes do not answer.
+    fn cut_silent(&mut self, now: Instant) {
+        for index in 0..self.pipelines.len() {
+            let pipeline = &mut self.pipelines[index];
+            let (Some(connection), Some(silence)) = (pipeline.connection(), pipeline.silence(now))
+            else {
                 continue;
             };
-            let silence = pipeline.silence(now);
-            // A former primary may hang for ever; its slots have a new one to go to.
-            let limit = match self.backends[pipeline.backend].left {
-                Some(_) => self.options.command_timeout.min(LEFT_TIMEOUT),
-                None => self.options.command_timeout,
+            let limit = if pipeline.is_logging_in() {
+                self.options.login_timeout
+            } else if self.backends[pipeline.backend].left.is_some() {
+                // A former primary may hang for ever; its slots have a new one to go to.
+                LEFT_TIMEOUT
+            } else {
+                self.options.command_timeout
             };
-            let late = silence.is_some_and(|silence| silence >= limit);
-            if late {
+            if silence >= limit.min(self.options.command_timeout) {
+                pipeline.suspect = true;
                 self.stats.backend_timeouts.inc();
                 self.close(connection, CloseWhen::Now);
             }
         }
-        self.end_unused(now);
+    }
+
+    /// A connection that leads nowhere any more is found out before a request needs it.
+    fn ask_quiet(&mut self, now: Instant) {
+        let interval = self.options.node_check_interval;
+        if interval.is_zero() {
+            return;
+        }
+        for pipeline in &mut self.pipelines {
+            if let Link::Open(connection) = pipeline.link
+                && self.backends[pipeline.backend].used
+                && pipeline.is_quiet(now, interval)
+            {
+                self.stats.backend_checks.inc();
+                let entry = InFlight::unowned(Kind::Direct, PING.len(), now);
+                if pipeline.push(PING, entry) {
+                    self.actions.push_back(Action::Wake(connection));
+                }
+            }
+        }
+    }
+
+    fn fill_retries(&mut self, now: Instant) {
+        let lanes = self.lanes();
+        let percent = self.options.retry_percent;
+        let backends = self.backends.iter_mut();
+        for (backend, pipelines) in backends.zip(self.pipelines.chunks(lanes)) {
+            let sent = pipelines.iter().map(Pipeline::pushed).sum();
+            backend.retries.fill(sent, percent, now);
+        }
     }
 
     fn end_unused(&mut self, now: Instant) {

@@ -87,7 +87,8 @@ impl Proxy {
     pub(super) fn resume_if_ready(&mut self, connection: ConnectionId) {
         let half = self.options.client_in_flight_max / 2;
         let bytes_max = self.bounds.output / 2;
-        if self.queue.makes_wait(connection) {
+        let held = self.holds.bytes_of(connection);
+        if self.queue.makes_wait(connection) || held > self.options.client_hold_bytes_max / 2 {
             return;
         }
         let Some(session) = self.session(connection) else {

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::engine::{Address, Instant};
+use slotway_protocol::engine::{Address, ConnectionId, Instant};
 
 use super::pipeline::InFlight;
 
@@ -16,7 +16,16 @@ use super::pipeline::InFlight;
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     holds: HashMap<Slot, Hold>,
-    /// The bytes of all held requests.
+    /// All held requests together.
+    sum: Weight,
+    /// The bytes of those of each client that has any.
+    clients: HashMap<ConnectionId, usize>,
+}
+
+/// How much requests are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Weight {
+    requests: usize,
     bytes: usize,
 }
 
@@ -75,8 +84,40 @@ impl Holds {
         self.holds.len()
     }
 
+    /// How many requests are held.
+    pub(crate) fn requests(&self) -> usize {
+        self.sum.requests
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.sum.bytes
+    }
+
+    /// The bytes of one client's held requests.
+    pub(crate) fn bytes_of(&self, client: ConnectionId) -> usize {
+        self.clients.get(&client).copied().unwrap_or_default()
+    }
+
+    fn note_in(&mut self, held: &Held) {
+        let bytes = held.bytes();
+        self.sum.requests += 1;
+        self.sum.bytes += bytes;
+        *self
+            .clients
+            .entry(held.entry.ticket.connection)
+            .or_default() += bytes;
+    }
+
+    fn note_out(&mut self, held: &Held) {
+        let (bytes, client) = (held.bytes(), held.entry.ticket.connection);
+        self.sum.requests -= 1;
+        self.sum.bytes -= bytes;
+        let left = self.clients.get_mut(&client);
+        let left = left.expect("what is held was counted for its client");
+        *left -= bytes;
+        if *left == 0 {
+            self.clients.remove(&client);
+        }
     }
 
     #[inline]
@@ -100,13 +141,13 @@ impl Holds {
 
     /// Adds a request behind all others of its slot.
     pub(crate) fn append(&mut self, held: Held) {
-        self.bytes += held.bytes();
+        self.note_in(&held);
         self.hold(held.entry.slot).queue.push_back(held);
     }
 
     /// Takes back a request that a node did not serve.
     pub(crate) fn put_back(&mut self, held: Held, not_before: Instant) {
-        self.bytes += held.bytes();
+        self.note_in(&held);
         let hold = self.hold(held.entry.slot);
         hold.returned.push(held);
         hold.certain = false;
@@ -169,7 +210,7 @@ impl Holds {
     /// Takes out the first request.
     pub(crate) fn take_head(&mut self, slot: Slot) -> Option<Held> {
         let held = self.hold(slot).queue.pop_front()?;
-        self.bytes -= held.bytes();
+        self.note_out(&held);
         Some(held)
     }
 
@@ -191,7 +232,7 @@ impl Holds {
             batch.push(held);
         }
         hold.outstanding = batch.len();
-        self.bytes -= batch.iter().map(|held| held.bytes()).sum::<usize>();
+        batch.iter().for_each(|held| self.note_out(held));
     }
 
     /// Ends the hold if nothing waits in it and what is outstanding needs no care: it went to the
@@ -226,7 +267,14 @@ impl Holds {
             .holds
             .values()
             .flat_map(|hold| hold.queue.iter().chain(&hold.returned));
-        assert_eq!(self.bytes, held.map(|held| held.bytes()).sum::<usize>());
+        let mut sum = Weight::default();
+        let mut clients = HashMap::new();
+        for held in held {
+            sum.requests += 1;
+            sum.bytes += held.bytes();
+            *clients.entry(held.entry.ticket.connection).or_default() += held.bytes();
+        }
+        assert_eq!((self.sum, &self.clients), (sum, &clients));
     }
 
     fn hold(&mut self, slot: Slot) -> &mut Hold {

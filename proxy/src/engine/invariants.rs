@@ -44,9 +44,9 @@ impl Proxy {
             }
         }
         assert_eq!(
-            merging,
+            merging + self.scattered.len(),
             self.merges.len(),
-            "every merge belongs to a client"
+            "every merge belongs to a client, or to a request that is split by its keys"
         );
         assert_eq!(
             tasks,

@@ -113,6 +113,7 @@ impl Proxy {
         let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
         self.stats.in_flight.set(in_flight as i64);
         self.stats.holds.set(self.holds.len() as i64);
+        self.stats.gates_shut.set(self.gates.len() as i64);
         self.stats.hold_bytes.set(self.holds.bytes() as i64);
         self.show_subscriptions();
     }

@@ -13,6 +13,7 @@ mod fan_out;
 mod feed;
 mod feeds;
 mod flow;
+mod gates;
 mod gather;
 mod gathered;
 mod hold;
@@ -45,12 +46,14 @@ mod replicas;
 mod replies;
 mod requests;
 mod restore;
+mod retries;
 mod running;
 mod scan;
 mod scan_cursor;
 mod scan_moved;
 mod scan_node;
 mod scan_request;
+mod scatter;
 mod script_cache;
 mod script_commands;
 mod scripts;
@@ -59,6 +62,7 @@ mod settings;
 mod shedding;
 mod special;
 mod stats;
+mod strangers;
 mod subscribing;
 mod subscriptions;
 mod survey;
@@ -86,7 +90,7 @@ pub(crate) use stats::Cut;
 pub use stats::Stats;
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -102,6 +106,7 @@ use slotway_protocol::resp::RequestBuffers;
 use self::backends::Backend;
 use self::connection::Connection;
 use self::feed::Feed;
+use self::gates::Gates;
 use self::hold::{Held, Holds};
 use self::memory::{Meter, Strain};
 use self::merge::Merges;
@@ -113,6 +118,7 @@ use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
 use self::pubsub::Subscriptions;
 use self::running::Tasks;
+use self::scatter::Scattered;
 use self::script_cache::ScriptCache;
 use self::session::Session;
 use self::shedding::{Bounds, Queue};
@@ -135,6 +141,8 @@ pub struct Proxy {
     owners: Vec<u32>,
     /// The same as the last topology told it, without what redirects said since.
     told: Vec<u32>,
+    /// All nodes of the last topology.
+    members: HashSet<Address>,
     /// For each slot how many requests nodes have not answered.
     in_flight_by_slot: Vec<u32>,
     /// [`Proxy::lanes`] for each backend, in the order of the backends.
@@ -151,7 +159,9 @@ pub struct Proxy {
     /// Bytes of new scripts of which the other workers may still be told before the next sweep.
     scripts_told: usize,
     holds: Holds,
+    gates: Gates,
     merges: Merges,
+    scattered: Scattered,
     actions: VecDeque<Action<Notice>>,
     /// When the engine wants to be called next.
     timeout: Instant,
@@ -179,6 +189,7 @@ pub struct Proxy {
     monitors: Monitors,
     draining: bool,
     drained: bool,
+    random: u64,
     scratch: Scratch,
 }
 
@@ -237,6 +248,7 @@ impl Proxy {
             bounds: Bounds::new(&options, Strain::None),
             queue: Queue::default(),
             plans: Plans::new(options.cluster.is_some()),
+            random: options.random_seed | 1,
             databases: None,
             learned: None,
             options,
@@ -245,6 +257,7 @@ impl Proxy {
             backends: Vec::new(),
             owners: vec![NO_OWNER; SLOTS],
             told: vec![NO_OWNER; SLOTS],
+            members: HashSet::new(),
             in_flight_by_slot: vec![0; SLOTS],
             pipelines: Vec::new(),
             feeds: Vec::new(),
@@ -256,7 +269,9 @@ impl Proxy {
             scripts: ScriptCache::default(),
             scripts_told: 0,
             holds: Holds::default(),
+            gates: Gates::default(),
             merges: Merges::default(),
+            scattered: Scattered::default(),
             actions: VecDeque::new(),
             timeout: Instant::default(),
             swept: Instant::default(),
@@ -280,6 +295,14 @@ impl Proxy {
             Some(Connection::Client(session)) if session.connection == connection => Some(session),
             _ => None,
         }
+    }
+
+    /// Any number, from a sequence that depends on the seed only.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
     }
 
     /// Sees to it that [`Engine::handle_timeout`] is called by then.

@@ -21,6 +21,10 @@ pub struct Options {
     pub databases_max: usize,
     /// A node that owes a reply and is silent for this time loses its connection.
     pub command_timeout: Duration,
+    /// How long a node may take to accept a connection's login; no request has been sent then.
+    pub login_timeout: Duration,
+    /// After which silence a node is asked whether a connection still lives; zero: never.
+    pub node_check_interval: Duration,
     /// How long a request waits for its slot to be served, from the first time that it has to,
     /// before it is answered with an error.
     pub hold_timeout: Duration,
@@ -30,6 +34,8 @@ pub struct Options {
     pub close_timeout: Duration,
     /// How many MOVED and ASK one request may follow.
     pub redirects_max: u8,
+    /// Hosts to which they may lead though the topology does not name them.
+    pub redirect_hosts: Vec<Arc<str>>,
     /// Replies owed to one client; beyond it nothing more is read from that client.
     pub client_in_flight_max: usize,
     /// Reply bytes waiting for one client; beyond it nothing more is read from that client.
@@ -44,9 +50,15 @@ pub struct Options {
     /// Request bytes kept for one connection to a node, answered ones and the one being served not
     /// counted; beyond it requests get an error.
     pub backend_queue_bytes_max: usize,
+    /// Requests that one connection to a node may owe; beyond it further ones get an error.
+    pub backend_queue_requests_max: usize,
     /// Request bytes held by one worker for slots that are moving or down; beyond it requests get
     /// an error.
     pub hold_bytes_max: usize,
+    /// The same, counted in requests.
+    pub hold_requests_max: usize,
+    /// Held request bytes of one client; beyond it nothing more is read from that client.
+    pub client_hold_bytes_max: usize,
     /// Connections to nodes that one worker keeps for one client each, while that client blocks
     /// or watches keys; beyond it such commands get an error.
     pub private_connections_max: usize,
@@ -69,6 +81,10 @@ pub struct Options {
     /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
     /// unused for longest are forgotten first.
     pub script_cache_bytes_max: usize,
+    /// Of what a node is sent, so many per cent may be requests that it refused before.
+    pub retry_percent: u64,
+    /// Where the random numbers begin.
+    pub random_seed: u64,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
     /// Whether clients may see what others ask for.
@@ -114,17 +130,23 @@ impl Default for Options {
             connections_per_node: 1,
             databases_max: 16,
             command_timeout: Duration::from_secs(5),
+            login_timeout: Duration::from_secs(1),
+            node_check_interval: Duration::from_secs(5),
             hold_timeout: Duration::from_secs(5),
             feed_check_interval: Duration::from_secs(5),
             close_timeout: Duration::from_secs(10),
             redirects_max: 16,
+            redirect_hosts: Vec::new(),
             client_in_flight_max: 1024,
             client_output_bytes_max: 1024 * 1024,
             client_output_bytes_cut: 256 * 1024 * 1024,
             subscriber_output_bytes_max: 32 * 1024 * 1024,
             client_subscription_bytes_max: 64 * 1024 * 1024,
             backend_queue_bytes_max: 256 * 1024 * 1024,
+            backend_queue_requests_max: 262_144,
             hold_bytes_max: 64 * 1024 * 1024,
+            hold_requests_max: 100_000,
+            client_hold_bytes_max: 1024 * 1024,
             private_connections_max: 1024,
             private_idle_max: 128,
             transaction_bytes_max: 64 * 1024 * 1024,
@@ -134,6 +156,8 @@ impl Default for Options {
             memory_bytes_max: 0,
             memory: Arc::default(),
             script_cache_bytes_max: 16 * 1024 * 1024,
+            retry_percent: 20,
+            random_seed: 1,
             credentials: None,
             monitor: false,
             worker: 0,

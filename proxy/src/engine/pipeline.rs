@@ -29,10 +29,15 @@ pub(crate) struct Pipeline {
     login: Option<Box<Login>>,
     /// What is owed by the node, in the order sent.
     in_flight: VecDeque<InFlight>,
+    /// How many requests there ever were.
+    pushed: u64,
     /// When the node was last heard of.
     pub(crate) heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
+    /// The node did not answer on the last connection: the next one has to show that it lives
+    /// before requests go out on it.
+    pub(crate) suspect: bool,
     /// How far the replies to the oldest request have come, when it has several.
     block: Block,
     /// Bytes of the front of a reply that have arrived.
@@ -117,8 +122,10 @@ impl Pipeline {
             output: Output::retaining(),
             login: None,
             in_flight: VecDeque::new(),
+            pushed: 0,
             heard: Instant::default(),
             failures: 0,
+            suspect: false,
             block: Block::default(),
             unread: 0,
         }
@@ -174,6 +181,7 @@ impl Pipeline {
         debug_assert_eq!(frame.len(), entry.len as usize);
         let was_empty = self.output.is_empty();
         self.output.push(frame);
+        self.pushed += 1;
         self.in_flight.push_back(entry);
         was_empty
     }
@@ -182,6 +190,7 @@ impl Pipeline {
     pub(crate) fn push_shared(&mut self, frame: bytes::Bytes, entry: InFlight) -> bool {
         let was_empty = self.output.is_empty();
         self.output.push_shared(frame);
+        self.pushed += 1;
         self.in_flight.push_back(entry);
         was_empty
     }
@@ -226,6 +235,11 @@ impl Pipeline {
         self.in_flight.iter()
     }
 
+    /// How many requests there ever were.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
     pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len()
     }
@@ -263,12 +277,18 @@ impl Pipeline {
         self.login.as_ref().is_some_and(|login| login.pending == 1)
     }
 
+    /// Whether the next reply is to the PING that a suspect node is asked with. Any will do.
+    pub(crate) fn is_life_sign(&self) -> bool {
+        self.suspect && self.is_last_login_reply()
+    }
+
     /// A reply to the login came; the last one lets the requests go.
     pub(crate) fn note_login_reply(&mut self) {
         if let Some(login) = &mut self.login {
             login.pending -= 1;
             if login.pending == 0 {
                 self.login = None;
+                self.suspect = false;
             }
         }
     }
@@ -309,6 +329,11 @@ impl Pipeline {
         if written <= front {
             self.heard = now;
         }
+    }
+
+    /// Whether nothing has been heard on an idle connection for that long.
+    pub(crate) fn is_quiet(&self, now: Instant, interval: Duration) -> bool {
+        self.in_flight.is_empty() && self.login.is_none() && now.since(self.heard) >= interval
     }
 
     /// How long the node has been silent while it owed a reply, in one piece.
@@ -394,6 +419,9 @@ impl InFlight {
         matches!(self.kind, Kind::Request | Kind::Asked)
     }
 }
+
+/// Asks whether the node lives.
+pub(crate) const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// Lets the next request into a slot that is being imported.
 pub(crate) const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";

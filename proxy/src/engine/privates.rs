@@ -258,7 +258,8 @@ impl Proxy {
         let failed = reply.first() == Some(&b'-');
         if failed {
             let origin = place.pipeline.address.clone();
-            match judge(cause, &origin, entry.slot, false) {
+            let verdict = judge(cause, &origin, entry.slot, false);
+            match self.screen(verdict) {
                 Verdict::Moved(address) => {
                     self.stats.redirects_moved.inc();
                     // What is under way to the former owner comes back first.

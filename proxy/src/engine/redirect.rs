@@ -22,10 +22,22 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Later {
     TryAgain,
+    /// The node serves nobody, because it misses a part of its cluster.
+    NodeDown,
+    /// It does not serve this slot, or no writes.
     ClusterDown,
     Loading,
     MasterDown,
     ReadOnly,
+    /// It sent us to a node that nobody knows, where we do not go.
+    Stranger,
+}
+
+impl Later {
+    /// Whether the node would say so to any request.
+    pub(crate) fn is_of_node(self) -> bool {
+        matches!(self, Self::NodeDown | Self::Loading | Self::MasterDown)
+    }
 }
 
 /// Whether a reply to a request that was sent once says that nothing was done and that it may be
@@ -79,6 +91,7 @@ fn judge_error(reply: &[u8], origin: &Address, slot: Slot, is_script: bool) -> V
             _ => Verdict::Deliver,
         },
         b"TRYAGAIN" => later(Later::TryAgain),
+        b"CLUSTERDOWN" if text == b"CLUSTERDOWN The cluster is down" => later(Later::NodeDown),
         b"CLUSTERDOWN" => later(Later::ClusterDown),
         b"LOADING" => later(Later::Loading),
         b"MASTERDOWN" => later(Later::MasterDown),
@@ -127,6 +140,10 @@ mod tests {
                 Verdict::Later(Later::Loading),
             ),
             ("-MASTERDOWN Link\r\n", Verdict::Later(Later::MasterDown)),
+            (
+                "-CLUSTERDOWN The cluster is down\r\n",
+                Verdict::Later(Later::NodeDown),
+            ),
         ] {
             let slot = Slot::new(1).unwrap();
             assert_eq!(

@@ -36,7 +36,7 @@ impl Proxy {
             if rest[0] == b'>' {
                 consumed += len;
             } else if pipeline.is_logging_in() {
-                if rest[0] == b'-' {
+                if rest[0] == b'-' && !pipeline.is_life_sign() {
                     return self.refused_by_backend(index, input);
                 }
                 self.login_accepted(index);
@@ -115,6 +115,7 @@ impl Proxy {
             let cause = cause.as_deref().unwrap_or_else(|| reply.bytes());
             let verdict = judge(cause, &pipeline.address, slot, is_script);
             if verdict != Verdict::Deliver {
+                let verdict = self.screen(verdict);
                 return self.send_elsewhere(index, verdict, is_script, cause, now);
             }
             if is_script && self.heal_script(index, reply.bytes(), now) {
@@ -131,8 +132,12 @@ impl Proxy {
             .backend_latency
             .observe(now.micros_since(entry.sent));
         // What the reply leads to may begin a hold of its own, which does not wait for this one.
-        let goes_on = !self.holds.is_empty() && entry.has_slot() && self.holds.settle(entry.slot);
+        let held = !self.holds.is_empty() && entry.has_slot();
+        let goes_on = held && self.holds.settle(entry.slot);
         self.deliver(entry.ticket, reply, now);
+        if held && !self.gates.is_empty() {
+            self.open_gate(self.pipelines[index].backend, now);
+        }
         if goes_on {
             self.advance_hold(entry.slot, now);
         }

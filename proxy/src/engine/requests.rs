@@ -250,7 +250,9 @@ impl Proxy {
         if matches!(pipeline.link, Link::Down { .. }) {
             return self.hold_new(entry, lane, frame);
         }
-        if pipeline.queued_bytes() > self.bounds.queue {
+        if pipeline.queued_bytes() > self.bounds.queue
+            || pipeline.in_flight_len() >= self.options.backend_queue_requests_max
+        {
             return self.refuse_full(&entry);
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
@@ -289,7 +291,9 @@ impl Proxy {
             return;
         }
         self.stats.held.inc();
+        let client = held.entry.ticket.connection;
         self.holds.append(held);
+        self.limit_held(client);
     }
 
     pub(super) fn forward_keys(&mut self, incoming: &Incoming<'_>, command: &'static Command) {

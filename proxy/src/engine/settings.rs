@@ -131,10 +131,22 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.backend_queue_bytes_max = value as usize,
     },
     Setting {
+        name: "backend_queue_requests_max",
+        range: 1..=16 * MIB,
+        read: |options| options.backend_queue_requests_max as u64,
+        write: |options, value| options.backend_queue_requests_max = value as usize,
+    },
+    Setting {
         name: "bulk_bytes_max",
         range: KIB..=512 * MIB,
         read: |options| options.request.bulk_bytes_max,
         write: |options, value| options.request.bulk_bytes_max = value,
+    },
+    Setting {
+        name: "client_hold_bytes_max",
+        range: KIB..=4096 * MIB,
+        read: |options| options.client_hold_bytes_max as u64,
+        write: |options, value| options.client_hold_bytes_max = value as usize,
     },
     Setting {
         name: "client_in_flight_max",
@@ -179,6 +191,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.hold_bytes_max = value as usize,
     },
     Setting {
+        name: "hold_requests_max",
+        range: 1..=16 * MIB,
+        read: |options| options.hold_requests_max as u64,
+        write: |options, value| options.hold_requests_max = value as usize,
+    },
+    Setting {
         name: "hold_timeout_ms",
         range: 1..=HOUR_MS,
         read: |options| millis(options.hold_timeout),
@@ -209,6 +227,12 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.cross_slot_bytes_max = value as usize,
     },
     Setting {
+        name: "node_check_interval_ms",
+        range: 0..=HOUR_MS,
+        read: |options| millis(options.node_check_interval),
+        write: |options, value| options.node_check_interval = Duration::from_millis(value),
+    },
+    Setting {
         name: "private_connections_max",
         range: 0..=65_536,
         read: |options| options.private_connections_max as u64,
@@ -231,6 +255,12 @@ pub const SETTINGS: &[Setting] = &[
         range: KIB..=4096 * MIB - 1,
         read: |options| options.request.query_bytes_max as u64,
         write: |options, value| options.request.query_bytes_max = value as usize,
+    },
+    Setting {
+        name: "retry_percent",
+        range: 0..=1_000,
+        read: |options| options.retry_percent,
+        write: |options, value| options.retry_percent = value,
     },
     Setting {
         name: "subscriber_output_bytes_max",

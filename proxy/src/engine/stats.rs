@@ -23,6 +23,8 @@ pub struct Stats {
     pub backend_connects: Counter,
     pub backend_connects_failed: Counter,
     pub backend_timeouts: Counter,
+    /// Idle connections that were asked whether they live.
+    pub backend_checks: Counter,
     /// Connections for subscriptions that were opened, and that were lost.
     pub feed_connects: Counter,
     pub feeds_lost: Counter,
@@ -47,8 +49,17 @@ pub struct Stats {
     pub backend_bytes_out: Counter,
     pub redirects_moved: Counter,
     pub redirects_ask: Counter,
+    /// Redirects not followed, because nobody knows the node.
+    pub redirects_refused: Counter,
     /// TRYAGAIN, CLUSTERDOWN, LOADING, MASTERDOWN and READONLY.
     pub redirects_later: Counter,
+    /// Nodes that said they serve nobody now: how many there are, and were.
+    pub gates_shut: Gauge,
+    pub gates: Counter,
+    /// Times at which a slot's requests waited because too much was sent again already.
+    pub retries_deferred: Counter,
+    /// Requests for several keys of a slot that were sent key by key, because it is moving.
+    pub scattered: Counter,
     /// Requests that had to wait for a slot.
     pub held: Counter,
     pub holds: Gauge,

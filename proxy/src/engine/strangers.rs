@@ -9,7 +9,7 @@ use super::redirect::{Later, Verdict};
 impl Proxy {
     /// Lets a verdict pass, but for a redirect to a stranger: nothing was done, and the topology
     /// may soon name the node. Until then its request waits, as long as any may.
-    pub(super) fn screen(&mut self, verdict: Verdict) -> Verdict {
+    pub(super) fn screen(&self, verdict: Verdict) -> Verdict {
         match &verdict {
             Verdict::Moved(address) | Verdict::Ask(address) if !self.may_lead_to(address) => {
                 self.stats.redirects_refused.inc();

@@ -297,7 +297,7 @@ impl Proxy {
         let verdict = judge(error, &self.feeds[backend].address, first.slot, false);
         let (slot, is_shard) = (first.slot, first.family == Family::Shard);
         let refused = verdict == Verdict::Deliver;
-        match verdict {
+        match self.screen(verdict) {
             Verdict::Moved(address) if is_shard => {
                 self.stats.redirects_moved.inc();
                 self.owners[slot.index()] = self.backend(&address) as u32;

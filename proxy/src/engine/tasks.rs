@@ -10,6 +10,7 @@ use super::pipeline::{InFlight, Kind, Link};
 use super::private::PrivateId;
 use super::requests::Incoming;
 use super::running::{News, Running, TaskId};
+use super::scatter::is_scattered;
 use super::session::{Reply, Ticket, Watch};
 use super::special::Special;
 use super::task::{Cluster, Leg, Steps, Task, To};
@@ -102,9 +103,12 @@ impl Proxy {
         running.client
     }
 
-    /// A reply that is for no client: it may be for a task.
+    /// A reply that is for no client: it may be for a task, or for one of several keys.
     #[cold]
     pub(super) fn deliver_to_task(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
+        if is_scattered(ticket) {
+            return self.deliver_scattered(ticket, reply, now);
+        }
         let Some(id) = TaskId::of(ticket) else { return };
         let Some(running) = self.tasks.get(id) else {
             return;

@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::engine::{Action, Instant};
+use slotway_protocol::engine::{Action, ConnectionId, Instant};
 
 use super::hold::{Held, Target};
 use super::pipeline::{ASKING, InFlight, Kind, Link};
 use super::redirect::{Later, Verdict};
+use super::retries::{RETRY_WAIT, jittered};
 use super::session::Reply;
 use super::transaction::lead;
 use super::{NO_OWNER, Notice, Proxy, answer};
@@ -26,58 +27,90 @@ impl Proxy {
     ) {
         let lane = index % self.lanes();
         let frame = self.pipelines[index].front_bytes();
-        let Some(mut entry) = self.pipelines[index].pop() else {
+        let Some(entry) = self.pipelines[index].pop() else {
             return;
         };
         let slot = entry.slot;
         self.begin_hold(slot, now);
         self.in_flight_by_slot[slot.index()] -= 1;
-        let mut error = Bytes::from(answer::error(answer::SLOT_NOT_SERVED));
-        match &verdict {
-            Verdict::Moved(_) | Verdict::Ask(_) => entry.redirects += 1,
-            Verdict::Later(_) => {
-                // Waiting, not going round in a circle: its own time limit bounds it.
-                entry.redirects = 0;
-                error = Bytes::copy_from_slice(reply);
+        if verdict == Verdict::Later(Later::TryAgain)
+            && let Some(requests) = self.scatter(&entry, &frame, lane)
+        {
+            self.stats.redirects_later.inc();
+            for held in requests {
+                self.put_back(held, now, now);
             }
-            Verdict::Deliver => {}
-        }
-        let (target, not_before) = if is_script {
-            self.follow_for_script(slot, verdict, now)
-        } else {
-            self.follow(slot, verdict, now)
-        };
-        if entry.redirects > self.options.redirects_max {
-            self.deliver_error(entry.ticket, answer::REDIRECTS, now);
         } else {
             let held = Held {
                 entry,
                 frame,
                 lane,
-                target,
-                error,
+                target: Target::Owner,
+                error: answer::error(answer::SLOT_NOT_SERVED).into(),
             };
-            self.put_back(held, not_before, now);
+            self.redirect(index, held, verdict, is_script, reply, now);
         }
         if self.holds.settle(slot) {
             self.advance_hold(slot, now);
         }
     }
 
+    /// Takes back a request to send it where and when the node's reply says.
+    fn redirect(
+        &mut self,
+        index: usize,
+        mut held: Held,
+        verdict: Verdict,
+        is_script: bool,
+        reply: &[u8],
+        now: Instant,
+    ) {
+        match &verdict {
+            Verdict::Moved(_) | Verdict::Ask(_) => held.entry.redirects += 1,
+            Verdict::Later(Later::Stranger) => {
+                held.error = answer::error(answer::STRANGER).into();
+            }
+            Verdict::Later(_) => {
+                // Waiting, not going round in a circle: its own time limit bounds it.
+                held.entry.redirects = 0;
+                held.error = Bytes::copy_from_slice(reply);
+            }
+            Verdict::Deliver => {}
+        }
+        let slot = held.entry.slot;
+        let (target, not_before) = if is_script {
+            self.follow_for_script(index, slot, verdict, now)
+        } else {
+            self.follow(index, slot, verdict, now)
+        };
+        held.target = target;
+        if held.entry.redirects > self.options.redirects_max {
+            self.deliver_error(held.entry.ticket, answer::REDIRECTS, now);
+        } else {
+            self.put_back(held, not_before, now);
+        }
+    }
+
     /// Where a request goes next, and when at the earliest.
-    fn follow(&mut self, slot: Slot, verdict: Verdict, now: Instant) -> (Target, Instant) {
+    fn follow(
+        &mut self,
+        index: usize,
+        slot: Slot,
+        verdict: Verdict,
+        now: Instant,
+    ) -> (Target, Instant) {
         let attempts = self.holds.attempts(slot);
         match verdict {
             Verdict::Moved(address) => {
                 self.stats.redirects_moved.inc();
                 self.owners[slot.index()] = self.backend(&address) as u32;
                 self.topology_is_stale();
-                let pause = if attempts > 1 {
-                    back_off(attempts)
+                let again = if attempts > 1 {
+                    self.retry_at(attempts, now)
                 } else {
-                    Duration::ZERO
+                    now
                 };
-                (Target::Owner, now + pause)
+                (Target::Owner, again)
             }
             Verdict::Ask(address) => {
                 self.stats.redirects_ask.inc();
@@ -88,33 +121,50 @@ impl Proxy {
                 if reason != Later::TryAgain {
                     self.topology_is_stale();
                 }
-                (Target::Owner, now + back_off(attempts))
+                let again = if reason.is_of_node() {
+                    self.stats.gates.inc();
+                    self.gates.shut(self.pipelines[index].backend, now)
+                } else {
+                    self.retry_at(attempts, now)
+                };
+                (Target::Owner, again)
             }
             Verdict::Deliver => (Target::Owner, now),
         }
     }
 
     /// The same for a script, whose redirect may be its own invention: it is believed for this one
-    /// request only, and only as far as the topology's own nodes.
+    /// request only.
     fn follow_for_script(
         &mut self,
+        index: usize,
         slot: Slot,
         verdict: Verdict,
         now: Instant,
     ) -> (Target, Instant) {
-        let later = now + back_off(self.holds.attempts(slot));
         match verdict {
-            Verdict::Moved(address) | Verdict::Ask(address) if self.is_member(&address) => {
+            Verdict::Moved(address) | Verdict::Ask(address) => {
                 self.stats.redirects_moved.inc();
                 self.topology_is_stale();
                 (Target::Ask(address), now)
             }
-            Verdict::Moved(_) | Verdict::Ask(_) => {
-                self.stats.redirects_moved.inc();
-                self.topology_is_stale();
-                (Target::Owner, later)
-            }
-            other => self.follow(slot, other, now),
+            other => self.follow(index, slot, other, now),
+        }
+    }
+
+    /// When to try again after so many times.
+    fn retry_at(&mut self, attempts: u32, now: Instant) -> Instant {
+        now + jittered(back_off(attempts), self.random())
+    }
+
+    /// A node that served nobody does so again: all that waits for it goes on.
+    #[cold]
+    pub(super) fn open_gate(&mut self, backend: usize, now: Instant) {
+        if self.gates.open(backend) {
+            let owners = &self.owners;
+            let waits = |slot: Slot| owners[slot.index()] == backend as u32;
+            self.holds.hurry(now, waits);
+            self.advance_due(now);
         }
     }
 
@@ -138,15 +188,25 @@ impl Proxy {
             return;
         }
         self.stats.held.inc();
+        let client = held.entry.ticket.connection;
         self.holds.put_back(held, not_before);
+        self.limit_held(client);
         self.wake_at(not_before.max(now));
+    }
+
+    /// Reads no more from a client of which too much is held.
+    pub(super) fn limit_held(&mut self, client: ConnectionId) {
+        if self.holds.bytes_of(client) > self.options.client_hold_bytes_max {
+            self.pause(client);
+        }
     }
 
     /// Answers a request that can't wait because too much does.
     pub(super) fn hold_is_full(&mut self, held: &Held) -> bool {
         // One request has room however large it is, or it could never follow a redirect.
         let full = self.holds.bytes() > 0
-            && self.holds.bytes() + held.bytes() > self.options.hold_bytes_max;
+            && (self.holds.bytes() + held.bytes() > self.options.hold_bytes_max
+                || self.holds.requests() >= self.options.hold_requests_max);
         if full {
             self.stats.holds_refused.inc();
             self.deliver_error(held.entry.ticket, answer::HOLD_FULL, held.entry.arrived);
@@ -190,6 +250,9 @@ impl Proxy {
         if let Some(until) = self.down_until(backend, now) {
             return self.wait(slot, until);
         }
+        if let Err(until) = self.may_try(slot, backend, now) {
+            return self.wait(slot, until);
+        }
         let mut batch = std::mem::take(&mut self.scratch.batch);
         self.holds.next_batch(slot, &mut batch);
         for held in batch.drain(..) {
@@ -200,6 +263,17 @@ impl Proxy {
             self.holds.set_uncertain(slot);
         }
         self.holds.end_if_idle(slot);
+    }
+
+    /// Whether a slot's requests may go to a node now; else, when to look again.
+    fn may_try(&mut self, slot: Slot, backend: usize, now: Instant) -> Result<(), Instant> {
+        self.gates.admit(backend, now)?;
+        let again = self.holds.attempts(slot) > 0;
+        if again && !self.backends[backend].retries.take() {
+            self.stats.retries_deferred.inc();
+            return Err(now + RETRY_WAIT);
+        }
+        Ok(())
     }
 
     fn wait(&mut self, slot: Slot, until: Instant) {

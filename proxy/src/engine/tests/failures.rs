@@ -97,6 +97,118 @@ fn a_node_that_does_not_answer_loses_its_connection() {
 }
 
 #[test]
+fn after_a_silence_a_node_has_to_show_that_it_lives() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.wait(Duration::from_millis(5_100));
+    bench.lose(1);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(
+        bench.sent(1),
+        request(&["PING"]),
+        "nothing but the question"
+    );
+    bench.input(client, &request(&["incr", LOWER]));
+    assert_eq!(bench.sent(1), "");
+    bench.wait(Duration::from_millis(1_100));
+    assert_eq!(bench.closed.len(), 2, "it has a second to answer");
+    bench.lose(1);
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.sent(1), request(&["PING"]));
+    bench.reply(1, "-LOADING Redis is loading the dataset in memory\r\n");
+    assert_eq!(
+        bench.sent(1),
+        request(&["get", LOWER]),
+        "any answer will do"
+    );
+    bench.reply(1, "$1\r\n7\r\n");
+    assert_eq!(bench.sent(1), request(&["incr", LOWER]));
+    bench.reply(1, ":8\r\n");
+    assert_eq!(bench.written(client), "$1\r\n7\r\n:8\r\n");
+    bench.lose(1);
+    bench.input(client, &request(&["get", LOWER]));
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(bench.sent(1), request(&["get", LOWER]), "no more questions");
+}
+
+#[test]
+fn an_idle_connection_is_asked_whether_it_lives() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.reply(1, "$1\r\n7\r\n");
+    bench.written(client);
+    bench.wait(Duration::from_millis(4_800));
+    assert_eq!(bench.stats.backend_checks.value(), 0);
+    bench.wait(Duration::from_millis(300));
+    assert_eq!(bench.sent(1), request(&["PING"]));
+    bench.reply(1, "+PONG\r\n");
+    assert_eq!(bench.written(client), "");
+    bench.wait(Duration::from_millis(5_300));
+    assert_eq!(bench.sent(1), request(&["PING"]));
+    bench.wait(Duration::from_millis(5_300));
+    assert_eq!(bench.closed[0], (bench.nodes[&1], CloseWhen::Now));
+    assert_eq!(bench.stats.backend_checks.value(), 2);
+}
+
+#[test]
+fn a_silent_node_is_let_go_as_soon_as_its_slots_have_another() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.wait(Duration::from_millis(1_000));
+    bench.topology(&[(0, 16383, 2)]);
+    assert_eq!(bench.closed, [(bench.nodes[&1], CloseWhen::Now)]);
+    bench.lose(1);
+    bench.wait(Duration::from_millis(20));
+    assert_eq!(bench.sent(2), request(&["get", LOWER]));
+}
+
+#[test]
+fn a_client_of_which_much_is_held_is_not_read_from() {
+    let mut bench = Bench::new(Options {
+        client_hold_bytes_max: 1000,
+        ..Options::default()
+    });
+    bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+    let (client, other) = (bench.client(), bench.client());
+    bench.input(client, &request(&["get", LOWER]));
+    bench.refuse();
+    let rest = bench.input(client, &request(&["get", LOWER]).repeat(100));
+    assert!(rest.len() > 1000, "the rest stays unread: {}", rest.len());
+    assert_eq!(bench.paused, [client]);
+    bench.input(other, &request(&["get", UPPER]));
+    assert_eq!(bench.sent(2), request(&["get", UPPER]), "others go on");
+    bench.wait(Duration::from_millis(40));
+    let mut answered = 0;
+    for _ in 0..10 {
+        let sent = bench.sent(1).matches("get").count();
+        answered += sent;
+        bench.reply(1, &"$1\r\n7\r\n".repeat(sent));
+    }
+    assert!(answered > 1, "{answered}");
+    assert_eq!(bench.resumed, [client]);
+}
+
+#[test]
+fn more_requests_than_may_wait_are_refused() {
+    let mut bench = Bench::new(Options {
+        hold_requests_max: 3,
+        ..Options::default()
+    });
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.refuse();
+    bench.input(client, &request(&["get", LOWER]).repeat(4));
+    assert_eq!(bench.stats.holds_refused.value(), 2);
+}
+
+#[test]
 fn a_reply_before_its_request_is_sent_ends_the_connection() {
     let mut bench = Bench::with_two_nodes();
     let (client, other) = (bench.client(), bench.client());

@@ -53,6 +53,8 @@ struct Bench {
     /// What was said to other workers.
     messages: Vec<Message>,
     agreed: Vec<Agreed>,
+    /// Nodes of the cluster without slots, by port.
+    slotless: Vec<u16>,
 }
 
 impl Bench {
@@ -73,6 +75,7 @@ impl Bench {
             refusals: Vec::new(),
             messages: Vec::new(),
             agreed: Vec::new(),
+            slotless: Vec::new(),
         };
         bench.call(|proxy, now| proxy.handle_event(Event::Databases(1), now));
         bench
@@ -121,6 +124,9 @@ impl Bench {
                 replicas: Vec::new(),
             };
             topology.assign(Slot::new(*first).unwrap(), Slot::new(*last).unwrap(), shard);
+        }
+        for port in &self.slotless {
+            topology.add_node(&Address::new("node", *port));
         }
         self.call(|proxy, now| proxy.handle_event(Event::Topology(Arc::new(topology)), now));
     }

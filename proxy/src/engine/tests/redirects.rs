@@ -124,17 +124,175 @@ fn a_script_cannot_invent_redirects() {
 
 #[test]
 fn a_redirect_to_a_dead_node_is_not_believed_for_ever() {
-    let mut bench = Bench::with_two_nodes();
+    let mut bench = Bench::new(Options::default());
+    bench.slotless = vec![9];
+    bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
     let client = bench.client();
     bench.input(client, &request(&["get", LOWER]));
     bench.sent(1);
     bench.reply(
         1,
-        &format!("-MOVED {} dead:9\r\n", Slot::of(LOWER.as_bytes())),
+        &format!("-MOVED {} node:9\r\n", Slot::of(LOWER.as_bytes())),
     );
     bench.refuse();
     bench.wait(Duration::from_millis(100));
     assert_eq!(bench.sent(1), request(&["get", LOWER]));
+}
+
+#[test]
+fn a_redirect_to_a_stranger_is_not_followed() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let slot = Slot::of(LOWER.as_bytes());
+    for word in ["MOVED", "ASK"] {
+        bench.input(client, &request(&["get", LOWER]));
+        bench.sent(1);
+        bench.reply(1, &format!("-{word} {slot} evil:6379\r\n"));
+        bench.wait(Duration::from_millis(20));
+        assert_eq!(bench.wanted.len(), 0, "nobody connects there");
+        assert_eq!(bench.sent(1), request(&["get", LOWER]), "the owner counts");
+        bench.reply(1, "$1\r\nx\r\n");
+        assert_eq!(bench.written(client), "$1\r\nx\r\n");
+    }
+    assert_eq!(bench.stats.redirects_refused.value(), 2);
+    assert_eq!(bench.stats.redirects_moved.value(), 0);
+
+    bench.input(client, &request(&["get", LOWER]));
+    for _ in 0..60 {
+        if !bench.sent(1).is_empty() {
+            bench.reply(1, &format!("-MOVED {slot} evil:6379\r\n"));
+        }
+        bench.wait(Duration::from_millis(100));
+    }
+    let answer = bench.written(client);
+    assert!(
+        answer.starts_with("-CLUSTERDOWN proxy: a redirect leads out of the cluster"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_redirect_may_lead_to_hosts_that_the_settings_name() {
+    let mut bench = Bench::new(Options {
+        redirect_hosts: vec!["new".into()],
+        ..Options::default()
+    });
+    bench.topology(&[(0, 16383, 1)]);
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    let slot = Slot::of(LOWER.as_bytes());
+    bench.reply(1, &format!("-MOVED {slot} new:7\r\n"));
+    assert_eq!(bench.sent(7), request(&["get", LOWER]));
+}
+
+#[test]
+fn a_node_that_serves_nobody_is_asked_by_one_request_at_a_time() {
+    let mut bench = Bench::with_two_nodes();
+    let clients: Vec<_> = (0..10).map(|_| bench.client()).collect();
+    let keys: Vec<String> = (0..1000)
+        .map(|number| format!("key{number}"))
+        .filter(|key| Slot::of(key.as_bytes()).number() < 8192)
+        .take(10)
+        .collect();
+    for (client, key) in clients.iter().zip(&keys) {
+        bench.input(*client, &request(&["get", key]));
+    }
+    bench.sent(1);
+    bench.reply(1, &"-CLUSTERDOWN The cluster is down\r\n".repeat(10));
+    assert_eq!(bench.sent(1), "");
+    let mut rounds = 0;
+    for _ in 0..100 {
+        bench.pass(Duration::from_millis(2));
+        let sent = bench.sent(1);
+        assert!(sent.matches("get").count() <= 1, "one asks for all: {sent}");
+        if !sent.is_empty() {
+            rounds += 1;
+            bench.reply(1, "-CLUSTERDOWN The cluster is down\r\n");
+        }
+    }
+    assert!((15..40).contains(&rounds), "{rounds}");
+    while bench.sent(1).is_empty() {
+        bench.pass(Duration::from_millis(2));
+    }
+    bench.reply(1, "$1\r\nx\r\n");
+    let rest = bench.sent(1);
+    assert_eq!(rest.matches("get").count(), 9, "it serves again: all go");
+    bench.reply(1, &"$1\r\nx\r\n".repeat(9));
+    for client in clients {
+        assert_eq!(bench.written(client), "$1\r\nx\r\n");
+    }
+}
+
+/// Two keys of one slot, which belongs to the lower half.
+const SAME: [&str; 2] = ["{bar4}1", "{bar4}2"];
+
+#[test]
+fn keys_on_two_nodes_are_asked_for_one_by_one() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let [first, second] = SAME;
+    let slot = Slot::of(first.as_bytes());
+    // The request has keys of another slot, too, which is served at once.
+    bench.input(client, &request(&["mget", second, UPPER, first]));
+    assert_eq!(bench.sent(1), request(&["mget", second, first]));
+    assert_eq!(bench.sent(2), request(&["mget", UPPER]));
+    bench.reply(2, "*1\r\n$1\r\nu\r\n");
+    bench.reply(
+        1,
+        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+    );
+    bench.input(client, &request(&["set", first, "new"]));
+    assert_eq!(bench.sent(1), request(&["mget", second]));
+    bench.reply(1, &format!("-ASK {slot} node:2\r\n"));
+    let asked = request(&["ASKING"]) + &request(&["mget", second]);
+    assert_eq!(bench.sent(2), asked);
+    bench.reply(2, "+OK\r\n*1\r\n$1\r\n2\r\n");
+    let rest = request(&["mget", first]) + &request(&["set", first, "new"]);
+    assert_eq!(bench.sent(1), rest, "in order");
+    bench.reply(1, "*1\r\n$1\r\n1\r\n+OK\r\n");
+    let reply = "*3\r\n$1\r\n2\r\n$1\r\nu\r\n$1\r\n1\r\n+OK\r\n";
+    assert_eq!(bench.written(client), reply);
+    assert_eq!(bench.stats.scattered.value(), 1);
+    assert_eq!(bench.proxy.work_left(), [0; 4]);
+}
+
+#[test]
+fn a_client_may_leave_while_its_keys_are_asked_for() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let [first, second] = SAME;
+    bench.input(client, &request(&["mset", first, "1", second, "2"]));
+    bench.sent(1);
+    bench.reply(
+        1,
+        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+    );
+    bench.call(|proxy, now| proxy.handle_close(client, now));
+    assert_eq!(bench.sent(1), request(&["mset", first, "1"]));
+    bench.reply(1, "+OK\r\n");
+    assert_eq!(bench.sent(1), request(&["mset", second, "2"]));
+    bench.reply(1, "+OK\r\n");
+    assert_eq!(bench.proxy.work_left(), [0; 4]);
+}
+
+#[test]
+fn what_cant_be_split_waits_for_its_slot() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let [first, second] = SAME;
+    for words in [&["sunion", first, second][..], &["mget", first]] {
+        bench.input(client, &request(words));
+        bench.sent(1);
+        bench.reply(
+            1,
+            "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+        );
+        bench.wait(Duration::from_millis(20));
+        assert_eq!(bench.sent(1), request(words));
+        bench.reply(1, "*0\r\n");
+    }
+    assert_eq!(bench.stats.scattered.value(), 0);
 }
 
 #[test]

@@ -262,7 +262,9 @@ fn who_comes_second_is_told_of_what_the_first_one_has_left() {
 
 #[test]
 fn a_node_that_is_distrusted_answers_what_it_was_asked_before_others_are() {
-    let mut bench = Bench::with_two_nodes();
+    let mut bench = Bench::new(Options::default());
+    bench.slotless = vec![3];
+    bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
     let client = with_shared(&mut bench);
     // Both are in the lower half of the slots.
     for key in [LOWER, "bar"] {
