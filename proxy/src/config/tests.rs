@@ -283,7 +283,7 @@ fn addresses_are_hosts_and_ports() {
 }
 
 #[test]
-fn the_engine_is_told_what_the_file_says() {
+fn the_engine_has_the_defaults_of_the_file() {
     let from_config = Config::default().engine_options(0);
     let of_engine = Options {
         // One for each core of this machine.
@@ -291,6 +291,10 @@ fn the_engine_is_told_what_the_file_says() {
         ..Options::default()
     };
     assert_eq!(format!("{from_config:?}"), format!("{of_engine:?}"));
+}
+
+#[test]
+fn the_engine_is_told_what_the_file_says_of_the_cluster() {
     let text = "
         [cluster]
         username = 'u'
@@ -304,6 +308,26 @@ fn the_engine_is_told_what_the_file_says() {
         retry_percent = 9
         connect_timeout_ms = 5
         redirects_max = 6
+    ";
+    let options = Config::parse("f", text).unwrap().engine_options(7);
+    let credentials = options.credentials.as_ref().unwrap();
+    assert_eq!(credentials.username.as_deref(), Some("u"));
+    assert_eq!(&*credentials.password, "p");
+    assert_eq!(options.connections_per_node, 2);
+    assert_eq!(options.databases_max, 4);
+    assert_eq!(options.command_timeout, Duration::from_millis(3));
+    assert_eq!(options.hold_timeout, Duration::from_millis(4));
+    assert_eq!(options.redirects_max, 6);
+    assert_eq!(options.redirect_hosts, ["h".into()]);
+    assert_eq!(options.node_check_interval, Duration::from_millis(8));
+    assert_eq!(options.login_timeout, Duration::from_millis(5));
+    assert_eq!(options.retry_percent, 9);
+    assert_eq!(options.worker, 7);
+}
+
+#[test]
+fn the_engine_is_told_the_limits_of_the_file() {
+    let text = "
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -324,11 +348,7 @@ fn the_engine_is_told_what_the_file_says() {
         private_idle_max = 10
     ";
     let options = Config::parse("f", text).unwrap().engine_options(7);
-    let Options {
-        request,
-        credentials,
-        ..
-    } = &options;
+    let request = &options.request;
     assert_eq!(
         (
             request.bulk_bytes_max,
@@ -338,18 +358,6 @@ fn the_engine_is_told_what_the_file_says() {
         ),
         (2048, 17, 65, 4096)
     );
-    let credentials = credentials.as_ref().unwrap();
-    assert_eq!(credentials.username.as_deref(), Some("u"));
-    assert_eq!(&*credentials.password, "p");
-    assert_eq!(options.connections_per_node, 2);
-    assert_eq!(options.databases_max, 4);
-    assert_eq!(options.command_timeout, Duration::from_millis(3));
-    assert_eq!(options.hold_timeout, Duration::from_millis(4));
-    assert_eq!(options.redirects_max, 6);
-    assert_eq!(options.redirect_hosts, ["h".into()]);
-    assert_eq!(options.node_check_interval, Duration::from_millis(8));
-    assert_eq!(options.login_timeout, Duration::from_millis(5));
-    assert_eq!(options.retry_percent, 9);
     assert_eq!(options.backend_queue_requests_max, 11);
     assert_eq!(options.hold_requests_max, 12);
     assert_eq!(options.client_hold_bytes_max, 1300);
@@ -363,7 +371,6 @@ fn the_engine_is_told_what_the_file_says() {
     assert_eq!(options.script_cache_bytes_max, 3000);
     assert_eq!(options.private_connections_max, 20);
     assert_eq!(options.private_idle_max, 10);
-    assert_eq!(options.worker, 7);
 }
 
 #[test]

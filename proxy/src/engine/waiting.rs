@@ -105,12 +105,13 @@ impl Proxy {
                 self.stats.redirects_moved.inc();
                 self.owners[slot.index()] = self.backend(&address) as u32;
                 self.topology_is_stale();
-                let again = if attempts > 1 {
-                    self.retry_at(attempts, now)
+                // The nodes get all the time there is to agree: the number of redirects is limited.
+                let pause = if attempts > 1 {
+                    back_off(attempts)
                 } else {
-                    now
+                    Duration::ZERO
                 };
-                (Target::Owner, again)
+                (Target::Owner, now + pause)
             }
             Verdict::Ask(address) => {
                 self.stats.redirects_ask.inc();
