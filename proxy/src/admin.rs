@@ -1,5 +1,6 @@
 //! What the admin server answers: metrics, health, and the topology the proxy believes in.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use slotway_protocol::cluster::{SLOTS, Topology};
 use slotway_protocol::engine::Address;
 use slotway_runtime::admin::{AdminResponse, AdminRoute, AdminRoutes};
 use slotway_runtime::metrics::{TEXT_FORMAT, encode};
+
+use crate::control::Reloader;
 
 /// What the control thread knows, for those who ask; it is replaced as a whole, never locked.
 #[derive(Debug, Default)]
@@ -73,6 +76,7 @@ impl View {
 pub(crate) struct Routes {
     pub(crate) view: Arc<View>,
     pub(crate) registry: Registry,
+    pub(crate) reloader: Rc<Reloader>,
 }
 
 impl AdminRoutes for Routes {
@@ -87,6 +91,10 @@ impl AdminRoutes for Routes {
             "/ready" => match self.view.readiness() {
                 Ok(why) => AdminResponse::text(200, format!("ready: {why}\n")),
                 Err(why) => AdminResponse::text(503, format!("not ready: {why}\n")),
+            },
+            "/reload" => match self.reloader.reload() {
+                Ok(text) => AdminResponse::text(200, format!("{text}\n")),
+                Err(problem) => AdminResponse::text(400, format!("{problem}\n")),
             },
             _ => {
                 assert_eq!(path, "/topology", "every route of the list is handled");
@@ -122,7 +130,7 @@ impl Routes {
     }
 }
 
-const ROUTES: [AdminRoute; 4] = [
+const ROUTES: [AdminRoute; 5] = [
     AdminRoute {
         method: "GET",
         path: "/metrics",
@@ -142,6 +150,11 @@ const ROUTES: [AdminRoute; 4] = [
         method: "GET",
         path: "/topology",
         about: "shards, slots and nodes, as JSON",
+    },
+    AdminRoute {
+        method: "POST",
+        path: "/reload",
+        about: "reads the configuration file again, as SIGHUP does",
     },
 ];
 
@@ -214,6 +227,7 @@ mod tests {
         Routes {
             view: Arc::default(),
             registry: Registry::new(),
+            reloader: Reloader::without_file(),
         }
     }
 
@@ -267,7 +281,7 @@ mod tests {
         let routes = routes();
         for route in routes.routes() {
             assert!(
-                [200, 503].contains(&ask(&routes, route.path).0),
+                [200, 400, 503].contains(&ask(&routes, route.path).0),
                 "{}",
                 route.path
             );

@@ -19,7 +19,7 @@ pub(crate) enum Command {
 }
 
 /// What the flags of a run say; each wins over the file.
-#[derive(Debug, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     /// Start nodes inside this process although there is a file.

@@ -68,6 +68,7 @@ fn run(flags: &Flags) -> Result<(), Error> {
     Ok(control::run(&config, flags)?)
 }
 
+/// Reads a configuration file.
 fn load(file: &Path) -> Result<Config, Error> {
     let name = file.display().to_string();
     match fs::read_to_string(file) {

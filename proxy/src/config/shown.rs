@@ -46,6 +46,19 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The keys, among those that stay as they are while the proxy runs, whose values differ.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let pairs = self.shown().into_iter().zip(other.shown());
+        let differing = pairs.filter(|((_, one), (_, other))| one != other);
+        let mut names: Vec<_> = differing.map(|((name, _), _)| name).collect();
+        if self.cluster.password != other.cluster.password {
+            names.push("password");
+        }
+        names
+    }
+}
+
 /// Nothing is shown of what is not set.
 fn text(value: Option<&impl ToString>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
@@ -108,6 +121,19 @@ mod tests {
             assert!(!takes(most + 1), "{}", setting.name);
             assert!(!least.checked_sub(1).is_some_and(takes), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn what_differs_is_named() {
+        let parse = |text| Config::parse("file", text).unwrap();
+        let one = parse("[cluster]\npassword = 'a'\n[limits]\nhold_bytes_max = 1048576");
+        let other = parse("[proxy]\nworkers = 3\n[cluster]\npassword = 'b'");
+        let mut config = Config::default();
+        config.proxy.workers = 2;
+        assert_eq!(config.differing(&config), [""; 0]);
+        assert_eq!(one.differing(&parse("[cluster]\npassword = 'a'")), [""; 0]);
+        assert_eq!(one.differing(&parse("")), ["password"]);
+        assert_eq!(config.differing(&other), ["workers", "password"]);
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub(super) struct ControlMetrics {
     pub(super) commands_left_out: Gauge,
     /// How many the nodes say that they have.
     pub(super) databases: Gauge,
+    /// Times the configuration file was read again, and those at which it had mistakes.
+    pub(super) reloads: Counter,
+    pub(super) reloads_failed: Counter,
+    pub(super) reload_successful: Gauge,
     shards: Gauge,
     slots_covered: Gauge,
 }
@@ -39,6 +43,7 @@ impl ControlMetrics {
         let (metrics, view) = (Arc::clone(self), Arc::clone(view));
         let collect = move || {
             let mut families = metrics.families();
+            families.extend(metrics.reloads());
             families.extend(age(&view));
             families
         };
@@ -62,6 +67,7 @@ impl ControlMetrics {
             databases,
             shards,
             slots_covered,
+            ..
         } = self;
         let counter = |name, help, counter: &Counter| {
             let mut family = Family::counter(name, help);
@@ -114,6 +120,25 @@ impl ControlMetrics {
                 slots_covered,
             ),
         ]
+    }
+}
+
+impl ControlMetrics {
+    /// What came of reading the configuration again.
+    fn reloads(&self) -> [Family; 2] {
+        let mut reloaded = Family::counter(
+            "slotway_config_reloads_total",
+            "Times the configuration file was read again: taken over, or refused for a mistake.",
+        );
+        reloaded.sample(&[("result", "ok")], self.reloads.value() as f64);
+        let failed = self.reloads_failed.value() as f64;
+        reloaded.sample(&[("result", "failed")], failed);
+        let mut successful = Family::gauge(
+            "slotway_config_last_reload_successful",
+            "1 when the configuration is what the file said when it was last read, else 0.",
+        );
+        successful.sample(&[], self.reload_successful.value() as f64);
+        [reloaded, successful]
     }
 }
 

@@ -5,10 +5,12 @@ mod facts;
 mod files;
 mod finding;
 mod metrics;
+mod reload;
 mod workers;
 
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -20,13 +22,14 @@ use slotway_runtime::admin::{AdminOptions, serve_admin};
 use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, Overload, accept_loop, bind};
 use slotway_runtime::metrics::collector;
 use slotway_runtime::process::process_collector;
-use slotway_runtime::signals::Signals;
+use slotway_runtime::signals::{Signal, Signals};
 use slotway_runtime::worker::local_runtime;
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
 use self::files::Files;
 use self::metrics::ControlMetrics;
+pub(crate) use self::reload::Reloader;
 use self::workers::Workers;
 use crate::admin::{Routes, View};
 use crate::cli::Flags;
@@ -69,17 +72,7 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         .listen
         .map(|address| bind(address, ADMIN_BACKLOG, "--admin"));
     let admin = admin.transpose()?;
-    let embedded = if config.cluster.seeds.is_empty() {
-        let port = flags.node_port.unwrap_or(embedded::FIRST_PORT);
-        Some(EmbeddedCluster::start(port)?)
-    } else {
-        None
-    };
-    let seeds = embedded.as_ref().map_or_else(
-        || config.cluster.seeds.clone(),
-        |embedded| embedded.addresses().to_vec(),
-    );
-
+    let (embedded, seeds) = cluster(config, flags)?;
     let program = facts::program(config, flags.config.as_deref());
     let memory = facts::memory(config);
     let mut workers = Workers::start(config, &program, &memory)?;
@@ -106,17 +99,24 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     let options = accept_options(&files, memory);
     accept(listener, options, &workers, &metrics, &accepting);
     spawn_local(files.follow(found.topologies.clone()));
+    let agreed = Arc::clone(&workers.agreed);
+    let reloader = Reloader::new(config, flags, agreed, Arc::clone(&metrics));
     if let Some(admin) = admin {
         let registry = registry(&workers, &metrics, &view)?;
         let view = Arc::clone(&view);
         let options = AdminOptions::default();
-        let routes = Routes { view, registry };
+        let reloader = Rc::clone(&reloader);
+        let routes = Routes {
+            view,
+            registry,
+            reloader,
+        };
         spawn_local(serve_admin(admin, routes, options, serving.clone()));
     }
     announce(config, &seeds, embedded.is_some());
 
     let outcome = tokio::select! {
-        _ = signals.stop() => Ok(()),
+        () = serve_signals(&mut signals, &reloader) => Ok(()),
         Ok(seeds) = found.no_cluster => Err(StartError::NotACluster(seeds)),
     };
     if outcome.is_ok() {
@@ -129,6 +129,28 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     serving.cancel();
     workers.stop();
     outcome
+}
+
+/// The nodes inside, if there are to be any, and whom to ask for the topology.
+fn cluster(
+    config: &Config,
+    flags: &Flags,
+) -> Result<(Option<EmbeddedCluster>, Vec<Address>), StartError> {
+    if !config.cluster.seeds.is_empty() {
+        return Ok((None, config.cluster.seeds.clone()));
+    }
+    let port = flags.node_port.unwrap_or(embedded::FIRST_PORT);
+    let embedded = EmbeddedCluster::start(port)?;
+    let seeds = embedded.addresses().to_vec();
+    Ok((Some(embedded), seeds))
+}
+
+/// Reads the configuration again on each SIGHUP; returns when it is time to stop.
+async fn serve_signals(signals: &mut Signals, reloader: &Reloader) {
+    while signals.next().await == Signal::Hangup {
+        // What came of it is in the log, and nobody else is there to be told.
+        let _ = reloader.reload();
+    }
 }
 
 /// Clients need a file each, and memory.

@@ -28,7 +28,7 @@ pub(super) struct Workers {
     /// is one.
     pub(super) stale: Arc<Notify>,
     /// What clients have changed for all workers; however often, the newest is all there is.
-    agreed: Arc<watch::Sender<Arc<Agreed>>>,
+    pub(super) agreed: Arc<watch::Sender<Arc<Agreed>>>,
     /// The number of each worker that has no client left; one may say so more than once.
     drained: mpsc::UnboundedReceiver<usize>,
     /// The workers for each other, once all of them are there.
@@ -166,11 +166,12 @@ fn pass_on(message: &engine::Message, peers: &OnceLock<Vec<Worker>>, stats: &Sta
     }
 }
 
-/// Tells of what clients have changed, but not as often as they can change it.
+/// Tells of what clients, or a file read again, have changed, but not as often as clients can
+/// change it.
 async fn log_changes(mut agreed: watch::Receiver<Arc<Agreed>>) {
     while agreed.changed().await.is_ok() {
         let changes = agreed.borrow_and_update().to_string();
-        tracing::info!("clients have changed: {changes}");
+        tracing::info!("changed: {changes}");
         tokio::time::sleep(LOG_INTERVAL).await;
     }
 }

@@ -84,6 +84,26 @@ pub struct Agreed {
 }
 
 impl Agreed {
+    /// What has to change for the settings of `before` to become those of `after`.
+    pub fn between(before: &Options, after: &Options) -> Self {
+        let mut changes = Changes::default();
+        for setting in SETTINGS {
+            let value = (setting.read)(after);
+            if value != (setting.read)(before) {
+                changes.set(setting, value);
+            }
+        }
+        Self {
+            changes,
+            baseline: None,
+        }
+    }
+
+    /// Whether nothing is to change.
+    pub fn is_empty(&self) -> bool {
+        self.changes.0.is_empty() && self.baseline.is_none()
+    }
+
     /// Takes over what is newer.
     pub fn merge(&mut self, newer: &Self) {
         for (name, value) in &newer.changes.0 {
@@ -324,6 +344,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_lies_between_options_leads_from_one_to_the_other() {
+        let before = Options::default();
+        assert!(Agreed::between(&before, &before).is_empty());
+        let mut after = before.clone();
+        after.hold_timeout = Duration::from_secs(33);
+        after.redirects_max = 7;
+        let between = Agreed::between(&before, &after);
+        assert_eq!(
+            between.to_string(),
+            "hold_timeout_ms = 33000, redirects_max = 7"
+        );
+        let mut changed = before.clone();
+        between.changes.apply(&mut changed);
+        assert!(Agreed::between(&changed, &after).is_empty());
     }
 
     #[test]
