@@ -20,11 +20,12 @@ MIGRATE_KEYS = 100
 class Cluster:
     """The nodes of one run; answers are the nodes' own, asked at the time."""
 
-    def __init__(self, machine: Machine, replicas: int = 1) -> None:
+    def __init__(self, machine: Machine, replicas: int = 1, *options) -> None:
+        """With further options for redis-server, as on its command line."""
         self.machine = machine
         self.ports = machine.redis_cluster(
             3, replicas, "--cluster-node-timeout", "2000", "--maxclients", "20000",
-            "--repl-diskless-sync-delay", "0",
+            "--repl-diskless-sync-delay", "0", *options,
         )
         self.nodes = {port: Connection(port) for port in self.ports}
 
