@@ -26,6 +26,10 @@ class Trial:
     def rounds(self, full: int, quick: int) -> int:
         return self.options.rounds or (quick if self.quick else full)
 
+    def in_flight_max(self) -> int:
+        """Operations of one shard that may be under way, with those across all."""
+        return (self.options.clients // 3 + 1) * self.options.depth
+
     def name(self) -> str:
         return self.peer.name if self.peer else "slotway"
 
@@ -45,6 +49,7 @@ class Trial:
              target: str | None = None, **settings) -> Load:
         settings.setdefault("clients", self.options.clients)
         settings.setdefault("rate", self.options.rate)
+        settings.setdefault("depth", self.options.depth)
         if self.peer:
             settings["errors_unknown"] = True
             if self.peer.without:

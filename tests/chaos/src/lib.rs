@@ -7,6 +7,8 @@ pub mod load;
 pub mod check;
 pub mod history;
 
+pub mod faulty;
+
 mod resp;
 mod slots;
 mod values;

@@ -43,6 +43,20 @@ impl Work {
         )
     }
 
+    pub(crate) fn command(&self) -> &'static str {
+        match self {
+            Self::Get(_) | Self::OwnGet | Self::TinyGet => "GET",
+            Self::Set(..) | Self::OwnSet(_) | Self::TinySet(_) => "SET",
+            Self::MultiGet(_) => "MGET",
+            Self::MultiSet(_) => "MSET",
+            Self::Push(..) => "RPUSH",
+            Self::Range(..) => "LRANGE",
+            Self::Count(_) => "INCR",
+            Self::Swap(..) => "EVAL",
+            Self::Transfer(..) => "EXEC",
+        }
+    }
+
     pub(crate) fn replies(&self) -> usize {
         if matches!(self, Self::Transfer(..)) {
             6

@@ -101,6 +101,7 @@ impl Settling {
         if let Reply::Error(text) = &reply {
             let outcome = self.outcome_of(&pending.work, text);
             let text = with_cause(&pending.replies, text);
+            let text = format!("{}: {text}", pending.work.command());
             self.count(&pending.work, span, outcome, Some(&text));
             return self.fail(&pending.work, span, outcome);
         }
