@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use slotway::engine::{self, Agreed, Memory, Options, Program, Proxy, Stats};
+use slotway::engine::{self, Agreed, LargeKeys, Memory, Options, Program, Proxy, Stats};
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_runtime::signals::{Drained, Signals};
@@ -57,6 +57,7 @@ impl Workers {
             drained,
             peers: Peers::default(),
         };
+        let large_keys = Arc::new(LargeKeys::new(random_seed()));
         for (worker, own) in stats.iter().enumerate() {
             let own = Arc::clone(own);
             let options = Options {
@@ -64,6 +65,7 @@ impl Workers {
                 program: Arc::clone(program),
                 memory: Arc::clone(memory),
                 random_seed: random_seed(),
+                large_keys: Arc::clone(&large_keys),
                 ..config.engine_options(worker)
             };
             let agreed = Arc::clone(&workers.agreed);

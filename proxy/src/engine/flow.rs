@@ -1,10 +1,15 @@
 //! When a client is read from and when not: what it waits for, and what ends that.
 
-use bytes::BytesMut;
-use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
+use core::time::Duration;
 
-use super::Proxy;
+use bytes::BytesMut;
+use slotway_protocol::command::{Command, CommandId, Flags, Group, lookup};
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
+use slotway_protocol::resp::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
+
+use super::plan::Plan;
 use super::shedding::LARGE_UNREAD;
+use super::{Connection, Proxy};
 
 impl Proxy {
     /// Whether the client must first have all replies it is owed; it is paused until then.
@@ -18,6 +23,126 @@ impl Proxy {
             self.pause(connection);
         }
         waits
+    }
+
+    /// The client is owed as many replies as may be, or does not take those that are here.
+    #[cold]
+    pub(super) fn wait_for_room<T>(&mut self, connection: ConnectionId) -> Option<T> {
+        let bytes_max = self.bounds.output;
+        if let Some(session) = self.session(connection) {
+            if session.held_bytes() >= bytes_max {
+                session.overfull = true;
+                session.window = (session.window / 2).max(1);
+            }
+        }
+        self.pause(connection);
+        None
+    }
+
+    /// The most replies that may be owed to one client.
+    fn window_max(&self) -> u16 {
+        u16::try_from(self.options.client_in_flight_max).unwrap_or(u16::MAX)
+    }
+
+    /// How many replies may be owed to a client of which nothing is known.
+    pub(super) fn first_window(&self) -> u16 {
+        self.window_max().min(FIRST_WINDOW)
+    }
+
+    /// Fewer replies may be owed to a client from now on.
+    pub(super) fn shut_windows(&mut self) {
+        let window_max = self.window_max();
+        for connection in &mut self.connections {
+            if let Connection::Client(session) = connection {
+                session.window = session.window.min(window_max);
+            }
+        }
+    }
+
+    /// A large reply for the client has come: about as much of them as may wait should be owed.
+    #[cold]
+    pub(super) fn narrow_window(&mut self, connection: ConnectionId, len: usize) {
+        let enough = (2 * self.bounds.output / len).clamp(1, usize::from(u16::MAX));
+        if let Some(session) = self.session(connection) {
+            session.window = session.window.min(enough as u16);
+            session.overfull = true;
+        }
+    }
+
+    /// Whether the reply to a request for one key will probably be large, and the client has to
+    /// take first what it is owed.
+    #[cold]
+    pub(super) fn wait_for_large(
+        &mut self,
+        connection: ConnectionId,
+        command: CommandId,
+        key: &[u8],
+    ) -> bool {
+        if !self.options.large_keys.has(command, key) || self.is_queuing(connection) {
+            return false;
+        }
+        let bytes_max = self.bounds.output / 2;
+        let Some(session) = self.session(connection) else {
+            return false;
+        };
+        let waits = session.owed() > 0 || session.held_bytes() > bytes_max;
+        if waits {
+            session.waits_for_all = true;
+            self.pause(connection);
+        }
+        waits
+    }
+
+    /// The oldest request of a pipeline has such a large reply that it is worth remembering.
+    #[cold]
+    pub(super) fn note_large_reply(&mut self, index: usize, len: usize) {
+        let Some(front) = self.pipelines[index].front().copied() else {
+            return;
+        };
+        self.narrow_window(front.ticket.connection, len);
+        let command = Command::by_id(front.command);
+        let Plan::Key(position) = self.plans.of(command) else {
+            return;
+        };
+        if front.preceding > 0 || len < LARGE_REPLY {
+            return;
+        }
+        let frame = self.pipelines[index].front_bytes();
+        let mut buffers = RequestBuffers::default();
+        let scanned =
+            RequestScanner::default().scan(&frame, &RequestLimits::default(), &mut buffers);
+        if let Ok(Scan::Request { .. }) = scanned
+            && position < buffers.request(&frame).len()
+        {
+            self.options
+                .large_keys
+                .add(front.command, buffers.request(&frame).arg(position));
+            self.knows_large_keys = true;
+        }
+    }
+
+    /// Learns what other workers have noted, and forgets what is old.
+    pub(super) fn sweep_large_keys(&mut self, now: Instant) {
+        let keys = &self.options.large_keys;
+        if self.options.worker == 0 && now.since(self.aged) >= LARGE_KEPT {
+            self.aged = now;
+            keys.grow_old();
+        }
+        self.knows_large_keys = keys.has_any();
+    }
+
+    /// A client stores a large value: it will be large when somebody gets it.
+    #[cold]
+    pub(super) fn note_large_request(&mut self, request: &Request<'_>, command: &Command) {
+        if let Plan::Key(position) = self.plans.of(command)
+            && command.flags.contains(Flags::WRITE)
+            && command.group == Group::String
+            && request.frame().len() >= LARGE_REPLY
+            && let Some(get) = lookup(b"get")
+        {
+            self.options.large_keys.add(get.id, request.arg(position));
+            self.knows_large_keys = true;
+        }
     }
 
     /// The client is blocked. Reading goes on all the same, up to a limit, so that it is noticed
@@ -85,7 +210,7 @@ impl Proxy {
 
     /// Reads on from a client that was paused, once it has caught up by half.
     pub(super) fn resume_if_ready(&mut self, connection: ConnectionId) {
-        let half = self.options.client_in_flight_max / 2;
+        let window_max = self.window_max();
         let bytes_max = self.bounds.output / 2;
         let held = self.holds.bytes_of(connection);
         if self.queue.makes_wait(connection) || held > self.options.client_hold_bytes_max / 2 {
@@ -95,11 +220,14 @@ impl Proxy {
             return;
         };
         let all = session.waits_for_all || session.solo;
-        let owed_max = if all { 0 } else { half };
+        let owed_max = if all { 0 } else { session.window / 2 };
         let waits = session.paused || session.solo;
-        if waits && session.owed() <= owed_max && session.held_bytes() <= bytes_max {
+        if waits && session.owed() <= usize::from(owed_max) && session.held_bytes() <= bytes_max {
             session.paused = false;
             session.waits_for_all = false;
+            if !std::mem::take(&mut session.overfull) && !all {
+                session.window = session.window.saturating_mul(2).min(window_max);
+            }
             let blocked = i64::from(std::mem::take(&mut session.solo));
             self.stats.clients_blocked.add(-blocked);
             self.actions.push_back(Action::Resume(connection));
@@ -120,6 +248,15 @@ impl Proxy {
 
 /// What is kept for a request, its reply not counted, is up to that many times its length.
 const REQUEST_WEIGHT: usize = 4;
+
+/// How many replies may be owed to a client at first.
+const FIRST_WINDOW: u16 = 32;
+
+/// From here on it is remembered which keys have such replies.
+const LARGE_REPLY: usize = 256 * 1024;
+
+/// How long it is remembered at least.
+const LARGE_KEPT: Duration = Duration::from_secs(60);
 
 /// What a client may send ahead while a request has it for itself.
 pub(super) const SOLO_BYTES_MAX: usize = 64 * 1024;

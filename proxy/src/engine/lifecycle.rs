@@ -13,7 +13,8 @@ impl Proxy {
     pub(super) fn open_client(&mut self, connection: ConnectionId, peer: &Peer, now: Instant) {
         self.clients_seen += 1;
         let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
-        let session = Session::new(connection, client_id, Ends::of(peer), now);
+        let mut session = Session::new(connection, client_id, Ends::of(peer), now);
+        session.window = self.first_window();
         self.connections[connection.index as usize] = Connection::Client(session);
         self.stats.clients.add(1);
         self.stats.clients_accepted.inc();

@@ -19,6 +19,7 @@ mod gathered;
 mod hold;
 mod invariants;
 mod key_news;
+mod large_keys;
 mod learned;
 mod lifecycle;
 mod listing;
@@ -81,6 +82,7 @@ mod guide;
 #[cfg(test)]
 mod tests;
 
+pub use large_keys::LargeKeys;
 pub use memory::Memory;
 pub use options::{Credentials, Emulation, Options};
 pub use peers::Message;
@@ -172,6 +174,10 @@ pub struct Proxy {
     /// When what is kept was counted last.
     counted: Instant,
     meter: Meter,
+    /// Some keys are among the `large_keys` of the options: to be asked for each request.
+    knows_large_keys: bool,
+    /// When those were made to grow old last.
+    aged: Instant,
     bounds: Bounds,
     queue: Queue,
     started: Option<Instant>,
@@ -245,6 +251,8 @@ impl Proxy {
         Self {
             counted: Instant::default(),
             meter: Meter::default(),
+            knows_large_keys: false,
+            aged: Instant::default(),
             bounds: Bounds::new(&options, Strain::None),
             queue: Queue::default(),
             plans: Plans::new(options.cluster.is_some()),
@@ -425,6 +433,7 @@ impl Engine for Proxy {
             self.settle_databases(now);
             self.expire_subscribing(now);
             self.sweep_scripts();
+            self.sweep_large_keys(now);
             if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
                 self.count_memory(now);
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
+use super::large_keys::LargeKeys;
 use super::memory::Memory;
 use super::program::Program;
 use super::stats::Stats;
@@ -78,6 +79,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// What all workers keep.
     pub memory: Arc<Memory>,
+    /// Which keys all workers know to be large.
+    pub large_keys: Arc<LargeKeys>,
     /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
     /// unused for longest are forgotten first.
     pub script_cache_bytes_max: usize,
@@ -155,6 +158,7 @@ impl Default for Options {
             cross_slot_bytes_max: 64 * 1024 * 1024,
             memory_bytes_max: 0,
             memory: Arc::default(),
+            large_keys: Arc::default(),
             script_cache_bytes_max: 16 * 1024 * 1024,
             retry_percent: 20,
             random_seed: 1,

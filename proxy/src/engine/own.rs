@@ -89,6 +89,7 @@ impl Proxy {
         self.agreed.merge(newer);
         newer.changes.apply(&mut self.options);
         self.bounds = Bounds::new(&self.options, self.meter.strain);
+        self.shut_windows();
     }
 
     /// Sends the request to the owner of the slot that it names.

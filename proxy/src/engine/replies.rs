@@ -54,6 +54,7 @@ impl Proxy {
                 pipeline.pop();
                 consumed += len;
             } else if len >= LARGE_BYTES {
+                self.note_large_reply(index, len);
                 input.advance(consumed);
                 consumed = 0;
                 let reply = input.split_to(len).freeze();

@@ -65,6 +65,9 @@ impl Proxy {
                     let request = buffers.request(&frame);
                     let whole = request.frame().len() == frame.len();
                     let shared = whole.then_some(&frame);
+                    if let Ok(command) = command {
+                        self.note_large_request(&request, command);
+                    }
                     let incoming = Incoming {
                         connection,
                         request,
@@ -108,11 +111,10 @@ impl Proxy {
         if session.solo {
             return self.wait_for_solo(connection, input.len());
         }
-        if session.owed() >= self.options.client_in_flight_max
+        if session.owed() >= usize::from(session.window)
             || session.held_bytes() >= self.bounds.output
         {
-            self.pause(connection);
-            return None;
+            return self.wait_for_room(connection);
         }
         Some(session.scanner.scan(input, &self.options.request, buffers))
     }
@@ -132,7 +134,11 @@ impl Proxy {
             return true;
         }
         match self.plans.of(command) {
-            Plan::Key(_) | Plan::Keys | Plan::Split { .. } => false,
+            Plan::Key(position) => {
+                self.knows_large_keys
+                    && self.wait_for_large(connection, command.id, request.arg(position))
+            }
+            Plan::Keys | Plan::Split { .. } => false,
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
             Plan::Local(Local::Select) => self.must_wait_to_select(connection, request),
             Plan::Block => {

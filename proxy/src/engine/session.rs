@@ -36,6 +36,11 @@ pub(crate) struct Session {
     /// How many channels, patterns and shard channels the client is subscribed to.
     pub(crate) subscriptions: [u32; Family::COUNT],
     places: Places,
+    /// How many replies may be owed. It grows while they are small, since of a reply that is not
+    /// here yet nobody knows how large it is.
+    pub(crate) window: u16,
+    /// It was too large lately: what was owed came to more than may wait.
+    pub(crate) overfull: bool,
     /// Reading is paused until fewer replies are owed or the output is shorter.
     pub(crate) paused: bool,
     /// It is paused until no reply is owed at all.
@@ -143,6 +148,8 @@ impl Session {
             about: None,
             subscriptions: [0; Family::COUNT],
             places: Places::default(),
+            window: 0,
+            overfull: false,
             paused: false,
             waits_for_all: false,
             solo: false,

@@ -4,7 +4,8 @@ use std::error::Error;
 use std::time::Duration;
 
 const USAGE: &str = "usage: slotway-load --port PORT --workload get|transaction|steps|churn \
-                     [--clients N] [--seconds S] [--keys N] [--value-bytes N]";
+                     [--clients N] [--seconds S] [--keys N] [--value-bytes N] \
+                     [--pause-ms N]";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -26,6 +27,8 @@ pub(crate) struct Arguments {
     pub(crate) duration: Duration,
     pub(crate) keys: usize,
     pub(crate) value_bytes: usize,
+    /// How long each client waits between two operations.
+    pub(crate) pause: Duration,
 }
 
 pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
@@ -33,6 +36,7 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, Bo
     let mut port = None;
     let mut kind = None;
     let (mut clients, mut seconds, mut keys, mut value_bytes) = (50, 5.0, 10_000, 16);
+    let mut pause_ms = 0;
     while let Some(flag) = words.next() {
         let value = words.next().ok_or(USAGE)?;
         match flag.as_str() {
@@ -42,6 +46,7 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, Bo
             "--seconds" => seconds = value.parse()?,
             "--keys" => keys = value.parse()?,
             "--value-bytes" => value_bytes = value.parse()?,
+            "--pause-ms" => pause_ms = value.parse()?,
             _ => return Err(USAGE.into()),
         }
     }
@@ -52,6 +57,7 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, Bo
         duration: Duration::try_from_secs_f64(seconds)?,
         keys,
         value_bytes,
+        pause: Duration::from_millis(pause_ms),
     })
 }
 

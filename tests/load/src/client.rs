@@ -49,6 +49,7 @@ pub(crate) struct Client {
     port: u16,
     stream: TcpStream,
     plan: Plan,
+    pause: Duration,
     read: Vec<u8>,
     tally: Tally,
 }
@@ -59,11 +60,12 @@ enum Outcome {
 }
 
 impl Client {
-    pub(crate) async fn prepare(port: u16, plan: Plan) -> io::Result<Self> {
+    pub(crate) async fn prepare(port: u16, plan: Plan, pause: Duration) -> io::Result<Self> {
         let mut client = Self {
             port,
             stream: connect(port).await?,
             plan,
+            pause,
             read: Vec::with_capacity(READ_BYTES),
             tally: Tally::default(),
         };
@@ -80,8 +82,13 @@ impl Client {
     pub(crate) async fn run(mut self, end: Instant) -> Tally {
         let mut writes = Vec::new();
         let mut number = 0;
+        // Clients that pause do not all do so at the same time.
+        tokio::time::sleep(self.pause.mul_f64(self.plan.share())).await;
         while Instant::now() < end {
             number += 1;
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
             self.plan.operation(number, &mut writes);
             match self.operation(&writes).await {
                 Ok(true) => {}

@@ -38,7 +38,7 @@ async fn load(arguments: &Arguments) -> Result<(Tally, f64), Box<dyn Error>> {
     let mut clients = Vec::new();
     for number in 0..arguments.clients {
         let plan = workload::plan(arguments, number);
-        clients.push(Client::prepare(arguments.port, plan).await?);
+        clients.push(Client::prepare(arguments.port, plan, arguments.pause).await?);
     }
     let started = Instant::now();
     let end = started + arguments.duration;

@@ -43,6 +43,11 @@ impl Plan {
         self.kind != Kind::Churn
     }
 
+    /// The client's place among all, from 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        self.client as f64 / self.clients.max(1) as f64
+    }
+
     /// What is done once, before anything is counted.
     pub(crate) fn preparation(&self) -> Vec<Exchange> {
         match self.kind {

@@ -4,6 +4,7 @@ mod blocking;
 mod client;
 mod databases;
 mod failures;
+mod flow;
 mod guide;
 mod learned;
 mod own;

@@ -175,6 +175,7 @@ fn a_flood_of_new_scripts_does_not_flood_the_workers() {
     let (mut bench, client) = with_two_workers();
     for number in 0..100 {
         let body = format!("return {number}{}", " ".repeat(1000));
+        let client = bench.client();
         bench.input(client, &request(&["eval", &body, "1", LOWER]));
     }
     assert_eq!(bench.messages.len(), 64);
