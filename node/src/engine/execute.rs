@@ -65,6 +65,23 @@ impl State {
         let session = &mut self.sessions[client];
         let asking = std::mem::take(&mut session.asking);
         self.keyspace.select_database(session.database);
+        let outcome = self.admit_and_run_asking(client, request, asking, out, now);
+        // What was asked for with MULTI is asked for up to its EXEC.
+        if asking && self.sessions[client].transaction.is_open() {
+            self.sessions[client].asking = true;
+        }
+        outcome
+    }
+
+    #[inline]
+    fn admit_and_run_asking(
+        &mut self,
+        client: usize,
+        request: Request<'_>,
+        asking: bool,
+        out: &mut Vec<u8>,
+        now: Now,
+    ) -> Result<(), Refused> {
         let (command, run) = match self.admit(client, &request, asking) {
             Ok(admitted) => admitted,
             Err(refused) => {
