@@ -33,7 +33,7 @@ impl Default for ClusterConfig {
             databases_max: 16,
             connect_timeout: Duration::from_secs(1),
             command_timeout: Duration::from_secs(5),
-            hold_timeout: Duration::from_secs(5),
+            hold_timeout: Duration::from_secs(10),
             refresh_interval: Duration::from_secs(5),
             feed_check_interval: Duration::from_secs(5),
             commands_interval: Duration::from_mins(5),

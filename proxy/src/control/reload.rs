@@ -141,7 +141,7 @@ mod tests {
 
         write("[cluster]\nredirects_max = 9");
         let said = reloader.reload().unwrap();
-        assert_eq!(said, "changed hold_timeout_ms = 5000, redirects_max = 9");
+        assert_eq!(said, "changed hold_timeout_ms = 10000, redirects_max = 9");
         assert_eq!(metrics.reload_successful.value(), 1);
         assert_eq!(metrics.reloads.value(), 3);
     }

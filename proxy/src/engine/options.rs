@@ -135,7 +135,7 @@ impl Default for Options {
             command_timeout: Duration::from_secs(5),
             login_timeout: Duration::from_secs(1),
             node_check_interval: Duration::from_secs(5),
-            hold_timeout: Duration::from_secs(5),
+            hold_timeout: Duration::from_secs(10),
             feed_check_interval: Duration::from_secs(5),
             close_timeout: Duration::from_secs(10),
             redirects_max: 16,

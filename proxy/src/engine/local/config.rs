@@ -239,7 +239,7 @@ mod tests {
             ("CONFIG GET nosuch", "*0\r\n"),
             (
                 "CONFIG GET s[a]ve save hold_tim*",
-                "*4\r\n$4\r\nsave\r\n$0\r\n\r\n$15\r\nhold_timeout_ms\r\n$4\r\n5000\r\n",
+                "*4\r\n$4\r\nsave\r\n$0\r\n\r\n$15\r\nhold_timeout_ms\r\n$5\r\n10000\r\n",
             ),
             (
                 "CONFIG GET proto-max-* PROTO-max-bulk-len",

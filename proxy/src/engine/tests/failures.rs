@@ -73,7 +73,7 @@ fn requests_wait_for_a_node_until_their_time_is_over() {
 
     bench.lose(1);
     bench.input(client, &request(&["set", LOWER, "2"]));
-    for _ in 0..100 {
+    for _ in 0..150 {
         bench.refuse();
         bench.pass(Duration::from_millis(100));
     }
@@ -277,7 +277,7 @@ fn a_node_that_refuses_our_login_is_asked_ever_more_seldom() {
     }
     assert!((4..12).contains(&logins), "{logins}");
     assert_eq!(bench.refusals.len(), logins);
-    for _ in 0..30 {
+    for _ in 0..80 {
         bench.refuse();
         bench.wait(Duration::from_millis(100));
     }

@@ -67,7 +67,7 @@ fn a_refused_setting_is_told_to_nobody() {
     bench.input(client, "config set hold_timeout_ms 100 redirects_max 0\r\n");
     assert!(bench.written(client).starts_with("-ERR CONFIG SET failed"));
     bench.input(client, "config get hold_timeout_ms\r\n");
-    assert!(bench.written(client).contains("\r\n5000\r\n"));
+    assert!(bench.written(client).contains("\r\n10000\r\n"));
     assert!(bench.agreed.is_empty());
 }
 

@@ -351,7 +351,7 @@ fn a_subscription_that_no_node_confirms_is_refused_in_time() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
     bench.input(client, &(request(&["SUBSCRIBE", LOWER]) + "PING\r\n"));
-    for _ in 0..60 {
+    for _ in 0..110 {
         bench.refuse();
         bench.pass(Duration::from_millis(100));
     }

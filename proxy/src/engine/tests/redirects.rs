@@ -158,7 +158,7 @@ fn a_redirect_to_a_stranger_is_not_followed() {
     assert_eq!(bench.stats.redirects_moved.value(), 0);
 
     bench.input(client, &request(&["get", LOWER]));
-    for _ in 0..60 {
+    for _ in 0..110 {
         if !bench.sent(1).is_empty() {
             bench.reply(1, &format!("-MOVED {slot} evil:6379\r\n"));
         }
@@ -306,7 +306,7 @@ fn no_redirect_reaches_a_client() {
         1,
         &format!("-MOVED {} node:2\r\n", Slot::of(LOWER.as_bytes())),
     );
-    for _ in 0..60 {
+    for _ in 0..110 {
         bench.refuse();
         bench.wait(Duration::from_millis(100));
     }
