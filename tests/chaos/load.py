@@ -24,11 +24,11 @@ class Load:
     """A chaos-load under way. Times are those of `time.time()`."""
 
     def __init__(self, machine: Machine, target: str, node: str, seconds: float = 3000,
-                 **settings) -> None:
+                 prefix_words: list[str] | None = None, **settings) -> None:
         self.until = machine.folder / f"until-{time.monotonic_ns()}"
         self.lines: list[str] = []
-        words = [load_binary(), "--target", target, "--node", node, "--seconds", seconds,
-                 "--until-file", self.until]
+        words = [*(prefix_words or []), load_binary(), "--target", target, "--node", node,
+                 "--seconds", seconds, "--until-file", self.until]
         for name, value in settings.items():
             words.append(f"--{name.replace('_', '-')}")
             if value is not True:

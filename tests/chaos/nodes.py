@@ -39,14 +39,17 @@ class Nodes(Cluster):
 
     def restart(self, port: int) -> None:
         """The same node again: same port, same folder, same nodes.conf."""
-        program = self.machine.servers[port]
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            program.wait(5)
-        again = self.machine.start(program.popen.args, f"redis-{port}")
-        self.machine.servers[port] = again
+        self.start_again(port)
         wait_until(f"redis-server on {port}", START_SECONDS,
                    lambda: "PONG" in redis_cli(port, "ping"))
         self.nodes[port] = Connection(port)
+
+    def start_again(self, port: int) -> None:
+        """Does not wait until it serves."""
+        program = self.machine.servers[port]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(5)
+        self.machine.servers[port] = self.machine.start(program.popen.args, f"redis-{port}")
 
     def pause(self, port: int) -> None:
         self.machine.servers[port].popen.send_signal(signal.SIGSTOP)

@@ -181,6 +181,7 @@ fn shard_window<'run>(
     let mut in_flight = [0_u64; 2];
     let mut stalls = [Stall::default(); 2];
     let mut any = Stall::default();
+    let mut first = None;
     let mut micros = Vec::new();
     for event in events {
         let Span { start, end } = event.span;
@@ -197,7 +198,10 @@ fn shard_window<'run>(
             continue;
         }
         match event.outcome {
-            Outcome::Done => micros.push((end - start) / 1000),
+            Outcome::Done => {
+                first.get_or_insert(end - from);
+                micros.push((end - start) / 1000);
+            }
             Outcome::Refused => refused[class] += 1,
             Outcome::Unknown => unknown[class] += 1,
         }
@@ -219,6 +223,8 @@ fn shard_window<'run>(
         "writes_unknown": unknown[1],
         "reads_in_flight": in_flight[0],
         "writes_in_flight": in_flight[1],
+        // From the window's start to its first success.
+        "first_ms": first.map(millis),
         "stall_ms": millis(any.longest),
         "stall_at": clock.unix_of(any.at),
         "read_stall_ms": millis(stalls[0].longest),
@@ -291,6 +297,7 @@ mod tests {
             ("write_errors", 1.0),
             ("writes_unknown", 1.0),
             ("writes_in_flight", 1.0),
+            ("first_ms", 90.0),
             ("stall_ms", 110.0),
             ("read_stall_ms", 180.0),
             ("write_stall_ms", 210.0),
