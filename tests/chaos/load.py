@@ -16,6 +16,8 @@ from resp import Connection, Error
 # A primary that fails may have acknowledged writes of its last moments that its replica never got.
 LAG_SECONDS = 1.0
 AFTER_SECONDS = 0.3
+# Kinds of errors that a row of the table names.
+KINDS_SHOWN = 4
 DIRECT_PAUSE = 0.01
 DIRECT_TIMEOUT = 1.0
 
@@ -81,7 +83,11 @@ class Report:
                 + self.figures["connects_failed"])
 
     def all_errors(self) -> str:
-        return ", ".join(f"{count} × {text}" for text, count in self.errors.items()) or "none"
+        most = sorted(self.errors.items(), key=lambda item: -item[1])
+        shown = [f"{count} × {text}" for text, count in most[:KINDS_SHOWN]]
+        if len(most) > KINDS_SHOWN:
+            shown.append(f"{sum(count for _, count in most[KINDS_SHOWN:])} others")
+        return ", ".join(shown) or "none"
 
     def verdict(self) -> str:
         """What the oracles found, in words."""
@@ -107,20 +113,23 @@ class Direct:
         self.ended = threading.Event()
         owners = cluster.owners()
         self.successes: list[list[float]] = []
-        # When each ended, and its milliseconds.
-        self.latencies: list[tuple[float, float]] = []
+        # Of each shard, when each ended and its milliseconds.
+        self.latencies: list[list[tuple[float, float]]] = []
         self.threads = []
         for primary in cluster.primaries():
             nodes = [primary, cluster.replica_of(primary)]
             times: list[float] = []
-            arguments = (last_key(owners, primary), nodes, times)
+            latencies: list[tuple[float, float]] = []
+            arguments = (last_key(owners, primary), nodes, times, latencies)
             self.successes.append(times)
+            self.latencies.append(latencies)
             self.threads.append(threading.Thread(target=self.write, args=arguments, daemon=True))
         for thread in self.threads:
             thread.start()
         wait_until("direct clients", 10, lambda: all(self.successes))
 
-    def write(self, key: bytes, nodes: list[int], times: list[float]) -> None:
+    def write(self, key: bytes, nodes: list[int], times: list[float],
+              latencies: list[tuple[float, float]]) -> None:
         connection, turn = None, 0
         while not self.ended.wait(DIRECT_PAUSE):
             try:
@@ -128,7 +137,7 @@ class Direct:
                 began = time.time()
                 if not isinstance(connection.ask("SET", key, "x"), Error):
                     times.append(time.time())
-                    self.latencies.append((times[-1], (times[-1] - began) * 1000))
+                    latencies.append((times[-1], (times[-1] - began) * 1000))
                     continue
             except (OSError, Failed):
                 pass
@@ -143,9 +152,10 @@ class Direct:
         gaps = [after - before for before, after in zip(times, times[1:]) if after >= start]
         return max(gaps, default=end - start) * 1000
 
-    def latency_ms(self, part: float, start: float, end: float) -> float:
+    def latency_ms(self, part: float, start: float, end: float, shards=range(3)) -> float:
         """A quantile of what single writes took."""
-        return quantile([ms for at, ms in list(self.latencies) if start <= at <= end], part)
+        return quantile([ms for shard in shards for at, ms in list(self.latencies[shard])
+                         if start <= at <= end], part)
 
     def stop(self) -> None:
         self.ended.set()

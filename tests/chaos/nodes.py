@@ -57,7 +57,18 @@ class Nodes(Cluster):
     def resume(self, port: int) -> None:
         self.machine.servers[port].popen.send_signal(signal.SIGCONT)
 
-    def wait_replaced(self, port: int, seconds: float = 60) -> float:
+    def hand_over(self, primary: int) -> int:
+        """Lets its replica take over, nothing lost; returns the replica once it has."""
+        replica = self.replica_of(primary)
+        expect_equal(self.nodes[replica].ask("CLUSTER", "FAILOVER"), b"OK", "CLUSTER FAILOVER")
+        wait_until("the failover", FAILOVER_SECONDS, lambda: self.leads(replica))
+        return replica
+
+    def leads(self, port: int) -> bool:
+        """Costs the node nothing, so that it may be asked again and again under load."""
+        return self.nodes[port].ask("ROLE")[0] == b"master"
+
+    def wait_replaced(self, port: int, replica: int, seconds: float = 60) -> float:
         """Until the node's replica serves its slots, in the eyes of all others; the seconds."""
         started = time.monotonic()
         others = [other for other in self.alive() if other != port]
@@ -67,8 +78,10 @@ class Nodes(Cluster):
                 return all(self.serves_without(other, port) for other in others)
             return False
 
-        wait_until(f"a new primary instead of {port}", seconds, replaced)
-        return time.monotonic() - started
+        wait_until(f"{replica} instead of {port}", seconds, lambda: self.leads(replica))
+        took = time.monotonic() - started
+        wait_until(f"all to know {replica} instead of {port}", seconds, replaced)
+        return took
 
     def serves_without(self, asked: int, gone: int) -> bool:
         owners = set(self.owners(asked))

@@ -42,7 +42,7 @@ class Trial:
     def proxy(self, machine: Machine, nodes: Nodes, **settings) -> Proxy:
         if self.peer:
             return self.peer.start(machine, [address(port) for port in nodes.ports])
-        settings.setdefault("seeds", [address(nodes.seed())])
+        settings.setdefault("seeds", [address(port) for port in nodes.alive()[:1]])
         return start_proxy(machine, workers=self.options.workers, **settings)
 
     def load(self, machine: Machine, nodes: Nodes, proxy: Proxy, warm: float = WARM_SECONDS,

@@ -4,11 +4,14 @@ These run in network namespaces; see namespaces.py.
 """
 
 import contextlib
+import threading
 import time
 
+from cluster import own_key
 from harness import HOST, Machine, wait_until
 from namespaces import OWN_ADDRESS, FarNodes, Network, Place, command
 from nodes import knows_setting
+from resp import Connection, Error
 from table import ms, worst
 from trial import Trial
 
@@ -42,19 +45,26 @@ def partition(trial: Trial) -> None:
             place.proxy(seeds, trial.options.workers)
         loads = [place.load(nodes, prefix=place.name, **settings) for place in (near, far)]
         victim = nodes.primaries()[0]
+        key = own_key(nodes.owners(), victim)
+        replica = nodes.replica_of(victim)
         minority = [nodes.member(victim), "p1"]
         majority = [name for name in network.addresses if name not in minority]
         at = time.time()
         network.cut(minority, majority)
+        refusals: list[float] = []
+        refused = threading.Thread(target=lambda: refusals.append(when_refused(victim, key)))
+        refused.start()
         nodes.ports.remove(victim)
-        replaced = nodes.wait_replaced(victim)
+        replaced = nodes.wait_replaced(victim, replica)
         time.sleep(max(0.0, at + CUT_SECONDS - time.time()))
+        healing = time.time()
         network.heal(*minority)
         healed = time.time()
         nodes.ports.append(victim)
         time.sleep(6.0)
-        refuses = at + NODE_TIMEOUT / 1000 + 0.2
-        loads[0].window("minority", refuses, healed)
+        refused.join()
+        refuses = refusals[0] + 0.2
+        loads[0].window("minority", refuses, healing)
         loads[0].loss(0, at, refuses)
         loads[1].window("cut", at, healed)
         loads[1].loss(0, at)
@@ -65,15 +75,23 @@ def partition(trial: Trial) -> None:
             report.show()
         nodes.wait_whole()
         nodes.check()
-    judge_partition(trial, reports, replaced)
+    judge_partition(trial, reports, replaced, refusals[0] - at)
 
 
-def judge_partition(trial: Trial, reports: list, replaced: float) -> None:
+def when_refused(port: int, key: bytes) -> float:
+    """When a node that has lost the others stopped to take writes."""
+    with Connection(port) as node:
+        while not isinstance(node.ask("SET", key, "x"), Error):
+            time.sleep(0.005)
+    return time.time()
+
+
+def judge_partition(trial: Trial, reports: list, replaced: float, refused: float) -> None:
     near, far = reports
     what = "a primary and a proxy cut off from the rest"
     done = near.shard("minority", 0)["done"]
-    trial.table.add("A13", what, "the proxy there acknowledges nothing after node timeout + 0.2 s",
-                    f"{done} replies", not done)
+    trial.table.add("A13", what, "the proxy there acknowledges nothing 0.2 s after the node does",
+                    f"the node refused after {refused:.2f} s; {done} replies later", not done)
     first = [shard["first_ms"] for shard in near.window("healed")["shards"]]
     trial.table.add("A13", "healed", "the proxy there serves all shards within 2 s",
                     ", ".join("never" if one is None else ms(one) for one in first),
@@ -264,7 +282,7 @@ def nameless(trial: Trial, place: Place, nodes: FarNodes, hosts, local: str) -> 
     hosts.write_text(local)
     time.sleep(6.0)
     at = time.time()
-    nodes.fail_over(nodes.primaries()[0])
+    nodes.hand_over(nodes.primaries()[0])
     time.sleep(2.0)
     load.window("nameless", at - 6, time.time())
     report = load.finish()

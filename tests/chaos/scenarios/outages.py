@@ -25,6 +25,7 @@ def late(trial: Trial) -> None:
     """A17: the proxy starts while all nodes are down; they come later."""
     seconds = 6.0 if trial.quick else 25.0
     with trial.cluster(300, 2000, *KEPT) as (machine, nodes):
+        primaries = nodes.primaries()
         for port in nodes.ports:
             nodes.stop(port)
         proxy = trial.proxy(machine, nodes, ready=False,
@@ -35,7 +36,7 @@ def late(trial: Trial) -> None:
         cpu = cpu_seconds([proxy.program.pid])
         for port in nodes.ports:
             nodes.start_again(port)
-        up = wait_ok(nodes)
+        up = wait_ok(primaries)
         wait_until("/ready", 30, lambda: proxy.get("/ready")[0] == 200)
         took = time.monotonic() - up
     trial.table.add("A17", f"all nodes down for {seconds:.0f} s at the start",
@@ -46,13 +47,11 @@ def late(trial: Trial) -> None:
                     f"{took:+.2f} s", took <= 1)
 
 
-def wait_ok(nodes: Nodes) -> float:
-    """When the first node said that the cluster is whole."""
-    def ok() -> bool:
-        return any("cluster_state:ok" in redis_cli(port, "cluster", "info")
-                   for port in nodes.ports)
-
-    wait_until("cluster_state:ok", 60, ok)
+def wait_ok(ports: list[int]) -> float:
+    """When all of these nodes said that the cluster is whole."""
+    for port in ports:
+        wait_until("cluster_state:ok", 60,
+                   lambda: "cluster_state:ok" in redis_cli(port, "cluster", "info"))
     return time.monotonic()
 
 
@@ -71,7 +70,7 @@ def replaced(trial: Trial) -> None:
         # What the proxy knows now it can only have from new nodes.
         new = nodes.primaries()[0]
         at = time.time()
-        nodes.fail_over(new)
+        nodes.hand_over(new)
         time.sleep(1.5)
         load.window("after", at, time.time())
         report = load.finish()
@@ -104,6 +103,7 @@ def replace(nodes: Nodes, port: int) -> None:
     wait_until("the copy", 30, lambda: "master_link_status:up" in
                redis_cli(fresh, "info", "replication"))
     if primary == port:
+        wait_until("all to know whose replica it is", 30, lambda: follows(nodes, fresh, primary))
         expect_equal(nodes.nodes[fresh].ask("CLUSTER", "FAILOVER"), b"OK", "CLUSTER FAILOVER")
         nodes.wait_for_owner(fresh)
     # All must forget within a minute, or gossip brings the node back.
@@ -124,6 +124,13 @@ def knows(nodes: Nodes, fresh: int) -> bool:
         nodes.nodes[fresh].ask("CLUSTER", "NODES").count(b"connected") >= count)
 
 
+def follows(nodes: Nodes, fresh: int, primary: int) -> bool:
+    """Whether all nodes see one as the replica of another."""
+    line = re.compile(f"{nodes.id_of(fresh)} .*slave {nodes.id_of(primary)} .* connected")
+    return all(line.search(nodes.nodes[port].ask("CLUSTER", "NODES").decode())
+               for port in nodes.alive())
+
+
 def primary_of(nodes: Nodes, replica: int) -> int:
     found = re.search(r"master_port:(\d+)", redis_cli(replica, "info", "replication"))
     return int(found[1])
@@ -135,6 +142,7 @@ def all_down(trial: Trial) -> None:
     with trial.cluster(400, 2000, *KEPT) as (machine, nodes):
         proxy = trial.proxy(machine, nodes, hold_timeout_ms=HOLD_MS)
         load = trial.load(machine, nodes, proxy)
+        primaries = nodes.primaries()
         before = rss_mib(proxy)
         at = time.time()
         for port in nodes.ports:
@@ -148,7 +156,7 @@ def all_down(trial: Trial) -> None:
         most = rss_mib(proxy)
         for port in nodes.ports:
             nodes.start_again(port)
-        wait_ok(nodes)
+        wait_ok(primaries)
         ok = time.time()
         time.sleep(4.0)
         load.window("down", at, gone + down)

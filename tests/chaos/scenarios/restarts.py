@@ -22,9 +22,10 @@ def rolling(trial: Trial) -> None:
                 restart(nodes, port)
         for shard, port in enumerate(primaries):
             at = time.time()
-            nodes.fail_over(port)
+            nodes.hand_over(port)
             time.sleep(1.0)
             load.window(f"f{shard}", at, time.time())
+            nodes.settle()
             restart(nodes, port)
         load.window("rolling", started, time.time())
         report = load.finish()
@@ -74,9 +75,10 @@ def terminated(trial: Trial) -> None:
 
 def terminate(nodes: Nodes, load: Load, direct, shard: int) -> tuple[int, float]:
     port = nodes.primaries()[shard]
+    replica = nodes.replica_of(port)
     at = time.time()
     nodes.stop(port)
-    nodes.wait_replaced(port)
+    nodes.wait_replaced(port, replica)
     time.sleep(1.0)
     end = time.time()
     load.window(f"t{shard}", at, end)

@@ -90,7 +90,10 @@ struct Writer<'relay> {
 impl Writer<'_> {
     async fn write(mut self, mut receiver: mpsc::Receiver<Piece>) -> io::Result<()> {
         while let Some(piece) = receiver.recv().await {
-            tokio::time::sleep_until(piece.due).await;
+            // Timers are counted in milliseconds; what is due at once shall not wait for one.
+            if piece.due > Instant::now() {
+                tokio::time::sleep_until(piece.due).await;
+            }
             let mut rest = piece.bytes.as_slice();
             while !rest.is_empty() {
                 let way = self.way;
