@@ -75,8 +75,8 @@ def judge_planned(trial: Trial, report: Report, rounds: list[dict]) -> None:
         "A1", what, f"worst latency ≤ {WORST_PLANNED_MS} ms, or a direct client's"
         f" + {MORE_THAN_DIRECT_MS} ms",
         f"median {ms(median(latencies))}, worst {ms(worst(latencies))} (stall {ms(worst(stalls))});"
-        f" direct client median {ms(median(direct))}, worst {ms(worst(direct))}; the load was"
-        f" late by up to {ms(worst(delays))}", worst(more) <= 0)
+        f" direct client median {ms(median(direct))}, worst {ms(worst(direct))}; the load was late"
+        f" by up to {ms(worst(delays))}", worst(more) <= 0)
     trial.table.add("A1", "the other shards meanwhile",
                     "p99 ± 1 ms against just before, or as a direct client's",
                     f"median {median(growth):+.2f} ms, {min(growth):+.2f} to"
@@ -103,7 +103,8 @@ def hurried(trial: Trial) -> None:
             "A2", f"{rounds} × CLUSTER FAILOVER of one shard, {FAILOVER_WINDOW} s apart",
             "0 errors, 0 lost",
             f"errors: {report.all_errors()}; {report.verdict()}; worst latency"
-            f" {ms(worst(latencies))} (direct client {ms(worst(one['direct'] for one in stalls))})", clean)
+            f" {ms(worst(latencies))}, direct client {ms(worst(one['direct'] for one in stalls))}",
+            clean)
 
 
 def killed(trial: Trial) -> None:
