@@ -71,13 +71,13 @@ def judge_planned(trial: Trial, report: Report, rounds: list[dict]) -> None:
     clean = not report.error_count() and not report.faults
     trial.table.add("A1", what, "0 errors, 0 lost",
                     f"errors: {report.all_errors()}; {report.verdict()}", clean)
-    trial.table.add(
+    trial.table.add_time(
         "A1", what, f"worst latency ≤ {WORST_PLANNED_MS} ms, or a direct client's"
         f" + {MORE_THAN_DIRECT_MS} ms",
         f"median {ms(median(latencies))}, worst {ms(worst(latencies))} (stall {ms(worst(stalls))});"
         f" direct client median {ms(median(direct))}, worst {ms(worst(direct))}; the load was late"
         f" by up to {ms(worst(delays))}", worst(more) <= 0)
-    trial.table.add("A1", "the other shards meanwhile",
+    trial.table.add_time("A1", "the other shards meanwhile",
                     "p99 ± 1 ms against just before, or as a direct client's",
                     f"median {median(growth):+.2f} ms, {min(growth):+.2f} to"
                     f" {worst(growth):+.2f} ms; direct client median {least:+.2f} ms",
@@ -212,7 +212,7 @@ def judge_stalls(trial: Trial, test: str, what: str, report: Report, kills: list
     more = [stall - least for stall, least in zip(stalls, direct)]
     target = "≤ 500 ms" if assist else "≤ direct client + 100 ms"
     holds = worst(stalls) <= 500 if assist else worst(more) <= 100
-    trial.table.add(
+    trial.table.add_time(
         test, what, f"failed shard: stall {target}",
         f"{ms(min(stalls))} to {ms(worst(stalls))}, direct client {ms(min(direct))} to"
         f" {ms(worst(direct))}, at most {worst(more):+.0f} ms more", holds)
@@ -220,7 +220,7 @@ def judge_stalls(trial: Trial, test: str, what: str, report: Report, kills: list
               for kill in kills for shard in range(3) if shard != kill["shard"]]
     more = [stall - (0 if partial else least) for stall, least in others]
     delay = worst(report.window(kill["name"])["own_delay_ms"] for kill in kills)
-    trial.table.add(
+    trial.table.add_time(
         test, what, "healthy shards: stall ≤ " + ("20 ms" if partial
                                                   else "direct client + 20 ms"),
         f"up to {ms(worst(one[0] for one in others))}, direct client"
@@ -245,7 +245,7 @@ def stopped(trial: Trial) -> None:
     shards = [report.shard(stop["name"], stop["shard"]) for stop in stops]
     stalls = [shard["write_stall_ms"] for shard in shards]
     direct = [stop["direct"][stop["shard"]] for stop in stops]
-    trial.table.add(
+    trial.table.add_time(
         "A5", what, "stall ≤ 4.2 s", f"{ms(min(stalls))} to {ms(worst(stalls))}, direct client"
         f" with a time-out of 1 s {ms(min(direct))} to {ms(worst(direct))}", worst(stalls) <= 4200)
     errors = [(shard["read_errors"], shard["write_errors"], shard["writes_unknown"])

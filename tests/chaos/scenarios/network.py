@@ -150,11 +150,10 @@ def asymmetric(trial: Trial) -> None:
     trial.table.add("A14", what, "errors, not silence, after the hold limit",
                     f"{errors} errors: {report.all_errors()}", errors > 0)
     healthy = sum(one["read_errors"] + one["write_errors"] for one in report.others("cut", 0))
-    trial.table.add("A14", "other shards meanwhile", "0 errors, stall ≤ 250 ms",
+    trial.table.add_time("A14", "other shards meanwhile", "0 errors, stall ≤ 250 ms",
                     f"{healthy} errors, stall"
                     f" {ms(worst(one['stall_ms'] for one in report.others('cut', 0)))}",
-                    not healthy and all(one["stall_ms"] <= 250
-                                        for one in report.others("cut", 0)))
+                    all(one["stall_ms"] <= 250 for one in report.others("cut", 0)), not healthy)
     first = report.shard("healed", 0)["first_ms"]
     trial.table.add("A14", "repaired", "serves again ≤ 1 s later",
                     "never" if first is None else ms(first),
@@ -186,19 +185,19 @@ def silent(trial: Trial) -> None:
     what = f"one of {len(ports)} connections to a primary goes silent"
     shard = report.shard("silent", 0)
     most = trial.in_flight_max()
-    trial.table.add("A15", what, "detected ≤ 5 s, writes under way unknown, 0 read errors",
+    trial.table.add_time("A15", what, "detected ≤ 5 s, writes under way unknown, 0 read errors",
                     f"worst latency {ms(shard['max_ms'])}; {shard['read_errors']} read errors,"
                     f" {shard['write_errors']} write errors, {shard['writes_unknown']} unknown",
-                    shard["max_ms"] <= 5500 and not shard["read_errors"]
+                    shard["max_ms"] <= 5500, not shard["read_errors"]
                     and shard["write_errors"] == shard["writes_unknown"] <= most)
     trial.table.add("A15", what, "one reconnect", f"{connects:.0f}", connects == 1)
     others = report.others("silent", 0)
     errors = sum(one["read_errors"] + one["write_errors"] for one in others)
     growth = [now["p99_ms"] - before["p99_ms"]
               for now, before in zip(others, report.others("before", 0))]
-    trial.table.add("A15", "other shards meanwhile", "0 errors, p99 + 2 ms at most",
+    trial.table.add_time("A15", "other shards meanwhile", "0 errors, p99 + 2 ms at most",
                     f"{errors} errors, p99 {worst(growth):+.1f} ms",
-                    not errors and worst(growth) <= 2)
+                    worst(growth) <= 2, not errors)
     trial.table.add("A15", what, "0 lost, doubled, stale", report.verdict(), not report.faults)
 
 
@@ -227,11 +226,11 @@ def lossy(trial: Trial) -> None:
         shards = report.window(f"lost-{percent}")["shards"]
         errors = sum(one["read_errors"] + one["write_errors"] for one in shards)
         p99 = worst(one["p99_ms"] for one in shards)
-        trial.table.add(
+        trial.table.add_time(
             "A16", f"{percent} % of packets lost", "0 errors, p99 + 400 ms at most, no reconnects",
             f"{errors} errors, p99 {ms(quiet)} to {ms(p99)}, worst"
             f" {ms(worst(one['max_ms'] for one in shards))}, {count:.0f} reconnects",
-            not errors and p99 - quiet <= 400 and not count)
+            p99 - quiet <= 400, not errors and not count)
     trial.table.add("A16", "lost packets", "0 lost, doubled, stale", report.verdict(),
                     not report.faults)
 

@@ -43,7 +43,7 @@ def late(trial: Trial) -> None:
                     "not ready; a line of log in 10 s; CPU < 2 %",
                     f"/ready {ready}, {lines} lines, CPU {cpu / seconds:.1%}",
                     ready == 503 and lines <= 4 + seconds / 5 and cpu / seconds < 0.02)
-    trial.table.add("A17", "the nodes come", "ready ≤ 1 s after the cluster is",
+    trial.table.add_time("A17", "the nodes come", "ready ≤ 1 s after the cluster is",
                     f"{took:+.2f} s", took <= 1)
 
 
@@ -82,7 +82,7 @@ def replaced(trial: Trial) -> None:
                     "0 errors, 0 lost", f"errors: {report.all_errors()}; {report.verdict()};"
                     f" longest stall {ms(longest)}", clean)
     after = report.shard("after", 0)
-    trial.table.add("A18", "a failover among the new nodes", "worst latency ≤ 60 ms",
+    trial.table.add_time("A18", "a failover among the new nodes", "worst latency ≤ 60 ms",
                     ms(after["max_ms"]), after["max_ms"] <= 60)
 
 

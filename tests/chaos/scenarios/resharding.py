@@ -58,12 +58,12 @@ def moved(trial: Trial) -> None:
                     f"errors: {report.all_errors()}; {report.verdict()}; redirects"
                     f" {', '.join(redirects)}", clean)
     more = worst(growth) - (least[1] - least[0])
-    trial.table.add(
+    trial.table.add_time(
         "A9", what, "p99 + 5 ms at most, or a direct client's and 5 ms",
         f"p99 {worst(growth):+.1f} ms; direct client {ms(least[0])} before, {ms(least[1])} then",
         min(more, worst(growth)) <= 5)
     longest = worst(one["max_ms"] for one in shards)
-    trial.table.add("A9", what, "worst latency ≤ 250 ms",
+    trial.table.add_time("A9", what, "worst latency ≤ 250 ms",
                     f"{ms(longest)}; direct client {ms(least[2])} before, {ms(least[3])} then",
                     longest <= 250)
 
@@ -116,10 +116,10 @@ def judge_storm(trial: Trial, report, what: str, retries: list[str],
     trial.table.add("A10", what, "0 lost, doubled, torn", report.verdict(), not report.faults)
     others = [(now["p99_ms"], before["p99_ms"]) for now, before in
               zip(report.others("storm", 0), report.others("before", 0))]
-    trial.table.add("A10", "other shards meanwhile", "p99 + 5 ms at most",
+    trial.table.add_time("A10", "other shards meanwhile", "p99 + 5 ms at most",
                     ", ".join(f"{ms(before)} to {ms(now)}" for now, before in others),
                     all(now - before <= 5 for now, before in others))
-    trial.table.add("A10", "CPU of the nodes", "≤ 2 × what it was",
+    trial.table.add_time("A10", "CPU of the nodes", "≤ 2 × what it was",
                     f"{cpu[0]:.2f} to {cpu[1]:.2f}", cpu[1] <= 2 * cpu[0])
     after = report.window("after")["shards"]
     errors = sum(shard["read_errors"] + shard["write_errors"] for shard in after)

@@ -37,7 +37,7 @@ def rolling(trial: Trial) -> None:
     what = "rolling restart of all six nodes"
     trial.table.add("A7", what, "0 errors, 0 lost",
                     f"errors: {report.all_errors()}; {report.verdict()}", clean)
-    trial.table.add("A7", what, "stall at the three failovers together ≤ 180 ms",
+    trial.table.add_time("A7", what, "stall at the three failovers together ≤ 180 ms",
                     f"{ms(sum(stalls))} ({', '.join(ms(stall) for stall in stalls)}); longest of"
                     f" all {ms(worst(longest))}", sum(stalls) <= 180)
 
@@ -67,7 +67,7 @@ def terminated(trial: Trial) -> None:
         f"{sum(one[0] for one in errors)} read errors; {sum(one[1] for one in errors)} write"
         f" errors, {sum(one[2] for one in errors)} of them unknown; {healthy} at healthy shards",
         not healthy and all(not one[0] and one[1] == one[2] <= most for one in errors))
-    trial.table.add("A8", what, "stall ≤ direct client + 100 ms",
+    trial.table.add_time("A8", what, "stall ≤ direct client + 100 ms",
                     f"{ms(worst(one['write_stall_ms'] for one in shards))}, direct client"
                     f" {ms(worst(direct for _, direct in rounds))}", worst(more) <= 100)
     trial.table.add("A8", what, "0 lost", report.verdict(), not report.faults)

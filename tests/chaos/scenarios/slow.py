@@ -84,7 +84,7 @@ def judge(trial: Trial, report: Report, what: str) -> None:
     slow = report.shard("slow", 0)
     growth = [now["p99_ms"] - before["p99_ms"]
               for now, before in zip(report.others("slow", 0), report.others("before", 0))]
-    trial.table.add("A6", what, f"healthy shards' p99 + {MORE_MS} ms at most",
+    trial.table.add_time("A6", what, f"healthy shards' p99 + {MORE_MS} ms at most",
                     f"{min(growth):+.1f} to {worst(growth):+.1f} ms, to"
                     f" {ms(worst(one['p99_ms'] for one in report.others('slow', 0)))}; slow shard"
                     f" p99 {ms(slow['p99_ms'])}, worst {ms(slow['max_ms'])}; the load was late by"
