@@ -16,7 +16,8 @@ pub(crate) const RESULT_UNKNOWN: &[u8] =
 
 /// The node's queue in the proxy is full.
 pub(crate) const QUEUE_FULL: &[u8] =
-    b"ERR proxy: too much waits for this node (backend_queue_bytes_max, backend_queue_requests_max)";
+    b"ERR proxy: too much waits for this node (backend_queue_bytes_max, \
+      backend_queue_requests_max)";
 
 /// Memory is scarce, and the node has much to do.
 pub(crate) const OUT_OF_MEMORY: &[u8] =
@@ -52,7 +53,8 @@ pub(crate) const PRIVATES_FULL: &[u8] =
 
 /// Too much waits for slots that are moving or down.
 pub(crate) const HOLD_FULL: &[u8] =
-    b"CLUSTERDOWN proxy: too much waits for slots that are not served (hold_bytes_max, hold_requests_max)";
+    b"CLUSTERDOWN proxy: too much waits for slots that are not served (hold_bytes_max, \
+      hold_requests_max)";
 
 /// A request followed too many redirects.
 pub(crate) const REDIRECTS: &[u8] =
