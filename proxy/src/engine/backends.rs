@@ -335,7 +335,7 @@ impl Proxy {
                 self.stats.results_unknown.inc();
                 self.deliver_error(entry.ticket, answer::RESULT_UNKNOWN, now);
             } else {
-                let error = error.clone();
+                let error = Some(error.clone());
                 let held = Held {
                     entry,
                     frame,

@@ -44,6 +44,8 @@ pub(crate) struct Hold {
     not_before: Instant,
     /// Rounds that ended without a request being served.
     pub(crate) attempts: u32,
+    /// What the last request that came back would be told if its time were over.
+    reason: Option<Bytes>,
 }
 
 /// A request that waits.
@@ -54,8 +56,8 @@ pub(crate) struct Held {
     /// Which of a backend's pipelines it belongs to.
     pub(crate) lane: usize,
     pub(crate) target: Target,
-    /// What to tell the client when the time is over.
-    pub(crate) error: Bytes,
+    /// What to tell the client when the time is over; `None` for a request that was never sent.
+    pub(crate) error: Option<Bytes>,
 }
 
 impl Held {
@@ -134,6 +136,7 @@ impl Holds {
             certain: true,
             not_before: now,
             attempts: 0,
+            reason: None,
         };
         let before = self.holds.insert(slot, hold);
         assert!(before.is_none(), "a slot has one hold");
@@ -149,6 +152,7 @@ impl Holds {
     pub(crate) fn put_back(&mut self, held: Held, not_before: Instant) {
         self.note_in(&held);
         let hold = self.hold(held.entry.slot);
+        hold.reason = held.error.clone();
         hold.returned.push(held);
         hold.certain = false;
         hold.not_before = hold.not_before.max(not_before);
@@ -255,6 +259,11 @@ impl Holds {
     /// Marks that the batch just taken went elsewhere than to the owner: the hold must outlive it.
     pub(crate) fn set_uncertain(&mut self, slot: Slot) {
         self.hold(slot).certain = false;
+    }
+
+    /// Why requests of the slot came back.
+    pub(crate) fn reason(&self, slot: Slot) -> Option<&Bytes> {
+        self.holds.get(&slot)?.reason.as_ref()
     }
 
     /// How many rounds in a row ended without a request being served.

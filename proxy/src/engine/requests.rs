@@ -14,7 +14,7 @@ use super::plan::{Plan, Refusal, SlotError, common_slot};
 use super::session::Ticket;
 use super::wait_time::may_wait;
 use super::waiting::note_held;
-use super::{Connection, NO_OWNER, Proxy, Session, answer};
+use super::{Connection, NO_OWNER, Proxy, Session};
 
 /// A request with the client it came from.
 pub(super) struct Incoming<'a> {
@@ -286,7 +286,7 @@ impl Proxy {
             frame: frame.to_vec(),
             lane,
             target: Target::Owner,
-            error: answer::error(answer::SLOT_NOT_SERVED).into(),
+            error: None,
         };
         note_held(&mut held, now);
         if !self.holds.contains(slot) {

@@ -118,7 +118,7 @@ impl Proxy {
                 frame,
                 lane,
                 target: Target::Owner,
-                error: answer::error(answer::SLOT_NOT_SERVED).into(),
+                error: None,
             }
         });
         Some(requests.collect())

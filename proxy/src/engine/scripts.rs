@@ -98,7 +98,7 @@ impl Proxy {
                 Kind::Asked => Target::Ask(address),
                 _ => Target::Owner,
             },
-            error: Bytes::copy_from_slice(reply),
+            error: Some(Bytes::copy_from_slice(reply)),
         };
         self.put_back(held, now, now);
         if self.holds.settle(slot) {

@@ -46,7 +46,7 @@ impl Proxy {
                 frame,
                 lane,
                 target: Target::Owner,
-                error: answer::error(answer::SLOT_NOT_SERVED).into(),
+                error: None,
             };
             self.redirect(index, held, verdict, is_script, reply, now);
         }
@@ -68,12 +68,12 @@ impl Proxy {
         match &verdict {
             Verdict::Moved(_) | Verdict::Ask(_) => held.entry.redirects += 1,
             Verdict::Later(Later::Stranger) => {
-                held.error = answer::error(answer::STRANGER).into();
+                held.error = Some(answer::error(answer::STRANGER).into());
             }
             Verdict::Later(_) => {
                 // Waiting, not going round in a circle: its own time limit bounds it.
                 held.entry.redirects = 0;
-                held.error = Bytes::copy_from_slice(reply);
+                held.error = Some(Bytes::copy_from_slice(reply));
             }
             Verdict::Deliver => {}
         }
@@ -291,7 +291,27 @@ impl Proxy {
                 return;
             };
             self.stats.holds_expired.inc();
-            self.deliver(held.entry.ticket, Reply::Copied(&held.error), now);
+            let reason = self.why_given_up(&held);
+            self.deliver(held.entry.ticket, Reply::Copied(&reason), now);
+        }
+    }
+
+    /// What a request is told that has waited too long: what the last one before it was told, if it
+    /// was never sent itself.
+    fn why_given_up(&self, held: &Held) -> Bytes {
+        let slot = held.entry.slot;
+        if let Some(reason) = held.error.as_ref().or_else(|| self.holds.reason(slot)) {
+            return reason.clone();
+        }
+        let owner = self.owners[slot.index()];
+        let pipeline = self
+            .pipelines
+            .get(owner as usize * self.lanes() + held.lane);
+        match pipeline {
+            Some(pipeline) if matches!(pipeline.link, Link::Down { .. }) => {
+                answer::unreachable(&pipeline.address).into()
+            }
+            _ => answer::error(answer::SLOT_NOT_SERVED).into(),
         }
     }
 

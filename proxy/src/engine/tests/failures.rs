@@ -195,6 +195,26 @@ fn a_client_of_which_much_is_held_is_not_read_from() {
 }
 
 #[test]
+fn those_who_waited_behind_others_are_told_why_the_others_did() {
+    let mut bench = Bench::with_two_nodes();
+    let (client, other) = (bench.client(), bench.client());
+    bench.input(client, &request(&["sunion", "{bar4}1", "{bar4}2"]));
+    bench.sent(1);
+    let again = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+    bench.reply(1, again);
+    bench.input(other, &request(&["get", LOWER]));
+    for _ in 0..110 {
+        bench.wait(Duration::from_millis(100));
+        if !bench.sent(1).is_empty() {
+            bench.reply(1, again);
+        }
+    }
+    assert_eq!(bench.written(client), again);
+    bench.wait(Duration::from_millis(10_000));
+    assert!(bench.written(other).starts_with("-TRYAGAIN"));
+}
+
+#[test]
 fn more_requests_than_may_wait_are_refused() {
     let mut bench = Bench::new(Options {
         hold_requests_max: 3,
