@@ -40,7 +40,7 @@ def parse(text: str) -> Peer:
     if text == "envoy":
         if not ENVOY.is_file():
             sys.exit(f"no {ENVOY}; run tests/bench/run --install")
-        # Envoy refuses transactions whose keys it has not seen, and takes no LRANGE reads apart.
+        # Its transactions are another kind: it sends nothing before EXEC, and QUEUED is its own.
         return Peer("envoy", "", "multi")
     name, _, template = text.partition("=")
     return Peer(name, template, "multi")
