@@ -17,11 +17,13 @@ START_SECONDS = 20
 class Nodes(Cluster):
     """Three primaries and three replicas. Shards are known by the order of their first slots."""
 
-    def __init__(self, machine: Machine, node_timeout: int = 2000, *options) -> None:
+    def __init__(self, machine: Machine, node_timeout: int = 2000, *options,
+                 replicas: int = 1) -> None:
         self.node_timeout = node_timeout
-        super().__init__(machine, 1, "--cluster-node-timeout", node_timeout,
+        super().__init__(machine, replicas, "--cluster-node-timeout", node_timeout,
                          "--enable-debug-command", "yes", *options)
-        self.wait_for_replicas()
+        if replicas:
+            self.wait_for_replicas()
 
     def seed(self) -> int:
         return self.alive()[0]

@@ -34,10 +34,10 @@ class Trial:
         return self.peer.name if self.peer else "slotway"
 
     @contextlib.contextmanager
-    def cluster(self, seconds: int, node_timeout: int = 2000, *options):
+    def cluster(self, seconds: int, node_timeout: int = 2000, *options, replicas: int = 1):
         """Nodes of their own for one scenario, which is over after so many seconds."""
         with Machine(seconds) as machine:
-            yield machine, Nodes(machine, node_timeout, *options)
+            yield machine, Nodes(machine, node_timeout, *options, replicas=replicas)
 
     def proxy(self, machine: Machine, nodes: Nodes, **settings) -> Proxy:
         if self.peer:

@@ -149,7 +149,7 @@ def crash(trial: Trial, test: str, node_timeout: int, *options, rounds: int,
         what = f"{rounds} × kill -9, node timeout {settle:g} s"
         if assist:
             what += ", assisted"
-        judge_kills(trial, test, what, report, kills, assist, bool(options))
+        judge_kills(trial, test, what, report, kills, assist)
 
 
 def kill_one(nodes: Nodes, load: Load, direct: Direct, number: int, assist: bool) -> dict:
@@ -176,7 +176,7 @@ def kill_one(nodes: Nodes, load: Load, direct: Direct, number: int, assist: bool
 
 
 def judge_kills(trial: Trial, test: str, what: str, report: Report, kills: list[dict],
-                assist: bool, partial: bool) -> None:
+                assist: bool) -> None:
     failed = [report.shard(kill["name"], kill["shard"]) for kill in kills]
     table = trial.table
     reads = sum(one["read_errors"] for one in failed)
@@ -188,7 +188,7 @@ def judge_kills(trial: Trial, test: str, what: str, report: Report, kills: list[
         f"{sum(one[1] for one in unknown)} errors, {sum(one[0] for one in unknown)} of them"
         f" unknown, {sum(one[2] for one in unknown)} were in flight",
         all(one[0] == one[1] <= one[2] for one in unknown))
-    judge_stalls(trial, test, what, report, kills, assist, partial)
+    judge_stalls(trial, test, what, report, kills, assist)
     outside = report.error_count() - sum(one["read_errors"] + one["write_errors"]
                                          for one in failed)
     healthy = sum(one["read_errors"] + one["write_errors"] for kill in kills
@@ -207,7 +207,7 @@ def judge_kills(trial: Trial, test: str, what: str, report: Report, kills: list[
 
 
 def judge_stalls(trial: Trial, test: str, what: str, report: Report, kills: list[dict],
-                 assist: bool, partial: bool) -> None:
+                 assist: bool) -> None:
     stalls = [report.shard(kill["name"], kill["shard"])["write_stall_ms"] for kill in kills]
     direct = [kill["direct"][kill["shard"]] for kill in kills]
     more = [stall - least for stall, least in zip(stalls, direct)]
@@ -219,11 +219,10 @@ def judge_stalls(trial: Trial, test: str, what: str, report: Report, kills: list
         f" {ms(worst(direct))}, at most {worst(more):+.0f} ms more", holds)
     others = [(report.shard(kill["name"], shard)["stall_ms"], kill["direct"][shard])
               for kill in kills for shard in range(3) if shard != kill["shard"]]
-    more = [stall - (0 if partial else least) for stall, least in others]
+    more = [stall - least for stall, least in others]
     delay = worst(report.window(kill["name"])["own_delay_ms"] for kill in kills)
     trial.table.add_time(
-        test, what, "healthy shards: stall ≤ " + ("20 ms" if partial
-                                                  else "direct client + 20 ms"),
+        test, what, "healthy shards: stall ≤ direct client + 20 ms",
         f"up to {ms(worst(one[0] for one in others))}, direct client"
         f" {ms(worst(one[1] for one in others))}, at most {worst(more):+.0f} ms more"
         f" (the load itself was late by up to {ms(delay)})", worst(more) <= 20)
