@@ -10,8 +10,6 @@ use super::ending::Ending;
 use crate::history::{Outcome, Span};
 
 const ERRORS_SHOWN: usize = 60;
-/// Delays of this process that are worth noting.
-const OWN_DELAY_MIN: u64 = 3_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
@@ -84,9 +82,7 @@ impl Figures {
     }
 
     pub(super) fn note_own_delay(&mut self, at: u64, late: u64) {
-        if late >= OWN_DELAY_MIN {
-            self.own_delays.push((at, late));
-        }
+        self.own_delays.push((at, late));
     }
 
     fn show(&mut self, at: u64, what: String) {
@@ -135,10 +131,13 @@ impl Figures {
             .collect();
         let delays = self.own_delays.iter();
         let delays = delays.filter(|(at, late)| *at >= from && *at <= to.saturating_add(*late));
+        let mut delays: Vec<u64> = delays.map(|delay| delay.1).collect();
+        delays.sort_unstable();
         json!({
             "from": clock.unix_of(from),
             "to": clock.unix_of(to),
-            "own_delay_ms": millis(delays.map(|delay| delay.1).max().unwrap_or(0)),
+            "own_delay_ms": millis(delays.last().copied().unwrap_or(0)),
+            "own_p99_ms": millis(delays.get(delays.len() * 99 / 100).copied().unwrap_or(0)),
             "shards": shards,
             "across": of(None),
         })
