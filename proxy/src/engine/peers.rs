@@ -18,7 +18,8 @@ pub struct Message {
     pub from: u16,
     /// The worker it is for; `None`: all others.
     pub to: Option<u16>,
-    pub(super) body: Body,
+    /// Boxed, for all that the engine wishes moves through one queue, and this is rare.
+    pub(super) body: Box<Body>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,7 @@ impl Proxy {
 
     /// Another worker has said something.
     pub(super) fn handle_peer(&mut self, message: Message, now: Instant) {
-        match message.body {
+        match *message.body {
             Body::Question { asker, question } => {
                 let answer = self.answer_question(&question, now);
                 self.send_to_peers(Some(message.from), Body::Answer { asker, answer });
@@ -94,6 +95,7 @@ impl Proxy {
 
     pub(super) fn send_to_peers(&mut self, to: Option<u16>, body: Body) {
         let from = self.options.worker;
+        let body = Box::new(body);
         let message = Message { from, to, body };
         self.actions
             .push_back(Action::Notify(Notice::Peers(message)));

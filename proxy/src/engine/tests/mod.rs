@@ -16,6 +16,7 @@ mod scan;
 mod scan_model;
 mod scripts;
 mod shedding;
+mod sizes;
 mod transactions;
 mod waiting_keys;
 

@@ -160,7 +160,7 @@ fn a_new_script_is_known_to_all_workers() {
     }
     let message = bench.messages.pop().unwrap();
     assert!(bench.messages.is_empty(), "they are told once");
-    assert_eq!(message.body, Body::Script(BODY.into()));
+    assert_eq!(*message.body, Body::Script(BODY.into()));
     let (mut other, client) = with_two_workers();
     other.call(|proxy, now| proxy.handle_event(Event::Peer(message), now));
     assert!(other.messages.is_empty(), "it is not passed on");
@@ -200,7 +200,7 @@ fn a_flush_waits_for_all_shards_and_workers() {
         assert_eq!(bench.sent(1), flush.clone() + &by_name);
         assert_eq!(bench.sent(2), flush);
         let question = bench.messages.pop().unwrap();
-        let Body::Question { asker, .. } = question.body else {
+        let Body::Question { asker, .. } = *question.body else {
             panic!("{question:?}");
         };
         let body = Body::Answer {
@@ -208,6 +208,7 @@ fn a_flush_waits_for_all_shards_and_workers() {
             answer: Answer::Count(7),
         };
         let (from, to) = (1, Some(0));
+        let body = Box::new(body);
         let answer = Message { from, to, body };
         if worker_first {
             bench.call(|proxy, now| proxy.handle_event(Event::Peer(answer), now));
