@@ -1,5 +1,6 @@
 //! What a cluster is made of: slots, the nodes that own them, and redirects between the nodes.
 
+mod crc;
 pub mod nodes;
 pub mod redirect;
 pub mod slot;

@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use super::crc::crc16;
+
 /// The number of hash slots.
 pub const SLOTS: usize = 16_384;
 
@@ -14,7 +16,7 @@ impl Slot {
     /// The slot of a key: of its first non-empty `{tag}` if it has one, else of all of it.
     #[inline]
     pub fn of(key: &[u8]) -> Self {
-        Self(crc16::State::<crc16::XMODEM>::calculate(tag(key)) % SLOTS as u16)
+        Self(crc16(tag(key)) % SLOTS as u16)
     }
 
     /// The slot of all keys that a glob pattern can match, when it has a hash tag that every such
@@ -64,6 +66,9 @@ impl fmt::Display for Slot {
 /// The part of a key that is hashed.
 #[inline]
 pub fn tag(key: &[u8]) -> &[u8] {
+    if lacks_brace(key) {
+        return key;
+    }
     let Some(open) = memchr::memchr(b'{', key) else {
         return key;
     };
@@ -72,6 +77,31 @@ pub fn tag(key: &[u8]) -> &[u8] {
         Some(len) => &key[open + 1..open + 1 + len],
     }
 }
+
+/// Whether the key is short and has no brace that opens, as most. A search that is made for long
+/// texts costs more than this.
+#[inline]
+fn lacks_brace(key: &[u8]) -> bool {
+    let (eights, rest) = key.as_chunks::<8>();
+    let Some(last) = key.last_chunk() else {
+        return !rest.contains(&b'{');
+    };
+    // The last eight bytes may be looked at twice.
+    key.len() <= SHORT_KEY_BYTES
+        && !has_brace(*last)
+        && !eights.iter().any(|eight| has_brace(*eight))
+}
+
+/// Whether one of the bytes is a brace that opens: the others are not zero after the exclusive or,
+/// and only below a byte that is zero does the subtraction borrow.
+#[inline]
+fn has_brace(eight: [u8; 8]) -> bool {
+    let bytes = u64::from_ne_bytes(eight) ^ u64::from_ne_bytes([b'{'; 8]);
+    let (ones, highs) = (u64::from_ne_bytes([1; 8]), u64::from_ne_bytes([0x80; 8]));
+    bytes.wrapping_sub(ones) & !bytes & highs != 0
+}
+
+const SHORT_KEY_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -111,6 +141,25 @@ mod tests {
         ] {
             let expected = tag.map(|tag| Slot::of(tag.as_bytes()));
             assert_eq!(Slot::of_pattern(pattern.as_bytes()), expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_brace_is_found_wherever_it_is() {
+        for len in 0..80 {
+            let plain: Vec<u8> = (0..len).map(|at| [b'z', b'|', 0xfb, 0][at % 4]).collect();
+            assert_eq!(tag(&plain), plain);
+            for open in 0..len {
+                let mut key = plain.clone();
+                key[open] = b'{';
+                assert_eq!(tag(&key), key, "{}", key.escape_ascii());
+                assert!(!lacks_brace(&key), "{}", key.escape_ascii());
+                for close in open + 2..len {
+                    key[close] = b'}';
+                    assert_eq!(tag(&key), &key[open + 1..close], "{}", key.escape_ascii());
+                    key[close] = b'z';
+                }
+            }
         }
     }
 
