@@ -39,7 +39,8 @@ pub trait Engine {
     /// again by a later [`Engine::handle_open`].
     fn handle_close(&mut self, connection: ConnectionId, now: Now);
 
-    /// The kernel took bytes of the connection's output.
+    /// The kernel took bytes of the connection's output. The time may be that of a call shortly
+    /// before.
     fn handle_written(&mut self, connection: ConnectionId, now: Now);
 
     /// The time that [`Engine::poll_timeout`] named has come.

@@ -9,6 +9,8 @@ use slotway_protocol::engine::{Instant, Now};
 pub(crate) struct Clock {
     start: std::time::Instant,
     anchor: Cell<Anchor>,
+    /// The last reading, until it is forgotten.
+    last: Cell<Option<Now>>,
 }
 
 /// A moment whose wall-clock time is known.
@@ -28,6 +30,7 @@ impl Clock {
         Self {
             start: std::time::Instant::now(),
             anchor: Cell::new(anchor),
+            last: Cell::new(None),
         }
     }
 
@@ -39,10 +42,24 @@ impl Clock {
         if micros - anchor.micros >= ANCHOR_MICROS {
             anchor = self.refresh(micros);
         }
-        Now {
+        let now = Now {
             instant: Instant::from_micros(micros),
             unix_ms: anchor.unix_ms + (micros - anchor.micros) / 1000,
-        }
+        };
+        self.last.set(Some(now));
+        now
+    }
+
+    /// The last reading that was not forgotten, or a new one.
+    #[inline]
+    pub(crate) fn recent(&self) -> Now {
+        self.last.get().unwrap_or_else(|| self.now())
+    }
+
+    /// From now on what was read so far is not recent any more.
+    #[inline]
+    pub(crate) fn forget(&self) {
+        self.last.set(None);
     }
 
     /// The moment in tokio's own terms, rounded by nothing.
@@ -91,6 +108,20 @@ mod tests {
         }
         assert!(clock.anchor.get().micros >= ANCHOR_MICROS);
         assert!(clock.now().instant.as_micros() >= 1_200_000);
+    }
+
+    #[test]
+    fn the_recent_time_is_the_last_one_that_was_read() {
+        let clock = Clock::start();
+        let first = clock.recent();
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(clock.recent(), first);
+        let second = clock.now();
+        assert!(second.instant > first.instant);
+        assert_eq!(clock.recent(), second);
+        std::thread::sleep(Duration::from_millis(2));
+        clock.forget();
+        assert!(clock.recent().instant > second.instant);
     }
 
     #[test]

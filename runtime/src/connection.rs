@@ -111,7 +111,7 @@ impl<E: Engine + 'static> Turn<'_, E> {
             }
             let id = self.connection.id;
             self.driver
-                .call(|engine, now| engine.handle_written(id, now));
+                .call_within_turn(|engine, now| engine.handle_written(id, now));
         }
         Ok(())
     }
@@ -144,6 +144,7 @@ impl<E: Engine + 'static> Turn<'_, E> {
     /// Reads until there is no more or `budget` reads are done.
     fn read(&mut self, cx: &mut Context<'_>, mut budget: u32) -> io::Result<()> {
         self.hand_in_resumed();
+        let mut may_be_all = false;
         while !self.connection.ended && !self.driver.is_paused(self.connection.id) {
             if budget == 0 {
                 cx.waker().wake_by_ref();
@@ -151,23 +152,23 @@ impl<E: Engine + 'static> Turn<'_, E> {
             }
             budget -= 1;
             let read = if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
-                self.read_shared(cx)
+                self.read_shared(cx, may_be_all)
             } else {
                 self.read_own(cx)
             };
             match read? {
                 Poll::Pending => break,
                 Poll::Ready(0) => self.end(),
-                Poll::Ready(_) => {}
+                Poll::Ready(_) => may_be_all = true,
             }
         }
         Ok(())
     }
 
     /// Reads behind a small partial frame, both in the buffer that all connections share.
-    fn read_shared(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
-        // The partial is only moved when there is something to put behind it.
-        if !self.connection.partial.is_empty()
+    fn read_shared(&mut self, cx: &mut Context<'_>, may_be_all: bool) -> io::Result<Poll<usize>> {
+        // The partial is only moved, and the buffer made ready, when there is something to read.
+        if (may_be_all || !self.connection.partial.is_empty())
             && self.connection.socket.poll_read_ready(cx)?.is_pending()
         {
             return Ok(Poll::Pending);

@@ -146,6 +146,24 @@ impl<E: Engine + 'static> Driver<E> {
         self.drain();
     }
 
+    /// The same with the time of the last call in this turn: for what need not be told the time to
+    /// the microsecond, reading the clock would cost more than all else.
+    #[inline]
+    pub(crate) fn call_within_turn(self: &Rc<Self>, call: impl FnOnce(&mut E, Now)) {
+        if self.stopped.get() {
+            return;
+        }
+        let now = self.clock.recent();
+        call(&mut self.engine.borrow_mut(), now);
+        self.drain();
+    }
+
+    /// Some connections are about to be polled.
+    #[inline]
+    pub(crate) fn start_turn(&self) {
+        self.clock.forget();
+    }
+
     /// The bytes waiting on a connection.
     #[inline]
     pub(crate) fn with_output<R>(

@@ -132,6 +132,7 @@ impl<E: Engine + 'static> Future for Poller<E> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let _abort = AbortOnPanic("connections");
         let ready = self.list.start_turn(cx.waker());
+        self.driver.start_turn();
         // Who becomes ready meanwhile waits for the next turn: a connection that always is would
         // keep this one from its end.
         for _ in 0..ready.min(self.polls_per_turn) {
