@@ -85,6 +85,7 @@ impl Output {
     }
 
     /// How many written bytes are kept for a retry.
+    #[inline]
     pub fn retained_len(&self) -> usize {
         self.written - self.released
     }

@@ -85,7 +85,7 @@ pub struct Request<'a> {
 
 impl RequestScanner {
     /// Looks for a request at the front of `input`. After an error the connection is to be closed.
-    #[inline]
+    #[inline(always)]
     pub fn scan(
         &mut self,
         input: &[u8],
@@ -243,12 +243,14 @@ impl RequestBuffers {
 
 impl<'a> Request<'a> {
     /// The whole request as an array of bulk strings, fit to be sent to a node.
+    #[inline]
     pub fn frame(&self) -> &'a [u8] {
         self.frame
     }
 
     /// The number of arguments, the command's name included; never 0.
     #[allow(clippy::len_without_is_empty)]
+    #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
     }

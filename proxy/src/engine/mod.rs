@@ -33,6 +33,7 @@ mod pausing;
 mod peers;
 mod pipeline;
 mod places;
+mod plain;
 mod plan;
 mod popping;
 mod private;
@@ -461,7 +462,7 @@ impl Engine for Proxy {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
         match &mut self.connections[connection.index as usize] {
             Connection::Client(session) => &mut session.output,

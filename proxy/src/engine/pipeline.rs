@@ -160,6 +160,18 @@ impl Pipeline {
         self.in_flight.front().is_some_and(unsent)
     }
 
+    /// The oldest request, if it is one for a slot, of one command, which the node has been sent
+    /// whole, and the connection is logged in.
+    #[inline]
+    pub(crate) fn plain_front(&self) -> Option<&InFlight> {
+        let written = self.output.retained_len();
+        let plain = |front: &&InFlight| {
+            front.has_slot() && front.preceding == 0 && front.len as usize <= written
+        };
+        let is_ready = self.login.is_none();
+        self.in_flight.front().filter(plain).filter(|_| is_ready)
+    }
+
     /// Whether some of what was asked has not been written.
     pub(crate) fn has_unsent(&self) -> bool {
         self.login.is_some() || !self.output.is_empty()
@@ -176,7 +188,7 @@ impl Pipeline {
     }
 
     /// Appends a request. Says whether the output was empty before.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, frame: &[u8], entry: InFlight) -> bool {
         debug_assert_eq!(frame.len(), entry.len as usize);
         let was_empty = self.output.is_empty();
@@ -202,7 +214,7 @@ impl Pipeline {
     }
 
     /// The oldest request is answered: forgets it and its bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<InFlight> {
         let entry = self.in_flight.pop_front()?;
         self.output.release(entry.len as usize);
@@ -415,6 +427,7 @@ impl InFlight {
     }
 
     /// Whether it goes wherever its slot is, in the order of that slot's requests.
+    #[inline]
     pub(crate) fn has_slot(&self) -> bool {
         matches!(self.kind, Kind::Request | Kind::Asked)
     }

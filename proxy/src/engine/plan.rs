@@ -293,6 +293,17 @@ mod tests {
         assert_eq!(plan(&learned, false), Plan::Refused(Refusal::NotYet));
     }
 
+    /// Then a request with such a plan is one for the command of that name, whatever follows.
+    #[test]
+    fn no_command_with_subcommands_has_its_key_in_one_place() {
+        let plans = Plans::new(true);
+        for command in slotway_protocol::command::all() {
+            let is_container = !command.subcommands.is_empty();
+            let has_key = matches!(plans.of(command), Plan::Key(_));
+            assert!(!(is_container && has_key), "{}", command.name);
+        }
+    }
+
     #[test]
     fn plans_come_from_the_table() {
         let plans = Plans::new(false);

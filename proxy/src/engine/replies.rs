@@ -9,7 +9,7 @@ use slotway_protocol::output::LARGE_BYTES;
 
 use super::pipeline::Kind;
 use super::redirect::{Verdict, judge};
-use super::session::{Reply, Ticket};
+use super::session::{Delivered, Reply, Ticket};
 use super::stats::Cut;
 use super::{Connection, Notice, Proxy, answer};
 
@@ -32,6 +32,11 @@ impl Proxy {
                 Ok(None) => break,
                 Err(_) => return self.cut_backend(index, input),
             };
+            if self.deliver_plain(index, &rest[..len], now) {
+                consumed += len;
+                continue;
+            }
+            let pipeline = &mut self.pipelines[index];
             let kind = pipeline.front().map(|entry| entry.kind);
             if rest[0] == b'>' {
                 consumed += len;
@@ -102,7 +107,6 @@ impl Proxy {
         }
     }
 
-    #[inline]
     fn handle_reply(&mut self, index: usize, reply: Reply<'_>, now: Instant) {
         let pipeline = &mut self.pipelines[index];
         if reply.bytes().first() == Some(&b'-')
@@ -145,7 +149,6 @@ impl Proxy {
     }
 
     /// Puts a reply, or a part of one, in its place and sends on what is in turn.
-    #[inline]
     pub(super) fn deliver(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         let index = ticket.connection.index as usize;
         let Some(Connection::Client(session)) = self.connections.get_mut(index) else {
@@ -203,11 +206,7 @@ impl Proxy {
         let wake =
             was_empty && !session.output.is_empty() && ticket.connection.index != self.current;
         let attention = session.paused || session.solo || session.closing || session.ended;
-        let micros = now.micros_since(delivered.arrived);
-        let command = delivered.command;
-        self.stats.count_request(command, failed, micros);
-        self.stats.client_latency.observe(micros);
-        self.stats.client_bytes_out.add(len as u64);
+        self.count_delivery(delivered, failed, len, now);
         if wake {
             self.actions.push_back(Action::Wake(ticket.connection));
         }
@@ -216,6 +215,20 @@ impl Proxy {
         } else if attention {
             self.attend(ticket.connection);
         }
+    }
+
+    #[inline]
+    pub(super) fn count_delivery(
+        &self,
+        delivered: Delivered,
+        failed: bool,
+        len: usize,
+        now: Instant,
+    ) {
+        let micros = now.micros_since(delivered.arrived);
+        self.stats.count_request(delivered.command, failed, micros);
+        self.stats.client_latency.observe(micros);
+        self.stats.client_bytes_out.add(len as u64);
     }
 
     pub(super) fn deliver_error(&mut self, ticket: Ticket, text: &[u8], now: Instant) {

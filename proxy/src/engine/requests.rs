@@ -42,6 +42,10 @@ impl Proxy {
                 Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
                 Ok(Scan::Request { consumed: len }) => {
                     let request = buffers.request(&input[consumed..consumed + len]);
+                    if self.forward_plain(connection, &request, now) {
+                        consumed += len;
+                        continue;
+                    }
                     let command = command::resolve_with(&request, self.learned.as_deref());
                     if self.must_wait(connection, &request, &command) {
                         self.limit_waiting(connection, input.len() - consumed);
@@ -239,8 +243,19 @@ impl Proxy {
     }
 
     /// Puts a request into the pipeline to its slot's owner, or into the slot's hold.
-    #[inline]
     pub(super) fn dispatch(
+        &mut self,
+        entry: InFlight,
+        lane: usize,
+        frame: &[u8],
+        shared: Option<&Bytes>,
+    ) {
+        self.dispatch_at_once(entry, lane, frame, shared);
+    }
+
+    /// The same, for the one place where a call would cost too much.
+    #[inline(always)]
+    pub(super) fn dispatch_at_once(
         &mut self,
         entry: InFlight,
         lane: usize,
@@ -369,7 +384,7 @@ impl Proxy {
 
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]
-fn lane(session: &Session, per_node: usize) -> usize {
+pub(super) fn lane(session: &Session, per_node: usize) -> usize {
     let mut first = if session.protocol == Protocol::Resp3 {
         per_node
     } else {

@@ -295,6 +295,16 @@ impl Session {
         self.places.fill(ticket.sequence, reply, &mut self.output)
     }
 
+    /// Whether the reply that the ticket names only has to be put in its place: it is all that is
+    /// to come there, and nobody waits for the client to catch up or to leave.
+    #[inline]
+    pub(crate) fn is_plain(&self, ticket: Ticket) -> bool {
+        let is_special = self.leaving | self.paused | self.solo | self.closing | self.ended;
+        self.connection == ticket.connection
+            && !is_special
+            && self.places.merge_of(ticket.sequence).is_none()
+    }
+
     /// Marks the place as one that a merge fills.
     pub(crate) fn set_merging(&mut self, ticket: Ticket, merge: MergeId) {
         self.places.set_merging(ticket.sequence, merge);
