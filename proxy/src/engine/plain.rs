@@ -34,6 +34,10 @@ impl Proxy {
         if is_watched || !command.accepts(request.len()) || frame.len() >= LARGE_BYTES {
             return false;
         }
+        let key = request.arg(position);
+        if self.knows_large_keys && self.options.large_keys.has(command.id, key) {
+            return false;
+        }
         let Some(Connection::Client(session)) = self.connections.get_mut(connection.index as usize)
         else {
             return false;
@@ -41,7 +45,7 @@ impl Proxy {
         if session.transaction.is_some() || session.is_subscribed() {
             return false;
         }
-        let slot = Slot::of(request.arg(position));
+        let slot = Slot::of(key);
         let ticket = session.reserve(command.id, now);
         let lane = lane(session, self.options.connections_per_node);
         let entry = InFlight::request(ticket, command.id, slot, frame.len(), now);
