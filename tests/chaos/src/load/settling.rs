@@ -98,7 +98,7 @@ impl Settling {
         let Some(reply) = pending.replies.pop() else {
             return;
         };
-        if let Reply::Error(text) = &reply {
+        if let Some(text) = error_in(&pending.work, &reply) {
             let outcome = self.outcome_of(&pending.work, text);
             let text = with_cause(&pending.replies, text);
             let text = format!("{}: {text}", pending.work.command());
@@ -443,6 +443,17 @@ impl Settling {
             to,
             amount,
         });
+    }
+}
+
+/// The error that a reply is; some proxies give MGET one for each key that failed.
+fn error_in<'reply>(work: &Work, reply: &'reply Reply) -> Option<&'reply str> {
+    match reply {
+        Reply::Error(text) => Some(text),
+        Reply::Array(Some(items)) if matches!(work, Work::MultiGet(_)) => {
+            items.iter().find_map(|item| error_in(work, item))
+        }
+        _ => None,
     }
 }
 
