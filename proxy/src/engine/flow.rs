@@ -29,11 +29,11 @@ impl Proxy {
     #[cold]
     pub(super) fn wait_for_room<T>(&mut self, connection: ConnectionId) -> Option<T> {
         let bytes_max = self.bounds.output;
-        if let Some(session) = self.session(connection) {
-            if session.held_bytes() >= bytes_max {
-                session.overfull = true;
-                session.window = (session.window / 2).max(1);
-            }
+        if let Some(session) = self.session(connection)
+            && session.held_bytes() >= bytes_max
+        {
+            session.overfull = true;
+            session.window = (session.window / 2).max(1);
         }
         self.pause(connection);
         None
