@@ -434,6 +434,7 @@ impl Engine for Proxy {
             self.settle_databases(now);
             self.expire_subscribing(now);
             self.sweep_scripts();
+            self.ask_for_home();
             self.sweep_large_keys(now);
             if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
                 self.count_memory(now);

@@ -174,6 +174,14 @@ impl Proxy {
             .push_back(Action::Notify(Notice::TopologyStale));
     }
 
+    /// As long as a slot's requests wait, its new home may be known at any moment. Nodes that serve
+    /// their own slots all the while say nothing of it, so somebody has to ask.
+    pub(super) fn ask_for_home(&mut self) {
+        if !self.holds.is_empty() {
+            self.topology_is_stale();
+        }
+    }
+
     /// A slot's requests wait from now on, if they do not yet.
     pub(super) fn begin_hold(&mut self, slot: Slot, now: Instant) {
         if !self.holds.contains(slot) {

@@ -215,6 +215,29 @@ fn those_who_waited_behind_others_are_told_why_the_others_did() {
 }
 
 #[test]
+fn while_requests_wait_the_topology_is_asked_for() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    for _ in 0..6 {
+        bench.refuse();
+        bench.wait(Duration::from_millis(100));
+    }
+    let stale = bench.stale;
+    // The node is asked ever more seldom whether it is back; the others are not.
+    bench.wait(Duration::from_millis(500));
+    assert!(bench.stale >= stale + 4, "{} {stale}", bench.stale);
+    bench.refuse();
+    bench.topology(&[(0, 16383, 2)]);
+    assert_eq!(bench.sent(2), request(&["get", LOWER]));
+    bench.reply(2, "$1\r\n7\r\n");
+    bench.wait(Duration::from_millis(100));
+    let stale = bench.stale;
+    bench.wait(Duration::from_millis(500));
+    assert_eq!(bench.stale, stale, "nothing waits");
+}
+
+#[test]
 fn more_requests_than_may_wait_are_refused() {
     let mut bench = Bench::new(Options {
         hold_requests_max: 3,
