@@ -39,7 +39,9 @@ impl Task for WatchKeys {
     }
 
     fn reply(&mut self, _part: u32, reply: &[u8], cluster: &Cluster<'_>, steps: &mut Steps) {
-        if redirect::was_not_run(reply)
+        // A watch ends with its connection, whether it had begun or not.
+        let watches_nothing = redirect::was_not_run(reply) || answer::is_unknown(reply);
+        if watches_nothing
             && !self.watches
             && let Some(pause) = self.patience.pause(cluster.now)
         {
@@ -50,7 +52,7 @@ impl Task for WatchKeys {
         if reply.first() == Some(&b'+') || self.watches {
             steps.keep_private(self.slot);
         }
-        if self.watches && redirect::was_not_run(reply) {
+        if self.watches && watches_nothing {
             // EXEC will say that what was to be watched may have changed.
             steps.lose_private();
             return steps.finish(b"+OK\r\n".to_vec());

@@ -178,6 +178,29 @@ fn a_watch_that_is_lost_aborts_the_transaction() {
 }
 
 #[test]
+fn a_watch_whose_connection_breaks_is_made_on_another() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    let watch = request(&["watch", LOWER]);
+    bench.input(client, &watch);
+    let private = bench.log_in_private(1);
+    assert_eq!(bench.written(private), watch);
+    bench.call(|proxy, now| proxy.handle_close(private, now));
+    bench.wait(Duration::from_millis(20));
+    let other = bench.log_in_private(1);
+    assert_eq!(bench.written(other), watch);
+    bench.input(other, "+OK\r\n");
+    // With the second one what the first one watched is lost.
+    bench.input(client, &watch);
+    bench.call(|proxy, now| proxy.handle_close(other, now));
+    bench.input(client, &request(&["multi"]));
+    bench.input(client, &request(&["set", LOWER, "1"]));
+    bench.input(client, &request(&["exec"]));
+    let replies = "+OK\r\n+OK\r\n+OK\r\n+QUEUED\r\n*-1\r\n";
+    assert_eq!(bench.written(client), replies);
+}
+
+#[test]
 fn a_watch_follows_its_slot_and_a_watched_slot_that_moves_aborts() {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
