@@ -105,17 +105,11 @@ impl Proxy {
                 self.stats.redirects_moved.inc();
                 self.owners[slot.index()] = self.backend(&address) as u32;
                 self.topology_is_stale();
-                // The nodes get all the time there is to agree: the number of redirects is limited.
-                let pause = if attempts > 1 {
-                    back_off(attempts)
-                } else {
-                    Duration::ZERO
-                };
-                (Target::Owner, now + pause)
+                (Target::Owner, now + redirect_pause(attempts))
             }
             Verdict::Ask(address) => {
                 self.stats.redirects_ask.inc();
-                (Target::Ask(address), now)
+                (Target::Ask(address), now + redirect_pause(attempts))
             }
             Verdict::Later(reason) => {
                 self.stats.redirects_later.inc();
@@ -147,7 +141,8 @@ impl Proxy {
             Verdict::Moved(address) | Verdict::Ask(address) => {
                 self.stats.redirects_moved.inc();
                 self.topology_is_stale();
-                (Target::Ask(address), now)
+                let pause = redirect_pause(self.holds.attempts(slot));
+                (Target::Ask(address), now + pause)
             }
             other => self.follow(index, slot, other, now),
         }
@@ -394,6 +389,16 @@ const UNOWNED_RETRY: Duration = Duration::from_millis(50);
 pub(super) fn note_held(held: &mut Held, now: Instant) {
     if held.entry.held_since == Instant::default() {
         held.entry.held_since = now;
+    }
+}
+
+/// How long to wait before another redirect is followed. The nodes get all the time there is to
+/// agree: the number of redirects is limited.
+fn redirect_pause(attempts: u32) -> Duration {
+    if attempts > 1 {
+        back_off(attempts)
+    } else {
+        Duration::ZERO
     }
 }
 

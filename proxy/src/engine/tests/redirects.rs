@@ -73,6 +73,28 @@ fn a_circle_of_redirects_ends() {
 }
 
 #[test]
+fn nodes_that_ask_in_a_circle_get_time_to_agree() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    let (slot, mut rounds) = (Slot::of(LOWER.as_bytes()), 0);
+    for _ in 0..100 {
+        for port in [1, 2] {
+            let asked = bench.sent(port);
+            if asked.is_empty() {
+                continue;
+            }
+            rounds += 1;
+            let first = if rounds > 1 { "+OK\r\n" } else { "" };
+            bench.reply(port, &format!("{first}-ASK {slot} node:{}\r\n", 3 - port));
+        }
+        bench.pass(Duration::from_millis(2));
+    }
+    assert!(rounds > 5, "redirects are followed");
+    assert_eq!(bench.written(client), "", "200 ms are not too long");
+}
+
+#[test]
 fn requests_wait_for_the_first_topology() {
     let mut bench = Bench::new(Options::default());
     let client = bench.client();
