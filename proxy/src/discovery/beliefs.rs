@@ -148,11 +148,25 @@ fn replicas(nodes: &BTreeMap<NodeId, &NodeLine>) -> HashMap<NodeId, Vec<Address>
     replicas
 }
 
-/// In which round each node last spoke for itself. What others said of it in earlier rounds is
-/// void: it may since have lost its slots, or another node may have come to its address.
+/// When each node last spoke for itself. What others said of it in earlier rounds, or of an earlier
+/// epoch of it, is void: it may since have lost its slots, or another node may have come to its
+/// address. Of what is said in one round a node's own word counts most.
 struct Spoken<'a> {
-    ids: HashMap<NodeId, u64>,
-    addresses: HashMap<&'a Address, u64>,
+    ids: HashMap<NodeId, Word>,
+    addresses: HashMap<&'a Address, Word>,
+}
+
+/// That a node has spoken for itself.
+#[derive(Clone, Copy)]
+struct Word {
+    round: u64,
+    config_epoch: u64,
+}
+
+impl Word {
+    fn is_newer(self, line: &NodeLine, answer: &Answer) -> bool {
+        self.round > answer.round || self.round == answer.round && !line.is_myself
+    }
 }
 
 impl<'a> Spoken<'a> {
@@ -163,17 +177,23 @@ impl<'a> Spoken<'a> {
         };
         for answer in answers {
             if let Some(line) = answer.myself() {
-                spoken.ids.insert(line.id, answer.round);
-                spoken.addresses.insert(&line.address, answer.round);
+                let word = Word {
+                    round: answer.round,
+                    config_epoch: line.config_epoch,
+                };
+                spoken.ids.insert(line.id, word);
+                spoken.addresses.insert(&line.address, word);
             }
         }
         spoken
     }
 
-    /// Whether the node has not spoken for itself in a round after that of the answer.
+    /// Whether the node has not said since what is so.
     fn allows(&self, line: &NodeLine, answer: &Answer) -> bool {
-        let is_later = |round: Option<&u64>| round.is_some_and(|round| *round > answer.round);
-        !is_later(self.ids.get(&line.id)) && !is_later(self.addresses.get(&line.address))
+        let (id, address) = (self.ids.get(&line.id), self.addresses.get(&line.address));
+        let is_void =
+            |word: &Word| word.is_newer(line, answer) || word.config_epoch > line.config_epoch;
+        !id.is_some_and(is_void) && !address.is_some_and(|word| word.is_newer(line, answer))
     }
 }
 

@@ -380,6 +380,33 @@ fn a_node_is_believed_about_itself() {
 }
 
 #[test]
+fn a_node_that_has_given_slots_away_is_believed_more_than_one_that_missed_it() {
+    let mut bench = Bench::with_three_nodes();
+    bench.begin();
+    // Node 1 gave the first third to node 2, and then got the last one and a new epoch with it.
+    let says_1 = [
+        primary(1, 1, 5, &[2], true),
+        primary(2, 2, 4, &[0, 1], false),
+        primary(3, 3, 3, &[], false),
+    ];
+    let says_2 = [
+        primary(1, 1, 1, &[], false),
+        primary(2, 2, 4, &[0, 1], true),
+        primary(3, 3, 3, &[2], false),
+    ];
+    let says_3 = [
+        primary(1, 1, 5, &[0, 2], false),
+        primary(2, 2, 2, &[1], false),
+        primary(3, 3, 3, &[], true),
+    ];
+    for (port, lines) in [(2, says_2), (1, says_1), (3, says_3)] {
+        bench.answer(port, &lines.concat());
+    }
+    bench.wait();
+    assert_eq!(bench.owners(), [2, 2, 1]);
+}
+
+#[test]
 fn a_cluster_made_anew_at_the_same_addresses_is_believed() {
     let mut bench = Bench::new(&[1]);
     bench.begin();
