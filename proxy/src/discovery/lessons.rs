@@ -4,12 +4,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use slotway_protocol::command::Learned;
 use slotway_protocol::command::learned::LearnError;
 use slotway_protocol::engine::{Action, Address, Instant};
 
-use super::question::{Databases, Subject};
-use super::{Discovery, LATE, Notice};
+use super::question::{Databases, Subject, told_databases};
+use super::{Discovery, LATE, Notice, last};
 
 /// The commands of the nodes, as one node tells them. It is the same one as long as it answers:
 /// were nodes of several versions asked in turn, commands would come and go.
@@ -130,8 +131,12 @@ impl Discovery {
         }
     }
 
-    pub(super) fn learn(&mut self, address: Address, reply: &[u8]) {
-        let notice = match self.lessons.take(reply) {
+    /// Takes the replies to the questions for the number of databases and for the commands.
+    pub(super) fn learn(&mut self, address: Address, replies: &[BytesMut]) {
+        if let [databases, _] = replies {
+            self.note_databases(told_databases(databases));
+        }
+        let notice = match self.lessons.take(last(replies)) {
             Ok(None) => return,
             Ok(Some(learned)) => Notice::Commands(learned),
             Err(error) => Notice::CommandsUnknown {

@@ -1,5 +1,6 @@
 //! One node being asked for one thing, and how its answer is read.
 
+use bytes::BytesMut;
 use slotway_protocol::cluster::nodes::{NodeLine, parse_nodes};
 use slotway_protocol::engine::Address;
 use slotway_protocol::output::Output;
@@ -22,11 +23,11 @@ pub(super) struct Question {
     pub(super) address: Address,
     pub(super) subject: Subject,
     pub(super) output: Output,
-    pub(super) scanner: ReplyScanner,
-    /// What the reply to the first of two requests says, once it is there.
-    pub(super) databases: Option<Databases>,
-    /// Replies to skip before the one that counts.
-    pub(super) skip: usize,
+    scanner: ReplyScanner,
+    /// Whether the reply to a login comes first.
+    logs_in: bool,
+    /// The replies so far, that to a login left out.
+    pub(super) replies: Vec<BytesMut>,
     pub(super) done: bool,
 }
 
@@ -37,13 +38,11 @@ impl Question {
         credentials: Option<&Credentials>,
     ) -> Self {
         let mut output = Output::default();
-        let mut skip = 0;
         if let Some(credentials) = credentials {
             let mut words = vec!["AUTH"];
             words.extend(credentials.username.as_deref());
             words.push(&credentials.password);
             encode::request(output.buffer(), &words);
-            skip = 1;
         }
         match subject {
             Subject::Topology => encode::request(output.buffer(), &["CLUSTER", "NODES"]),
@@ -57,14 +56,44 @@ impl Question {
             subject,
             output,
             scanner: ReplyScanner::default(),
-            databases: None,
-            skip,
+            logs_in: credentials.is_some(),
+            replies: Vec::new(),
             done: false,
         }
+    }
+
+    /// Takes what has come of the replies; whether that is all there will be. What is no reply, or
+    /// too long, is the last one, and empty. So is the refusal of a login, but for its text.
+    pub(super) fn take(&mut self, input: &mut BytesMut) -> bool {
+        while !self.done {
+            let len = match self.scanner.scan(input) {
+                Ok(Some(len)) => len,
+                Ok(None) if input.len() < self.subject.bytes_max() => return false,
+                Ok(None) | Err(_) => 0,
+            };
+            let reply = input.split_to(len);
+            let is_refused = self.logs_in && reply.first() == Some(&b'-');
+            if core::mem::take(&mut self.logs_in) && len > 0 && !is_refused {
+                continue;
+            }
+            self.replies.push(reply);
+            let is_last = self.replies.len() == self.subject.replies();
+            self.done = len == 0 || is_refused || is_last;
+        }
+        input.clear();
+        true
     }
 }
 
 impl Subject {
+    /// How many replies answer the question.
+    fn replies(self) -> usize {
+        match self {
+            Self::Topology => 1,
+            Self::Commands => 2,
+        }
+    }
+
     /// A longer answer is not believed. For 1,000 nodes it takes about 200 KiB.
     pub(super) fn bytes_max(self) -> usize {
         match self {

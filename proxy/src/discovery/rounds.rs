@@ -1,0 +1,216 @@
+//! Rounds of questions about the topology: when one begins, whom it asks, and what comes of the
+//! answers.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use slotway_protocol::cluster::{SLOTS, Topology};
+use slotway_protocol::engine::{Action, Address, Instant};
+
+use super::beliefs::Answer;
+use super::question::{Databases, Subject, told_nodes};
+use super::{Discovery, LATE, Notice};
+
+/// Questions that are being asked at the same time.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) deadline: Instant,
+    pending: usize,
+    answered: bool,
+    /// The topology was doubted after the round began: some answers may be from before the change.
+    pub(super) stale_again: bool,
+}
+
+impl Discovery {
+    /// Asks a few nodes at once.
+    pub(super) fn begin_round(&mut self, now: Instant) {
+        self.started = true;
+        self.last_round = now;
+        self.rounds += 1;
+        let asked = self.whom_to_ask();
+        let deadline = now + self.options.answer_timeout;
+        self.round = Some(Round {
+            deadline,
+            pending: asked.len(),
+            answered: false,
+            stale_again: false,
+        });
+        for address in asked {
+            self.connect(address, Subject::Topology);
+        }
+    }
+
+    /// The next few of the known nodes; the seeds when there are none or they do not answer.
+    fn whom_to_ask(&mut self) -> Vec<Address> {
+        let mut asked: Vec<Address> = Vec::new();
+        for _ in 0..self.known.len().min(ASKED_MAX) {
+            self.known.rotate_left(1);
+            asked.extend(self.known.back().cloned());
+        }
+        if asked.is_empty() || self.failures > 0 {
+            let start = self.random_below(self.options.seeds.len() as u64) as usize;
+            let seeds = self.options.seeds.iter().cycle().skip(start);
+            for seed in seeds.take(self.options.seeds.len().min(ASKED_MAX)) {
+                if !asked.contains(seed) {
+                    asked.push(seed.clone());
+                }
+            }
+        }
+        asked
+    }
+
+    /// A question came to its end, with an answer or without.
+    pub(super) fn conclude(&mut self, answer: Option<Answer>, now: Instant) {
+        let answer = answer.and_then(|answer| self.unless_blank(answer));
+        let Some(round) = &mut self.round else { return };
+        round.pending = round.pending.saturating_sub(1);
+        let ends = round.pending == 0;
+        let Some(answer) = answer else {
+            if ends {
+                self.end_round(now);
+            }
+            return;
+        };
+        round.answered = true;
+        round.deadline = round.deadline.min(now + AFTER_AN_ANSWER);
+        // The first slots of all are better than none; later on all that were asked count.
+        let first = answer.has_slots() && !self.has_slots();
+        self.beliefs.add(answer);
+        if ends {
+            self.end_round(now);
+        } else if first {
+            self.publish(self.beliefs.merge());
+        }
+    }
+
+    /// A node without slots that once had some has restarted empty. Were it believed, all that
+    /// is known of the others would be lost with it; and of no use would it be even when all are
+    /// like that, because a topology without owners leads to nobody who could know better.
+    fn unless_blank(&mut self, answer: Answer) -> Option<Answer> {
+        if self.has_slots() && !answer.has_slots() {
+            self.unreachable(answer.from, "it knows of no slots".to_owned());
+            return None;
+        }
+        Some(answer)
+    }
+
+    fn has_slots(&self) -> bool {
+        let published = self.published.as_ref();
+        published.is_some_and(|topology| topology.covered() > 0)
+    }
+
+    fn end_round(&mut self, now: Instant) {
+        let Some(round) = self.round.take() else {
+            return;
+        };
+        if round.answered {
+            self.failures = 0;
+            let age_max = self.options.refresh_interval * BELIEVED_INTERVALS;
+            self.beliefs.expire(now, age_max);
+            self.publish(self.beliefs.merge());
+        } else {
+            self.failures += 1;
+        }
+        self.next_round = now + self.pause(round.answered);
+        if round.stale_again {
+            self.hurry(now);
+        }
+        self.actions.push_back(Action::Notify(Notice::Refreshed {
+            answered: round.answered,
+        }));
+    }
+
+    /// The time to the next round if nothing happens.
+    fn pause(&mut self, answered: bool) -> Duration {
+        let published = self.published.as_ref();
+        if !answered || published.is_none_or(|topology| topology.covered() < SLOTS) {
+            return RETRY_INTERVAL;
+        }
+        let jitter = self.random_below(self.options.refresh_interval.as_micros() as u64 / 10);
+        self.options.refresh_interval + Duration::from_micros(jitter)
+    }
+
+    /// Lets the next round begin as soon as rounds may.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        let soon = (self.last_round + ROUNDS_APART).max(now);
+        self.next_round = self.next_round.min(soon);
+    }
+
+    fn publish(&mut self, topology: Topology) {
+        if self.published.as_deref() == Some(&topology) {
+            return;
+        }
+        let mut nodes: Vec<Address> = Vec::new();
+        for shard in topology.shards() {
+            nodes.push(shard.primary.clone());
+            nodes.extend(shard.replicas.iter().cloned());
+        }
+        self.known.retain(|address| nodes.contains(address));
+        for node in &nodes {
+            if !self.known.contains(node) {
+                self.known.push_back(node.clone());
+            }
+        }
+        self.lessons.set_nodes(nodes);
+        if self.lessons.is_off() {
+            self.note_databases(Databases::Some(1));
+        }
+        let (known, seeds) = (&self.known, &self.options.seeds);
+        self.beliefs
+            .keep_only(|node| known.contains(node) || seeds.contains(node));
+        let topology = Arc::new(topology);
+        self.published = Some(topology.clone());
+        self.actions
+            .push_back(Action::Notify(Notice::Topology(topology)));
+    }
+
+    /// Reads the reply of a node that was asked.
+    pub(super) fn read_answer(
+        &mut self,
+        address: &Address,
+        reply: &[u8],
+        at: Instant,
+    ) -> Option<Answer> {
+        match told_nodes(reply, address) {
+            Ok(lines) => Some(Answer {
+                from: address.clone(),
+                round: self.rounds,
+                at,
+                lines,
+            }),
+            Err(Some(problem)) => {
+                self.unreachable(address.clone(), problem);
+                None
+            }
+            Err(None) => {
+                let address = address.clone();
+                let notice = Notice::NotACluster { address };
+                self.actions.push_back(Action::Notify(notice));
+                None
+            }
+        }
+    }
+
+    /// Goes on without the nodes that have not answered in time.
+    pub(super) fn abandon_round(&mut self, now: Instant) {
+        for address in self.drop_questions(Subject::Topology) {
+            self.unreachable(address, LATE.to_owned());
+        }
+        self.end_round(now);
+    }
+}
+
+/// How many nodes are asked in one round.
+const ASKED_MAX: usize = 3;
+
+/// How long the others have once a node has answered: one that is down must not delay the rest.
+const AFTER_AN_ANSWER: Duration = Duration::from_millis(100);
+
+/// A node's answer counts for so many refresh intervals, unless it answers again.
+const BELIEVED_INTERVALS: u32 = 2;
+
+/// Rounds are at least this far apart, however often the topology is said to be stale.
+const ROUNDS_APART: Duration = Duration::from_millis(50);
+
+/// The time to the next round while no node answers or slots are without an owner.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
