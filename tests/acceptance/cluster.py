@@ -97,6 +97,13 @@ class Cluster:
         self.machine.servers[primary].popen.wait()
         return Kill(self, primary, replica, time.monotonic())
 
+    def restart(self, port: int) -> None:
+        """Starts a node again that has ended, with its files."""
+        words = self.machine.servers[port].popen.args
+        self.machine.servers[port] = self.machine.start(words, f"redis-{port}")
+        wait_until(f"redis-server on {port}", 20, lambda: "PONG" in redis_cli(port, "ping"))
+        self.nodes[port] = Connection(port)
+
     def wait_for_owner(self, primary: int) -> None:
         wait_until(f"{primary} to have slots in the eyes of all", FAILOVER_SECONDS,
                    lambda: all(primary in self.owners(port) for port in self.alive()))

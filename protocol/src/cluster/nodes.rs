@@ -13,8 +13,14 @@ pub struct NodeLine {
     /// The node that answered.
     pub is_myself: bool,
     pub is_primary: bool,
+    /// The node that answered has not heard of it in time; others may have.
+    pub is_suspected: bool,
     /// The majority holds it to be down.
     pub is_failed: bool,
+    /// It never takes its primary's place by itself.
+    pub is_passive: bool,
+    /// The node that answered has a connection to it.
+    pub is_linked: bool,
     /// It can't be reached at that address: unknown, or not yet a member.
     pub is_unreachable: bool,
     /// The primary that a replica follows.
@@ -88,7 +94,7 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
     let config_epoch = word("no epoch")?
         .parse()
         .map_err(|_| "the epoch is no number")?;
-    word("no link state")?;
+    let is_linked = word("no link state")? == "connected";
     let mut slots = Vec::new();
     let mut migrating = Vec::new();
     for word in words.filter(|word| !word.is_empty()) {
@@ -105,7 +111,10 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
         address,
         is_myself: has("myself"),
         is_primary: has("master"),
+        is_suspected: has("fail?"),
         is_failed: has("fail"),
+        is_passive: has("nofailover"),
+        is_linked,
         primary,
         config_epoch,
         slots,
@@ -174,6 +183,11 @@ mod tests {
         assert_eq!(node.address, Address::new("::1", 30001));
         assert_eq!(node.primary, NodeId::parse(PRIMARY));
         assert!(node.is_failed && !node.is_primary && node.slots.is_empty());
+        assert!(!node.is_suspected && !node.is_passive && !node.is_linked);
+        let node = line(&format!(
+            "{ID} h:1@2 slave,fail?,nofailover {PRIMARY} 1 2 3 connected"
+        ));
+        assert!(node.is_suspected && !node.is_failed && node.is_passive && node.is_linked);
         let node = line(&format!("{ID} :7001@17001 myself,master - 0 0 0 connected"));
         assert_eq!(node.address, Address::new("10.1.1.1", 7001));
         assert!(line(&format!("{ID} :0@0 master,noaddr - 0 0 0 disconnected")).is_unreachable);

@@ -41,6 +41,7 @@ impl Default for ClusterConfig {
             redirect_hosts: Vec::new(),
             node_check_interval: Duration::from_secs(5),
             retry_percent: 20,
+            assist_failover: false,
         }
     }
 }

@@ -64,6 +64,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) redirect_hosts: Vec<String>,
     pub(crate) node_check_interval: Duration,
     pub(crate) retry_percent: usize,
+    pub(crate) assist_failover: bool,
 }
 
 /// Metrics and health over HTTP.
@@ -236,6 +237,7 @@ impl ClusterConfig {
                 default.node_check_interval,
             ),
             retry_percent: section.count("retry_percent", 0..=1_000, default.retry_percent),
+            assist_failover: section.flag("assist_failover", default.assist_failover),
         };
         if config.username.is_some() && config.password.is_none() {
             section.refuse(username_place, "username", "needs a 'password' beside it");

@@ -18,6 +18,7 @@ impl Config {
         let announce = proxy.cluster_announce.as_ref();
         vec![
             ("admin_listen", text(admin.listen.as_ref())),
+            ("assist_failover", cluster.assist_failover.to_string()),
             ("cluster_announce", text(announce)),
             ("cluster_emulation", proxy.cluster_emulation.to_string()),
             ("commands_interval_ms", millis(cluster.commands_interval)),

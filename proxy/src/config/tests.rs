@@ -76,6 +76,7 @@ fn every_key_has_an_effect() {
         redirect_hosts = ['h']
         node_check_interval_ms = 8
         retry_percent = 9
+        assist_failover = true
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -130,6 +131,7 @@ fn every_key_has_an_effect() {
             redirect_hosts: vec!["h".to_owned()],
             node_check_interval: Duration::from_millis(8),
             retry_percent: 9,
+            assist_failover: true,
         },
         limits: LimitsConfig {
             bulk_bytes_max: 2048,

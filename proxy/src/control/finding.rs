@@ -6,12 +6,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use slotway::discovery::{self, Discovery};
+use slotway::discovery::{self, Discovery, Outcome, Story};
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::Address;
 use slotway_runtime::{Driver, DriverHandle};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 
 use super::driver_options;
@@ -40,14 +40,16 @@ pub(super) struct Found {
 }
 
 impl Discovering {
-    /// Starts the discovery on this thread.
-    pub(super) fn start(self, config: &Config) -> Found {
+    /// Starts the discovery on this thread. To the nodes that come out of `lost`, a connection was
+    /// lost.
+    pub(super) fn start(self, config: &Config, lost: mpsc::Receiver<Address>) -> Found {
         let options = discovery::Options {
             seeds: self.seeds.clone(),
             credentials: config.credentials(),
             refresh_interval: config.cluster.refresh_interval,
             answer_timeout: config.cluster.connect_timeout,
             commands_interval: config.cluster.commands_interval,
+            assist_failover: config.cluster.assist_failover,
             random_seed: random_seed(),
         };
         let stale = Arc::clone(&self.stale);
@@ -57,6 +59,7 @@ impl Discovering {
             driver_options(config),
             move |notice| findings.handle(notice),
         );
+        spawn_local(forward_lost(lost, discovery.clone()));
         spawn_local(forward_stale(stale, discovery));
         found
     }
@@ -139,6 +142,8 @@ impl Findings {
                 self.not_a_cluster.remove(&address);
                 self.problem = Some(format!("{address}: {reason}"));
             }
+            discovery::Notice::Assisting => self.metrics.assist_attempts.inc(),
+            discovery::Notice::Assisted(story) => self.tell(&story),
             discovery::Notice::NotACluster { address } => {
                 self.problem = Some(format!("{address}: cluster support disabled"));
                 self.not_a_cluster.insert(address);
@@ -179,6 +184,17 @@ impl Findings {
         self.commands.send_replace(learned);
     }
 
+    /// Counts and logs what became of a primary whose process is gone.
+    fn tell(&self, story: &Story) {
+        let counter = match &story.outcome {
+            Outcome::Succeeded => &self.metrics.assist_succeeded,
+            Outcome::Refused(_) => &self.metrics.assist_refused,
+            Outcome::Suppressed(_) => &self.metrics.assist_suppressed,
+        };
+        counter.inc();
+        tracing::warn!("{story}");
+    }
+
     /// Says that nobody answers: at once, and then now and again.
     fn log_problem(&mut self) {
         let is_due = self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY);
@@ -215,6 +231,13 @@ async fn forward_stale(stale: Arc<Notify>, discovery: DriverHandle<Discovery>) {
     loop {
         stale.notified().await;
         discovery.send(discovery::Event::Stale);
+    }
+}
+
+/// Each node to which a worker has lost a connection is told to the discovery.
+async fn forward_lost(mut lost: mpsc::Receiver<Address>, discovery: DriverHandle<Discovery>) {
+    while let Some(address) = lost.recv().await {
+        discovery.send(discovery::Event::Lost(address));
     }
 }
 

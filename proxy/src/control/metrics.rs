@@ -30,6 +30,11 @@ pub(super) struct ControlMetrics {
     pub(super) reloads: Counter,
     pub(super) reloads_failed: Counter,
     pub(super) reload_successful: Gauge,
+    /// Replicas that were told to take over; and what came of primaries that were gone.
+    pub(super) assist_attempts: Counter,
+    pub(super) assist_succeeded: Counter,
+    pub(super) assist_refused: Counter,
+    pub(super) assist_suppressed: Counter,
     shards: Gauge,
     slots_covered: Gauge,
 }
@@ -44,6 +49,7 @@ impl ControlMetrics {
         let collect = move || {
             let mut families = metrics.families();
             families.extend(metrics.reloads());
+            families.extend(metrics.assisted());
             families.extend(age(&view));
             families
         };
@@ -139,6 +145,27 @@ impl ControlMetrics {
         );
         successful.sample(&[], self.reload_successful.value() as f64);
         [reloaded, successful]
+    }
+
+    fn assisted(&self) -> [Family; 2] {
+        let mut attempts = Family::counter(
+            "slotway_assisted_failover_attempts_total",
+            "Times that a replica was told to take over from a primary whose process was gone.",
+        );
+        attempts.sample(&[], self.assist_attempts.value() as f64);
+        let mut family = Family::counter(
+            "slotway_assisted_failovers_total",
+            "Primaries whose process was gone: a replica told to take over did, or did not, or \
+             none was told.",
+        );
+        for (result, counter) in [
+            ("succeeded", &self.assist_succeeded),
+            ("refused", &self.assist_refused),
+            ("suppressed", &self.assist_suppressed),
+        ] {
+            family.sample(&[("result", result)], counter.value() as f64);
+        }
+        [attempts, family]
     }
 }
 

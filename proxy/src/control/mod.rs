@@ -84,7 +84,7 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         view: Arc::clone(&view),
         metrics: Arc::clone(&metrics),
     };
-    let found = discovering.start(config);
+    let found = discovering.start(config, workers.take_lost());
     workers.follow(&found.topologies, &found.commands, &found.databases);
     let accepting = CancellationToken::new();
     let serving = CancellationToken::new();

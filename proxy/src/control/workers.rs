@@ -8,6 +8,7 @@ use std::time::Duration;
 use slotway::engine::{self, Agreed, LargeKeys, Memory, Options, Program, Proxy, Stats};
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
+use slotway_protocol::engine::Address;
 use slotway_runtime::signals::{Drained, Signals};
 use slotway_runtime::worker::SendError;
 use slotway_runtime::{WorkerHandle, WorkerOptions, spawn_worker};
@@ -27,6 +28,8 @@ pub(super) struct Workers {
     /// Some worker has seen that the topology is not true any more; any number of such sightings
     /// is one.
     pub(super) stale: Arc<Notify>,
+    /// Nodes to which workers have lost a connection. What has no room is lost again soon.
+    lost: Option<mpsc::Receiver<Address>>,
     /// What clients have changed for all workers; however often, the newest is all there is.
     pub(super) agreed: Arc<watch::Sender<Arc<Agreed>>>,
     /// The number of each worker that has no client left; one may say so more than once.
@@ -44,6 +47,7 @@ impl Workers {
         memory: &Arc<Memory>,
     ) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
+        let (lost_sender, lost) = mpsc::channel(LOST_MAX);
         let (drained_sender, drained) = mpsc::unbounded_channel();
         let (agreed, _) = watch::channel(Arc::default());
         let agreed = Arc::new(agreed);
@@ -53,6 +57,7 @@ impl Workers {
             handles: Vec::new(),
             stats: stats.clone(),
             stale,
+            lost: Some(lost),
             agreed,
             drained,
             peers: Peers::default(),
@@ -70,10 +75,11 @@ impl Workers {
             };
             let agreed = Arc::clone(&workers.agreed);
             let stale = Arc::clone(&workers.stale);
-            let drained = drained_sender.clone();
+            let (lost, drained) = (lost_sender.clone(), drained_sender.clone());
             let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&own));
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
+                engine::Notice::NodeLost { address } => drop(lost.try_send(address)),
                 engine::Notice::LoginRefused { address, text } => {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
                 }
@@ -97,6 +103,11 @@ impl Workers {
         // Nobody else sets it.
         let _ = workers.peers.set(workers.handles.clone());
         Ok(workers)
+    }
+
+    /// Where the nodes come from to which workers have lost a connection; asked for once.
+    pub(super) fn take_lost(&mut self) -> mpsc::Receiver<Address> {
+        self.lost.take().expect("it is asked for once")
     }
 
     /// From now on each worker is given every new topology, what is learned of commands and
@@ -219,6 +230,9 @@ fn worker_options(config: &Config) -> WorkerOptions {
         ..WorkerOptions::default()
     }
 }
+
+/// How many nodes that were lost may wait for the control thread.
+const LOST_MAX: usize = 64;
 
 /// How soon another change is told of.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);

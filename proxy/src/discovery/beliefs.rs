@@ -7,12 +7,25 @@ use slotway_protocol::cluster::nodes::{NodeId, NodeLine};
 use slotway_protocol::cluster::{Shard, Slot, Topology};
 use slotway_protocol::engine::{Address, Instant};
 
+use super::standing::Stricken;
+
 /// The latest answer of each node. A few nodes are asked at a time, and those few may all lag
 /// behind: what others said a little earlier still counts.
 #[derive(Debug, Default)]
 pub(super) struct Beliefs {
     /// The oldest first.
     answers: Vec<Answer>,
+    /// Who owned slots when all that was made one topology last.
+    primaries: Vec<Primary>,
+}
+
+/// An owner of slots.
+#[derive(Debug)]
+struct Primary {
+    id: NodeId,
+    address: Address,
+    /// The first of its slots.
+    slot: Slot,
 }
 
 /// What one node believes.
@@ -75,11 +88,12 @@ impl Beliefs {
     }
 
     /// For each slot the claim with the highest config epoch, and of equal ones the newest.
-    pub(super) fn merge(&self) -> Topology {
+    pub(super) fn merge(&mut self) -> Topology {
         let spoken = Spoken::of(&self.answers);
         let nodes = self.nodes(&spoken);
         let replicas = replicas(&nodes);
         let mut topology = Topology::empty();
+        let mut primaries: Vec<Primary> = Vec::new();
         let owners = self.owners(&spoken);
         for run in owners.chunk_by(|(_, one), (_, other)| is_same(*one, *other)) {
             if let [(first, Some(owner)), ..] = run
@@ -87,6 +101,13 @@ impl Beliefs {
             {
                 let primary = owner.address.clone();
                 let replicas = replicas.get(&owner.id).cloned().unwrap_or_default();
+                if primaries.iter().all(|known| known.id != owner.id) {
+                    primaries.push(Primary {
+                        id: owner.id,
+                        address: primary.clone(),
+                        slot: *first,
+                    });
+                }
                 topology.assign(*first, *last, Shard { primary, replicas });
             }
         }
@@ -94,7 +115,24 @@ impl Beliefs {
         for line in nodes.values() {
             topology.add_node(&line.address);
         }
+        self.primaries = primaries;
         topology
+    }
+
+    /// The primary at that address, for when it is lost, and those who could help.
+    pub(super) fn stricken(&self, address: &Address) -> Option<Stricken> {
+        let mut primaries = self.primaries.iter();
+        let lost = primaries.find(|primary| primary.address == *address)?;
+        let others = self.primaries.iter();
+        let others = others.filter(|primary| primary.address != *address);
+        let replicas = replicas(&self.nodes(&Spoken::of(&self.answers)));
+        Some(Stricken {
+            id: lost.id,
+            address: lost.address.clone(),
+            slot: lost.slot,
+            replicas: replicas.get(&lost.id).cloned().unwrap_or_default(),
+            others: others.map(|primary| primary.address.clone()).collect(),
+        })
     }
 
     fn owners(&self, spoken: &Spoken<'_>) -> Vec<(Slot, Option<&NodeLine>)> {

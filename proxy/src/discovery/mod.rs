@@ -2,13 +2,19 @@
 //! believes the claim with the highest config epoch. Learns the nodes' commands besides. An engine
 //! of its own, on the control thread.
 
+mod assist;
+mod assisting;
 mod beliefs;
 mod lessons;
 mod options;
 mod question;
+mod random;
 mod rounds;
+mod standing;
+mod story;
 
 pub use options::Options;
+pub use story::{Outcome, Story};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,16 +28,20 @@ use slotway_protocol::engine::{
 };
 use slotway_protocol::output::Output;
 
+use self::assist::Assist;
 use self::beliefs::Beliefs;
 use self::lessons::Lessons;
 use self::question::{Question, Subject};
+use self::random::Random;
 use self::rounds::Round;
 
 /// What the outside tells discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Something says that the topology has changed: ask soon.
     Stale,
+    /// A connection to that node was refused, or broke off.
+    Lost(Address),
 }
 
 /// What discovery tells the outside.
@@ -52,6 +62,10 @@ pub enum Notice {
     Unreachable { address: Address, reason: String },
     /// A node answered that it is not part of a cluster.
     NotACluster { address: Address },
+    /// A replica is told to take over from its primary, whose process is gone.
+    Assisting,
+    /// What came of a primary's process being gone.
+    Assisted(Story),
 }
 
 /// The discovery engine.
@@ -70,22 +84,28 @@ pub struct Discovery {
     failures: u32,
     published: Option<Arc<Topology>>,
     lessons: Lessons,
+    assist: Assist,
+    /// The topology is about to change, says the assisted failover.
+    watch: Option<Watch>,
     connections: HashMap<ConnectionId, Question>,
     /// Connections asked for, whom they lead to and what that node is to be asked.
     connecting: HashMap<ConnectToken, (Address, Subject)>,
     tokens: u32,
     actions: VecDeque<Action<Notice>>,
-    random: u64,
+    random: Random,
     started: bool,
 }
 
 impl Discovery {
     pub fn new(options: Options) -> Self {
-        let random = options.random_seed | 1;
+        let random = Random::new(options.random_seed);
+        let assist = Assist::new(options.random_seed.rotate_left(32));
         let lessons = Lessons::new(options.commands_interval);
         Self {
             options,
             lessons,
+            assist,
+            watch: None,
             known: VecDeque::new(),
             beliefs: Beliefs::default(),
             round: None,
@@ -114,14 +134,6 @@ impl Discovery {
         self.actions
             .push_back(Action::Notify(Notice::Unreachable { address, reason }));
     }
-
-    /// A number below `bound`; 0 when that is 0.
-    fn random_below(&mut self, bound: u64) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random.checked_rem(bound).unwrap_or(0)
-    }
 }
 
 impl Engine for Discovery {
@@ -148,7 +160,7 @@ impl Engine for Discovery {
 
     fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
         if let Some((address, subject)) = self.connecting.remove(&token) {
-            self.give_up(address, subject, error.to_string(), now.instant);
+            self.give_up(address, subject, &Loss::Unopened(error), now.instant);
         }
     }
 
@@ -172,6 +184,9 @@ impl Engine for Discovery {
                 self.conclude(answer, now.instant);
             }
             Subject::Commands => self.learn(address, &replies),
+            Subject::Pulse | Subject::Standing | Subject::Order => {
+                self.take_for_assist(subject, &address, &replies, now.instant);
+            }
         }
     }
 
@@ -186,8 +201,10 @@ impl Engine for Discovery {
         if let Some(question) = self.connections.remove(&connection)
             && !question.done
         {
-            let reason = "connection lost".to_owned();
-            self.give_up(question.address, question.subject, reason, now.instant);
+            let Question {
+                address, subject, ..
+            } = question;
+            self.give_up(address, subject, &Loss::Broken, now.instant);
         }
     }
 
@@ -201,14 +218,13 @@ impl Engine for Discovery {
             _ => {}
         }
         self.go_on_learning(now);
+        self.go_on_assisting(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {
         match event {
-            Event::Stale => match &mut self.round {
-                Some(round) => round.stale_again = true,
-                None => self.hurry(now.instant),
-            },
+            Event::Stale => self.doubt(now.instant),
+            Event::Lost(address) => self.suspect(&address, now.instant),
         }
     }
 
@@ -226,7 +242,8 @@ impl Engine for Discovery {
     fn poll_timeout(&self) -> Option<Instant> {
         let round = self.round.as_ref();
         let round = round.map_or(self.next_round, |round| round.deadline);
-        Some(self.lessons.due().map_or(round, |due| due.min(round)))
+        let others = [self.lessons.due(), self.assist.due()];
+        Some(others.into_iter().flatten().fold(round, Instant::min))
     }
 }
 
@@ -253,9 +270,13 @@ impl Discovery {
     }
 
     /// A node can't be asked, or did not answer.
-    fn give_up(&mut self, address: Address, subject: Subject, reason: String, now: Instant) {
+    fn give_up(&mut self, address: Address, subject: Subject, loss: &Loss, now: Instant) {
+        let reason = loss.to_string();
         match subject {
             Subject::Topology => {
+                if *loss == Loss::Unopened(ConnectError::Refused) {
+                    self.suspect(&address, now);
+                }
                 self.unreachable(address, reason);
                 self.conclude(None, now);
             }
@@ -264,8 +285,27 @@ impl Discovery {
                 let notice = Notice::CommandsUnknown { address, reason };
                 self.actions.push_back(Action::Notify(notice));
             }
+            Subject::Pulse | Subject::Standing | Subject::Order => {
+                self.lose_for_assist(subject, &address, loss, now);
+            }
         }
     }
+}
+
+/// Why a node did not answer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Loss {
+    #[error(transparent)]
+    Unopened(ConnectError),
+    #[error("connection lost")]
+    Broken,
+}
+
+/// Until when a new topology is looked for often, and at which node first.
+#[derive(Debug)]
+struct Watch {
+    node: Address,
+    until: Instant,
 }
 
 /// The reply that counts when only one does.

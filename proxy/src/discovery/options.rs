@@ -18,6 +18,8 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// How often a node is asked for its commands when the nodes stay the same; zero for never.
     pub commands_interval: Duration,
+    /// Whether a replica of a primary whose process is gone is told to take over at once.
+    pub assist_failover: bool,
     /// Where the random numbers begin.
     pub random_seed: u64,
 }

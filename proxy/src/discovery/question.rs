@@ -15,6 +15,11 @@ use crate::engine::Credentials;
 pub(super) enum Subject {
     Topology,
     Commands,
+    /// Whether anybody is there.
+    Pulse,
+    Standing,
+    /// No question: to take over from the primary.
+    Order,
 }
 
 /// One node being asked.
@@ -38,6 +43,8 @@ impl Question {
         credentials: Option<&Credentials>,
     ) -> Self {
         let mut output = Output::default();
+        // Whatever is said to a stranger is a sign of life.
+        let credentials = credentials.filter(|_| subject != Subject::Pulse);
         if let Some(credentials) = credentials {
             let mut words = vec!["AUTH"];
             words.extend(credentials.username.as_deref());
@@ -49,6 +56,17 @@ impl Question {
             Subject::Commands => {
                 encode::request(output.buffer(), &["CONFIG", "GET", DATABASES]);
                 encode::request(output.buffer(), &["COMMAND"]);
+            }
+            Subject::Pulse => encode::request(output.buffer(), &["PING"]),
+            Subject::Standing => {
+                encode::request(output.buffer(), &["CLUSTER", "INFO"]);
+                encode::request(output.buffer(), &["INFO", "replication"]);
+                encode::request(output.buffer(), &["CONFIG", "GET", NODE_TIMEOUT]);
+                encode::request(output.buffer(), &["CLUSTER", "NODES"]);
+            }
+            Subject::Order => {
+                // Never TAKEOVER, which asks nobody for a vote.
+                encode::request(output.buffer(), &["CLUSTER", "FAILOVER", "FORCE"]);
             }
         }
         Self {
@@ -89,16 +107,18 @@ impl Subject {
     /// How many replies answer the question.
     fn replies(self) -> usize {
         match self {
-            Self::Topology => 1,
+            Self::Topology | Self::Pulse | Self::Order => 1,
             Self::Commands => 2,
+            Self::Standing => 4,
         }
     }
 
     /// A longer answer is not believed. For 1,000 nodes it takes about 200 KiB.
     pub(super) fn bytes_max(self) -> usize {
         match self {
-            Self::Topology => 16 * 1024 * 1024,
+            Self::Topology | Self::Standing => 16 * 1024 * 1024,
             Self::Commands => lessons::REPLY_BYTES_MAX,
+            Self::Pulse | Self::Order => 64 * 1024,
         }
     }
 }
@@ -136,6 +156,9 @@ pub(super) fn told_databases(reply: &[u8]) -> Databases {
 
 /// The setting of Valkey 9.
 const DATABASES: &str = "cluster-databases";
+
+/// The setting that says after what time the nodes hold another to be down.
+const NODE_TIMEOUT: &str = "cluster-node-timeout";
 
 /// What the reply of the node at that address says of the cluster. Else what is wrong with it, or
 /// `None` when the node says that it is in no cluster.

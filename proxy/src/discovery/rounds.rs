@@ -18,7 +18,7 @@ pub(super) struct Round {
     pending: usize,
     answered: bool,
     /// The topology was doubted after the round began: some answers may be from before the change.
-    pub(super) stale_again: bool,
+    stale_again: bool,
 }
 
 impl Discovery {
@@ -42,13 +42,15 @@ impl Discovery {
 
     /// The next few of the known nodes; the seeds when there are none or they do not answer.
     fn whom_to_ask(&mut self) -> Vec<Address> {
-        let mut asked: Vec<Address> = Vec::new();
+        let watched = self.watch.as_ref().map(|watch| watch.node.clone());
+        let mut asked: Vec<Address> = Vec::from_iter(watched);
         for _ in 0..self.known.len().min(ASKED_MAX) {
             self.known.rotate_left(1);
-            asked.extend(self.known.back().cloned());
+            let next = self.known.back().cloned();
+            asked.extend(next.filter(|next| asked.first() != Some(next)));
         }
         if asked.is_empty() || self.failures > 0 {
-            let start = self.random_below(self.options.seeds.len() as u64) as usize;
+            let start = self.random.below(self.options.seeds.len() as u64) as usize;
             let seeds = self.options.seeds.iter().cycle().skip(start);
             for seed in seeds.take(self.options.seeds.len().min(ASKED_MAX)) {
                 if !asked.contains(seed) {
@@ -79,7 +81,7 @@ impl Discovery {
         if ends {
             self.end_round(now);
         } else if first {
-            self.publish(self.beliefs.merge());
+            self.merge(now);
         }
     }
 
@@ -107,7 +109,7 @@ impl Discovery {
             self.failures = 0;
             let age_max = self.options.refresh_interval * BELIEVED_INTERVALS;
             self.beliefs.expire(now, age_max);
-            self.publish(self.beliefs.merge());
+            self.merge(now);
         } else {
             self.failures += 1;
         }
@@ -122,24 +124,49 @@ impl Discovery {
 
     /// The time to the next round if nothing happens.
     fn pause(&mut self, answered: bool) -> Duration {
+        if self.watch.is_some() {
+            return WATCH_APART;
+        }
         let published = self.published.as_ref();
         if !answered || published.is_none_or(|topology| topology.covered() < SLOTS) {
             return RETRY_INTERVAL;
         }
-        let jitter = self.random_below(self.options.refresh_interval.as_micros() as u64 / 10);
+        let jitter = self
+            .random
+            .below(self.options.refresh_interval.as_micros() as u64 / 10);
         self.options.refresh_interval + Duration::from_micros(jitter)
     }
 
+    /// The topology may have changed.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        match &mut self.round {
+            Some(round) => round.stale_again = true,
+            None => self.hurry(now),
+        }
+    }
+
     /// Lets the next round begin as soon as rounds may.
-    pub(super) fn hurry(&mut self, now: Instant) {
-        let soon = (self.last_round + ROUNDS_APART).max(now);
+    fn hurry(&mut self, now: Instant) {
+        let apart = if self.watch.is_some() {
+            WATCH_APART
+        } else {
+            ROUNDS_APART
+        };
+        let soon = (self.last_round + apart).max(now);
         self.next_round = self.next_round.min(soon);
     }
 
-    fn publish(&mut self, topology: Topology) {
-        if self.published.as_deref() == Some(&topology) {
-            return;
+    /// Makes one topology of all that the nodes say.
+    fn merge(&mut self, now: Instant) {
+        let topology = self.beliefs.merge();
+        if self.published.as_deref() != Some(&topology) {
+            self.note_replaced(&topology, now);
+            self.publish(topology);
         }
+        self.note_owner(now);
+    }
+
+    fn publish(&mut self, topology: Topology) {
         let mut nodes: Vec<Address> = Vec::new();
         for shard in topology.shards() {
             nodes.push(shard.primary.clone());
@@ -211,6 +238,9 @@ const BELIEVED_INTERVALS: u32 = 2;
 
 /// Rounds are at least this far apart, however often the topology is said to be stale.
 const ROUNDS_APART: Duration = Duration::from_millis(50);
+
+/// The same while a replica is about to take over.
+const WATCH_APART: Duration = Duration::from_millis(20);
 
 /// The time to the next round while no node answers or slots are without an owner.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);

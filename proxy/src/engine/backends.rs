@@ -18,7 +18,7 @@ use super::hold::{Held, Target};
 use super::pipeline::{InFlight, Kind, Link, PING, Pipeline};
 use super::retries::RetryBudget;
 use super::session::Reply;
-use super::{Connection, NO_OWNER, Proxy, answer};
+use super::{Connection, NO_OWNER, Notice, Proxy, answer};
 
 /// A node that requests go to.
 #[derive(Debug)]
@@ -278,11 +278,14 @@ impl Proxy {
     pub(super) fn backend_unreachable(
         &mut self,
         token: ConnectToken,
-        _error: &ConnectError,
+        error: &ConnectError,
         now: Instant,
     ) {
         if let Some(backend) = feed_of(token) {
             return self.feed_unreachable(backend, now);
+        }
+        if *error == ConnectError::Refused {
+            self.node_is_lost(token.0 as usize);
         }
         let pipeline = &mut self.pipelines[token.0 as usize];
         pipeline.failures = pipeline.failures.saturating_add(1);
@@ -295,6 +298,7 @@ impl Proxy {
     }
 
     pub(super) fn backend_lost(&mut self, index: usize, now: Instant) {
+        self.node_is_lost(index);
         self.stats.backends.add(-1);
         let pipeline = &mut self.pipelines[index];
         let until = if pipeline.failures > 0 {
@@ -310,6 +314,12 @@ impl Proxy {
             self.distrust(backend, now);
         }
         self.give_back(index, until, now);
+    }
+
+    fn node_is_lost(&mut self, pipeline: usize) {
+        let address = self.pipelines[pipeline].address.clone();
+        self.actions
+            .push_back(Action::Notify(Notice::NodeLost { address }));
     }
 
     /// Takes all requests out of a pipeline that has no connection: those that certainly did not

@@ -234,6 +234,8 @@ pub enum Event {
 pub enum Notice {
     /// A redirect or a lost connection says that the topology has changed.
     TopologyStale,
+    /// A connection to that node was refused, or broke off.
+    NodeLost { address: Address },
     /// A client has changed what all workers go by.
     Agreed(Agreed),
     /// A node does not accept our user name and password.

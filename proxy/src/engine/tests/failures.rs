@@ -28,6 +28,23 @@ fn a_lost_connection_repeats_reads_and_reports_writes() {
 }
 
 #[test]
+fn a_node_that_refuses_or_breaks_off_is_told_but_not_one_that_is_silent() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", UPPER]));
+    let (token, _) = bench.wanted.remove(0);
+    bench.call(|proxy, now| proxy.handle_connect_failed(token, ConnectError::TimedOut, now));
+    assert!(bench.lost.is_empty());
+    bench.input(client, &request(&["get", LOWER]));
+    bench.refuse();
+    assert_eq!(bench.lost, [1]);
+    bench.pass(Duration::from_millis(100));
+    bench.sent(1);
+    bench.lose(1);
+    assert_eq!(bench.lost, [1, 1]);
+}
+
+#[test]
 fn a_read_is_not_repeated_behind_a_write_of_its_client() {
     let mut bench = Bench::with_two_nodes();
     let (client, other) = (bench.client(), bench.client());

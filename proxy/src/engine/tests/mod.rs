@@ -51,6 +51,8 @@ struct Bench {
     resumed: Vec<ConnectionId>,
     paused: Vec<ConnectionId>,
     stale: usize,
+    /// Nodes that were told to be lost, by port.
+    lost: Vec<u16>,
     refusals: Vec<String>,
     /// What was said to other workers.
     messages: Vec<Message>,
@@ -74,6 +76,7 @@ impl Bench {
             resumed: Vec::new(),
             paused: Vec::new(),
             stale: 0,
+            lost: Vec::new(),
             refusals: Vec::new(),
             messages: Vec::new(),
             agreed: Vec::new(),
@@ -107,6 +110,7 @@ impl Bench {
                 Action::Resume(connection) => self.resumed.push(connection),
                 Action::Pause(connection) => self.paused.push(connection),
                 Action::Notify(Notice::TopologyStale) => self.stale += 1,
+                Action::Notify(Notice::NodeLost { address }) => self.lost.push(address.port),
                 Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
                 Action::Notify(Notice::Peers(message)) => self.messages.push(message),
                 Action::Notify(Notice::Agreed(agreed)) => self.agreed.push(agreed),
