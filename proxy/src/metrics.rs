@@ -16,7 +16,10 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
         redirects(workers),
         subscriptions(workers),
         cuts(workers),
+        reads(workers),
+        read_fallbacks(workers),
     ];
+    families.extend(replicas(workers));
     families.extend(COUNTERS.iter().map(|(name, help, counter)| {
         let mut family = Family::counter(name, help);
         family.sample(&[], sum(workers, counter));
@@ -71,6 +74,60 @@ fn redirects(workers: &[Arc<Stats>]) -> Family {
         family.sample(&[("kind", kind)], sum(workers, &counter));
     }
     family
+}
+
+fn reads(workers: &[Arc<Stats>]) -> Family {
+    let help =
+        "Reads that replicas may serve, by the role of the node asked. Counted with read_from.";
+    let mut family = Family::counter("slotway_reads_total", help);
+    let targets: [(&str, CounterOf); 2] = [
+        ("primary", |stats| &stats.reads_primary),
+        ("replica", |stats| &stats.reads_replica),
+    ];
+    for (target, counter) in targets {
+        family.sample(&[("target", target)], sum(workers, &counter));
+    }
+    family
+}
+
+fn read_fallbacks(workers: &[Arc<Stats>]) -> Family {
+    let help = "Reads that another node served than was wanted at first, by the reason.";
+    let mut family = Family::counter("slotway_read_fallbacks_total", help);
+    let reasons: [(&str, CounterOf); 5] = [
+        ("own_write", |stats| &stats.reads_own),
+        ("no_replica", |stats| &stats.reads_unfit),
+        ("slots_moving", |stats| &stats.reads_moving),
+        ("refused", |stats| &stats.reads_refused),
+        ("lost", |stats| &stats.reads_lost),
+    ];
+    for (reason, counter) in reasons {
+        family.sample(&[("reason", reason)], sum(workers, &counter));
+    }
+    family
+}
+
+/// How replicas are in the eyes of the workers, each of which asks them itself.
+fn replicas(workers: &[Arc<Stats>]) -> [Family; 2] {
+    let help = "Replicas as each worker sees them, added up, by state; only fit ones serve reads.";
+    let mut now = Family::gauge("slotway_replicas", help);
+    let help = "Times a worker ceased to read from a replica, by the state that it was in then.";
+    let mut ever = Family::counter("slotway_replicas_left_out_total", help);
+    let mut states: Vec<(&str, i64, u64)> = Vec::new();
+    for stats in workers {
+        for (place, (state, count, left_out)) in stats.replica_states().enumerate() {
+            match states.get_mut(place) {
+                Some(known) => *known = (state, known.1 + count, known.2 + left_out),
+                None => states.push((state, count, left_out)),
+            }
+        }
+    }
+    for (state, count, left_out) in states {
+        now.sample(&[("state", state)], count as f64);
+        if state != "fit" {
+            ever.sample(&[("state", state)], left_out as f64);
+        }
+    }
+    [now, ever]
 }
 
 /// What the workers are subscribed to at nodes.
@@ -352,6 +409,11 @@ const GAUGES: &[(&str, &str, GaugeOf)] = &[
         "slotway_in_flight_requests",
         "Requests that nodes have not answered.",
         |stats| &stats.in_flight,
+    ),
+    (
+        "slotway_reads_waiting",
+        "Reads that wait for a replica, which alone may serve them.",
+        |stats| &stats.reads_waiting,
     ),
     (
         "slotway_gates",

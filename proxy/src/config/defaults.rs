@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use slotway::engine::ReadOptions;
+
 use super::limits::{KIB, MIB};
 use super::{AdminConfig, ClusterConfig, LimitsConfig, LogConfig, ProxyConfig, WORKERS};
 
@@ -42,6 +44,7 @@ impl Default for ClusterConfig {
             node_check_interval: Duration::from_secs(5),
             retry_percent: 20,
             assist_failover: false,
+            reads: ReadOptions::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod defaults;
 mod limits;
 mod nearest;
 mod reader;
+mod reads;
 mod shown;
 
 use core::fmt;
@@ -12,7 +13,7 @@ use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use slotway::engine::{Credentials, Emulation, Options};
+use slotway::engine::{Credentials, Emulation, Options, ReadOptions};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
@@ -65,6 +66,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) node_check_interval: Duration,
     pub(crate) retry_percent: usize,
     pub(crate) assist_failover: bool,
+    pub(crate) reads: ReadOptions,
 }
 
 /// Metrics and health over HTTP.
@@ -146,6 +148,7 @@ impl Config {
             close_timeout: self.proxy.close_timeout,
             monitor: self.proxy.monitor,
             cross_slot_reads: self.proxy.cross_slot_reads,
+            reads: cluster.reads.clone(),
             credentials: self.credentials(),
             worker: u16::try_from(worker).unwrap_or(u16::MAX),
             worker_count: self.proxy.workers,
@@ -238,6 +241,7 @@ impl ClusterConfig {
             ),
             retry_percent: section.count("retry_percent", 0..=1_000, default.retry_percent),
             assist_failover: section.flag("assist_failover", default.assist_failover),
+            reads: reads::read(section),
         };
         if config.username.is_some() && config.password.is_none() {
             section.refuse(username_place, "username", "needs a 'password' beside it");

@@ -248,6 +248,81 @@ impl<'t> Section<'t> {
         })
     }
 
+    /// One of some words, each for a value.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+        default: T,
+    ) -> T {
+        self.read(key, default, |value| {
+            let text = string(value)?;
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                format!("must be one of {}, got \"{text}\"", words.join(", "))
+            })
+        })
+    }
+
+    /// A list of tables, each with keys of its own.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> Vec<T> {
+        let Some((offset, value)) = self.take(key) else {
+            return Vec::new();
+        };
+        let DeValue::Array(items) = value else {
+            let problem = format!("must be a list of tables, got {}", describe(&value));
+            self.mistake(offset, key, &problem);
+            return Vec::new();
+        };
+        if items.len() > most {
+            self.mistake(offset, key, &format!("has more than {most} entries"));
+        }
+        let mut values = Vec::new();
+        for item in items {
+            let offset = item.span().start;
+            match item.into_inner() {
+                DeValue::Table(entries) => values.push(self.table(key, entries, offset, &read)),
+                other => {
+                    let problem = format!("must be a table, got {}", describe(&other));
+                    self.mistake(offset, key, &problem);
+                }
+            }
+        }
+        values
+    }
+
+    fn table<T>(
+        &mut self,
+        key: &str,
+        entries: DeTable<'t>,
+        offset: usize,
+        read: impl Fn(&mut Self) -> T,
+    ) -> T {
+        let mut inner = Self {
+            entries,
+            known: Vec::new(),
+            mistakes: Vec::new(),
+        };
+        let value = read(&mut inner);
+        for (unknown, _) in &inner.entries {
+            let (offset, name) = key_place(unknown);
+            let suggestion = suggestion(&name, inner.known.iter().copied());
+            let mistake = format!("unknown key '{name}' in '{key}'{suggestion}");
+            self.mistakes.push((offset, mistake));
+        }
+        // What is not there has no place of its own.
+        let mistakes = inner.mistakes.into_iter();
+        self.mistakes
+            .extend(mistakes.map(|(at, mistake)| (at.max(offset), mistake)));
+        value
+    }
+
     /// One `host:port`.
     pub(super) fn address(&mut self, key: &'static str) -> Option<Address> {
         self.read(key, None, |value| parse_address(&string(value)?).map(Some))

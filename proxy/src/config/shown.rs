@@ -1,7 +1,7 @@
 //! The configuration as `CONFIG GET` shows it: the keys that stay as they are while the proxy runs.
 //! The others are the engine's own `SETTINGS`.
 
-use super::Config;
+use super::{Config, reads};
 
 impl Config {
     /// Each such key with its value. A password is not shown.
@@ -38,8 +38,14 @@ impl Config {
             ("log_filter", log.filter.clone()),
             ("max_clients", proxy.max_clients.to_string()),
             ("monitor", proxy.monitor.to_string()),
+            ("read_from", cluster.reads.read_from.name().to_owned()),
+            ("read_rules", reads::shown(&cluster.reads.rules)),
             ("redirect_hosts", cluster.redirect_hosts.join(" ")),
             ("refresh_interval_ms", millis(cluster.refresh_interval)),
+            (
+                "replica_check_interval_ms",
+                millis(cluster.reads.check_interval),
+            ),
             ("seeds", seeds.join(" ")),
             ("username", text(cluster.username.as_ref())),
             ("workers", proxy.workers.to_string()),
@@ -105,6 +111,7 @@ mod tests {
                 "close_timeout_ms" => "proxy",
                 "command_timeout_ms" | "hold_timeout_ms" | "redirects_max" => "cluster",
                 "node_check_interval_ms" | "retry_percent" => "cluster",
+                name if name.starts_with("read_") || name.starts_with("replica_") => "cluster",
                 _ => "limits",
             };
             let takes = |value: u64| {

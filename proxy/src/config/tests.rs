@@ -1,5 +1,7 @@
 //! The configuration: what it takes, what it refuses, and that the shipped file is true.
 
+use slotway::engine::{ReadFrom, ReadRule};
+
 use super::limits::MIB;
 use super::*;
 
@@ -77,6 +79,13 @@ fn every_key_has_an_effect() {
         node_check_interval_ms = 8
         retry_percent = 9
         assist_failover = true
+        read_from = 'any'
+        read_rules = [{ prefix = 'x', read_from = 'replica' }]
+        replica_lag_max_ms = 8
+        replica_lag_max_bytes = 9
+        replica_check_interval_ms = 100
+        replica_timeout_ms = 11
+        read_your_writes_ms = 12
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -132,6 +141,18 @@ fn every_key_has_an_effect() {
             node_check_interval: Duration::from_millis(8),
             retry_percent: 9,
             assist_failover: true,
+            reads: ReadOptions {
+                read_from: ReadFrom::Any,
+                rules: vec![ReadRule {
+                    prefix: "x".into(),
+                    read_from: ReadFrom::Replica,
+                }],
+                lag_max: Duration::from_millis(8),
+                lag_bytes_max: 9,
+                check_interval: Duration::from_millis(100),
+                replica_timeout: Duration::from_millis(11),
+                your_writes: Duration::from_millis(12),
+            },
         },
         limits: LimitsConfig {
             bulk_bytes_max: 2048,
@@ -308,6 +329,7 @@ fn the_engine_is_told_what_the_file_says_of_the_cluster() {
         redirect_hosts = ['h']
         node_check_interval_ms = 8
         retry_percent = 9
+        read_from = 'any'
         connect_timeout_ms = 5
         redirects_max = 6
     ";
@@ -324,6 +346,7 @@ fn the_engine_is_told_what_the_file_says_of_the_cluster() {
     assert_eq!(options.node_check_interval, Duration::from_millis(8));
     assert_eq!(options.login_timeout, Duration::from_millis(5));
     assert_eq!(options.retry_percent, 9);
+    assert_eq!(options.reads.read_from, ReadFrom::Any);
     assert_eq!(options.worker, 7);
 }
 

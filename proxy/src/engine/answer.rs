@@ -56,6 +56,10 @@ pub(crate) const HOLD_FULL: &[u8] =
     b"CLUSTERDOWN proxy: too much waits for slots that are not served (hold_bytes_max, \
       hold_requests_max)";
 
+/// A read is for replicas only, and none could serve it in time.
+pub(crate) const NO_REPLICA: &[u8] =
+    b"CLUSTERDOWN proxy: no replica of the slot can serve reads (read_from)";
+
 /// A request followed too many redirects.
 pub(crate) const REDIRECTS: &[u8] =
     b"CLUSTERDOWN proxy: the nodes sent the request around in a circle (redirects_max)";

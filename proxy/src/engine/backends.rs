@@ -28,6 +28,8 @@ pub(super) struct Backend {
     used: bool,
     /// It is a node of the cluster.
     member: bool,
+    /// It is a replica that may serve reads.
+    pub(super) is_read: bool,
     /// When the topology ceased to name it.
     pub(super) left: Option<Instant>,
     /// Since when nothing was in flight to an unused backend.
@@ -57,6 +59,7 @@ impl Proxy {
             address: address.clone(),
             used: false,
             member: false,
+            is_read: false,
             left: None,
             idle_since: None,
             retries: RetryBudget::new(self.swept),
@@ -78,6 +81,7 @@ impl Proxy {
         }
         self.runs.resize(self.backends.len(), None);
         self.runs[index] = None;
+        self.reads.set_fresh(index);
         let lanes = self.lanes();
         for lane in 0..lanes {
             let (protocol, database) = self.about_lane(lane);
@@ -97,6 +101,7 @@ impl Proxy {
         let free = |(index, backend): &(usize, &Backend)| {
             let pipelines = &self.pipelines[index * lanes..(index + 1) * lanes];
             !backend.used
+                && !backend.is_read
                 && matches!(self.feeds[*index].link, Link::Idle | Link::Down { .. })
                 && backend.idle_since.is_some()
                 && !self.owners.contains(&(*index as u32))
@@ -146,6 +151,7 @@ impl Proxy {
         let owners = &self.owners;
         let has_moved = |slot: Slot| before[slot.index()] != owners[slot.index()];
         self.holds.hurry(now, has_moved);
+        self.set_replicas(topology, &before, now);
         self.advance_due(now);
         self.cut_silent(now);
         self.move_subscriptions(now);
@@ -224,6 +230,9 @@ impl Proxy {
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
         let pipeline = &self.pipelines[index];
         let mut login = self.login(pipeline.protocol, pipeline.database);
+        if self.is_read_lane(index) {
+            login.push(READONLY.to_vec());
+        }
         let pipeline = &mut self.pipelines[index];
         if pipeline.suspect {
             login.push(PING.to_vec());
@@ -292,7 +301,10 @@ impl Proxy {
         let until = now + reconnect_delay(pipeline.failures);
         pipeline.link = Link::Down { until };
         let backend = pipeline.backend;
-        self.distrust(backend, now);
+        if !self.is_read_lane(token.0 as usize) {
+            self.distrust(backend, now);
+        }
+        self.note_unreachable(backend, now);
         self.stats.backend_connects_failed.inc();
         self.give_back(token.0 as usize, until, now);
     }
@@ -310,9 +322,10 @@ impl Proxy {
             now
         };
         let backend = pipeline.backend;
-        if until > now {
+        if until > now && !self.is_read_lane(index) {
             self.distrust(backend, now);
         }
+        self.note_unreachable(backend, now);
         self.give_back(index, until, now);
     }
 
@@ -337,6 +350,10 @@ impl Proxy {
         owned().for_each(|(entry, ..)| self.begin_hold(entry.slot, now));
         owned().for_each(|(entry, ..)| self.in_flight_by_slot[entry.slot.index()] -= 1);
         for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
+            if entry.kind == Kind::Read {
+                self.read_lost(entry, lane, frame, now);
+                continue;
+            }
             if !entry.has_slot() {
                 self.deliver(entry.ticket, Reply::Copied(&error), now);
                 continue;
@@ -381,6 +398,7 @@ impl Proxy {
     /// Ends connections whose nodes do not answer.
     fn cut_silent(&mut self, now: Instant) {
         for index in 0..self.pipelines.len() {
+            let is_read_lane = self.is_read_lane(index);
             let pipeline = &mut self.pipelines[index];
             let (Some(connection), Some(silence)) = (pipeline.connection(), pipeline.silence(now))
             else {
@@ -391,6 +409,8 @@ impl Proxy {
             } else if self.backends[pipeline.backend].left.is_some() {
                 // A former primary may hang for ever; its slots have a new one to go to.
                 LEFT_TIMEOUT
+            } else if is_read_lane {
+                self.options.reads.replica_timeout
             } else {
                 self.options.command_timeout
             };
@@ -443,7 +463,7 @@ impl Proxy {
             let feed = &self.feeds[index];
             let fed =
                 feed.connection().is_some() && (feed.is_busy() || self.subscriptions.uses(index));
-            if backend.used || busy || fed {
+            if backend.used || backend.is_read || busy || fed {
                 backend.idle_since = None;
                 continue;
             }
@@ -484,6 +504,9 @@ fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
 pub(super) fn reconnect_delay(failures: u32) -> Duration {
     Duration::from_millis((10 << failures.min(7)).min(1_000))
 }
+
+/// Lets a replica serve reads.
+const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
 
 /// How long an idle connection to a node outside the topology is kept.
 const UNUSED_KEPT: Duration = Duration::from_secs(10);

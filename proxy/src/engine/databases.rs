@@ -100,9 +100,20 @@ impl Proxy {
         }
     }
 
-    /// Pipelines to one backend, in the order of their databases, and of their protocols in each.
+    /// Pipelines to one backend: the usual ones, and behind them as many for reads at a replica if
+    /// replicas may serve any.
     pub(super) fn lanes(&self) -> usize {
+        self.base_lanes() << usize::from(self.reads.is_on())
+    }
+
+    /// The usual ones, in the order of their databases, and of their protocols in each.
+    pub(super) fn base_lanes(&self) -> usize {
         self.lanes_of_database() * self.options.databases_max
+    }
+
+    /// Whether that pipeline is for reads at a replica.
+    pub(super) fn is_read_lane(&self, index: usize) -> bool {
+        index % self.lanes() >= self.base_lanes()
     }
 
     /// For each protocol version as many as the options say.
@@ -112,6 +123,7 @@ impl Proxy {
 
     /// What a lane speaks, and the database that it is in.
     pub(super) fn about_lane(&self, lane: usize) -> (Protocol, u16) {
+        let lane = lane % self.base_lanes();
         let protocol = if lane % self.lanes_of_database() < self.options.connections_per_node {
             Protocol::Resp2
         } else {

@@ -97,7 +97,10 @@ impl Proxy {
             }
             let ticket = Ticket { part, ..ticket };
             let entry = InFlight::request(ticket, command.id, slot, frame.len(), incoming.now);
-            self.dispatch(entry, lane, &frame, None);
+            let keys = chunk
+                .iter()
+                .map(|(_, key)| request.arg(1 + *key as usize * step));
+            self.dispatch_part(entry, lane, &frame, keys);
             part += chunk.len() as u32;
         }
         self.scratch.frame = frame;

@@ -12,6 +12,7 @@ impl Proxy {
     /// When something does not hold.
     pub fn check_invariants(&self) {
         self.holds.check_invariants();
+        self.reads.check_invariants();
         self.privates.check_invariants();
         self.pipelines.iter().for_each(Pipeline::check_invariants);
         let mut in_flight = vec![0; SLOTS];
@@ -63,7 +64,7 @@ impl Proxy {
             self.tasks.len(),
             privates,
             self.merges.len(),
-            self.holds.len(),
+            self.holds.len() + self.reads.waiting_len(),
         ]
     }
 }

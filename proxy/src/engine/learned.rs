@@ -16,6 +16,7 @@ impl Proxy {
     pub(super) fn set_commands(&mut self, learned: Arc<Learned>) {
         let emulation = self.options.cluster.is_some();
         self.plans.learn(&learned, emulation);
+        self.reads.learn(&learned, &self.plans);
         self.learned = Some(learned);
     }
 }

@@ -98,8 +98,10 @@ impl Proxy {
                 session.shrink();
             }
             if session.leaving {
-                let since = *session.leaving_since.get_or_insert(now);
-                if now.since(since) >= self.options.close_timeout {
+                if session.leaving_since == Instant::default() {
+                    session.leaving_since = now;
+                }
+                if now.since(session.leaving_since) >= self.options.close_timeout {
                     stuck.push(session.connection);
                 }
             }

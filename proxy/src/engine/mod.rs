@@ -43,6 +43,7 @@ mod publish;
 mod pubsub;
 mod random_key;
 mod reading;
+mod reads;
 mod redirect;
 mod replicas;
 mod replies;
@@ -88,6 +89,7 @@ pub use memory::Memory;
 pub use options::{Credentials, Emulation, Options};
 pub use peers::Message;
 pub use program::Program;
+pub use reads::{READ_RULES_MAX, ReadFrom, ReadOptions, ReadRule};
 pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};
 pub(crate) use stats::Cut;
 pub use stats::Stats;
@@ -120,6 +122,7 @@ use self::plan::Plans;
 use self::private::Privates;
 use self::privates::PRIVATE_TOKEN;
 use self::pubsub::Subscriptions;
+use self::reads::Reads;
 use self::running::Tasks;
 use self::scatter::Scattered;
 use self::script_cache::ScriptCache;
@@ -163,6 +166,9 @@ pub struct Proxy {
     scripts_told: usize,
     holds: Holds,
     gates: Gates,
+    reads: Reads,
+    /// Requests are looked at before they are taken: clients are paused, or replicas serve reads.
+    careful: bool,
     merges: Merges,
     scattered: Scattered,
     actions: VecDeque<Action<Notice>>,
@@ -251,6 +257,8 @@ impl Proxy {
         if options.workers.is_empty() {
             options.workers = [Arc::clone(&stats)].into();
         }
+        let plans = Plans::new(options.cluster.is_some());
+        let reads = Reads::new(&options.reads, &plans);
         Self {
             counted: Instant::default(),
             meter: Meter::default(),
@@ -258,7 +266,7 @@ impl Proxy {
             aged: Instant::default(),
             bounds: Bounds::new(&options, Strain::None),
             queue: Queue::default(),
-            plans: Plans::new(options.cluster.is_some()),
+            plans,
             random: options.random_seed | 1,
             databases: None,
             learned: None,
@@ -281,6 +289,8 @@ impl Proxy {
             scripts_told: 0,
             holds: Holds::default(),
             gates: Gates::default(),
+            careful: reads.is_on(),
+            reads,
             merges: Merges::default(),
             scattered: Scattered::default(),
             actions: VecDeque::new(),
@@ -441,6 +451,7 @@ impl Engine for Proxy {
             if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
                 self.count_memory(now);
             }
+            self.sweep_reads(now);
             self.show_gauges();
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {

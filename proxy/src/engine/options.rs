@@ -9,6 +9,7 @@ use slotway_protocol::resp::RequestLimits;
 use super::large_keys::LargeKeys;
 use super::memory::Memory;
 use super::program::Program;
+use super::reads::ReadOptions;
 use super::stats::Stats;
 
 /// The engine's settings; the config file's keys, checked and typed.
@@ -88,6 +89,8 @@ pub struct Options {
     pub retry_percent: u64,
     /// Where the random numbers begin.
     pub random_seed: u64,
+    /// Which nodes serve reads.
+    pub reads: ReadOptions,
     /// What to log in with at the nodes.
     pub credentials: Option<Credentials>,
     /// Whether clients may see what others ask for.
@@ -162,6 +165,7 @@ impl Default for Options {
             script_cache_bytes_max: 16 * 1024 * 1024,
             retry_percent: 20,
             random_seed: 1,
+            reads: ReadOptions::default(),
             credentials: None,
             monitor: false,
             worker: 0,

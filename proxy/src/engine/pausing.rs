@@ -59,12 +59,14 @@ impl Proxy {
         pause.until = pause.until.max(new.until);
         pause.all |= all;
         let until = pause.until;
+        self.careful = true;
         self.wake_at(until);
     }
 
     /// Lets the clients go on.
     pub(super) fn unpause_clients(&mut self) {
         self.pause = None;
+        self.careful = self.reads.is_on();
         self.resume_postponed();
     }
 
@@ -110,7 +112,7 @@ impl Proxy {
 }
 
 /// Whether the command may change data, or have others do something.
-fn may_write(command: &Command) -> bool {
+pub(crate) fn may_write(command: &Command) -> bool {
     command.flags.contains(Flags::WRITE) || MAY_REPLICATE.contains(&command.name)
 }
 

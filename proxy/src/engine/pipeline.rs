@@ -107,6 +107,8 @@ pub(crate) enum Kind {
     Asking,
     /// A task waits for it and wants it from this node and no other.
     Direct,
+    /// As `Request`; a read at a replica. Any other node may serve it, in any order with others.
+    Read,
 }
 
 impl Pipeline {

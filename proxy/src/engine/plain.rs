@@ -30,7 +30,7 @@ impl Proxy {
             return false;
         };
         let frame = request.frame();
-        let is_watched = self.monitors.active || self.pause.is_some();
+        let is_watched = self.monitors.active || self.careful;
         if is_watched || !command.accepts(request.len()) || frame.len() >= LARGE_BYTES {
             return false;
         }

@@ -108,24 +108,8 @@ impl Proxy {
     }
 
     fn handle_reply(&mut self, index: usize, reply: Reply<'_>, now: Instant) {
-        let pipeline = &mut self.pipelines[index];
-        if reply.bytes().first() == Some(&b'-')
-            && let Some(front) = pipeline.front()
-            && front.has_slot()
-        {
-            let (slot, command) = (front.slot, Command::by_id(front.command));
-            let is_script = command.group == Group::Scripting;
-            // Of a block that was refused as a whole the reason is in what came before.
-            let cause = pipeline.preceding_error();
-            let cause = cause.as_deref().unwrap_or_else(|| reply.bytes());
-            let verdict = judge(cause, &pipeline.address, slot, is_script);
-            if verdict != Verdict::Deliver {
-                let verdict = self.screen(verdict);
-                return self.send_elsewhere(index, verdict, is_script, cause, now);
-            }
-            if is_script && self.heal_script(index, reply.bytes(), now) {
-                return;
-            }
+        if reply.bytes().first() == Some(&b'-') && self.is_for_us(index, reply.bytes(), now) {
+            return;
         }
         let pipeline = &mut self.pipelines[index];
         let Some(entry) = pipeline.pop() else { return };
@@ -146,6 +130,32 @@ impl Proxy {
         if goes_on {
             self.advance_hold(entry.slot, now);
         }
+    }
+
+    /// Whether an error reply tells the proxy to send the oldest request again, which it then does.
+    fn is_for_us(&mut self, index: usize, reply: &[u8], now: Instant) -> bool {
+        let pipeline = &mut self.pipelines[index];
+        let Some(front) = pipeline.front() else {
+            return false;
+        };
+        if front.kind == Kind::Read {
+            return self.is_read_refused(index, reply, now);
+        }
+        if !front.has_slot() {
+            return false;
+        }
+        let (slot, command) = (front.slot, Command::by_id(front.command));
+        let is_script = command.group == Group::Scripting;
+        // Of a block that was refused as a whole the reason is in what came before.
+        let cause = pipeline.preceding_error();
+        let cause = cause.as_deref().unwrap_or(reply);
+        let verdict = judge(cause, &pipeline.address, slot, is_script);
+        if verdict != Verdict::Deliver {
+            let verdict = self.screen(verdict);
+            self.send_elsewhere(index, verdict, is_script, cause, now);
+            return true;
+        }
+        is_script && self.heal_script(index, reply, now)
     }
 
     /// Puts a reply, or a part of one, in its place and sends on what is in turn.

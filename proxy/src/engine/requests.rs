@@ -47,7 +47,7 @@ impl Proxy {
                         continue;
                     }
                     let command = command::resolve_with(&request, self.learned.as_deref());
-                    if self.must_wait(connection, &request, &command) {
+                    if self.must_wait(connection, &request, &command, now) {
                         self.limit_waiting(connection, input.len() - consumed);
                         break;
                     }
@@ -132,9 +132,10 @@ impl Proxy {
         connection: ConnectionId,
         request: &Request<'_>,
         command: &Result<&'static Command, command::Refusal>,
+        now: Instant,
     ) -> bool {
         let Ok(command) = command else { return false };
-        if self.pause.is_some() && self.postpone(connection, command) {
+        if self.careful && self.must_wait_for_others(connection, request, command, now) {
             return true;
         }
         match self.plans.of(command) {
@@ -155,6 +156,19 @@ impl Proxy {
             }
             _ => false,
         }
+    }
+
+    /// Whether the request must wait for the end of a pause, or for reads that replicas owe.
+    #[cold]
+    fn must_wait_for_others(
+        &mut self,
+        connection: ConnectionId,
+        request: &Request<'_>,
+        command: &'static Command,
+        now: Instant,
+    ) -> bool {
+        self.pause.is_some() && self.postpone(connection, command)
+            || self.reads.is_on() && self.must_wait_for_reads(connection, request, command, now)
     }
 
     fn handle_request(
@@ -192,6 +206,9 @@ impl Proxy {
         }
         if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
             return self.queue(&incoming, command);
+        }
+        if self.reads.is_on() && self.read_at_replica(&incoming, command, plan) {
+            return;
         }
         match plan {
             Plan::Key(position) => {

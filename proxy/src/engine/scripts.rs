@@ -60,7 +60,7 @@ impl Proxy {
     #[cold]
     pub(super) fn heal_script(&mut self, index: usize, reply: &[u8], now: Instant) -> bool {
         // A script that ran could say this, too, but not by accident.
-        if !NO_SCRIPT.contains(&reply.trim_ascii_end()) {
+        if !is_no_script(reply) {
             return false;
         }
         let lane = index % self.lanes();
@@ -108,7 +108,7 @@ impl Proxy {
     }
 
     /// The request with the script instead of its SHA-1.
-    fn with_script(&mut self, frame: &[u8]) -> Option<(CommandId, Vec<u8>)> {
+    pub(super) fn with_script(&mut self, frame: &[u8]) -> Option<(CommandId, Vec<u8>)> {
         let mut buffers = RequestBuffers::default();
         // What was let in was within the limits then, whatever they are now.
         let limits = RequestLimits::default();
@@ -140,6 +140,11 @@ impl Proxy {
         self.stats.script_bytes.set(self.scripts.bytes() as i64);
         self.scripts_told = TOLD_BYTES_MAX;
     }
+}
+
+/// Whether the node says that it does not know the script.
+pub(super) fn is_no_script(reply: &[u8]) -> bool {
+    NO_SCRIPT.contains(&reply.trim_ascii_end())
 }
 
 /// What a node says that does not know the script: Redis 7, and newer servers.

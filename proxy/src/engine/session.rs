@@ -1,6 +1,8 @@
 //! One client connection: where its input stands, which replies it waits for and in which order,
 //! and what is on its way out. Knows nothing of nodes.
 
+use core::time::Duration;
+
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::CommandId;
@@ -13,6 +15,7 @@ use super::merge::MergeId;
 use super::places::Places;
 use super::private::PrivateId;
 use super::pubsub::Family;
+use super::reads::Footprint;
 use super::running::TaskId;
 use super::transaction::Transaction;
 
@@ -35,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) about: Option<Box<About>>,
     /// How many channels, patterns and shard channels the client is subscribed to.
     pub(crate) subscriptions: [u32; Family::COUNT],
+    /// What it has written, and read at replicas; only where replicas serve reads.
+    pub(crate) footprint: Option<Box<Footprint>>,
     places: Places,
     /// How many replies may be owed. It grows while they are small, since of a reply that is not
     /// here yet nobody knows how large it is.
@@ -53,8 +58,8 @@ pub(crate) struct Session {
     pub(crate) ended: bool,
     /// The engine has asked for the connection to be closed.
     pub(crate) leaving: bool,
-    /// When that was noticed.
-    pub(crate) leaving_since: Option<Instant>,
+    /// When that was noticed; zero for not yet.
+    pub(crate) leaving_since: Instant,
     /// When the last request arrived.
     pub(crate) active: Instant,
     pub(crate) opened: Instant,
@@ -147,6 +152,7 @@ impl Session {
             watch: None,
             about: None,
             subscriptions: [0; Family::COUNT],
+            footprint: None,
             places: Places::default(),
             window: 0,
             overfull: false,
@@ -156,7 +162,7 @@ impl Session {
             closing: false,
             ended: false,
             leaving: false,
-            leaving_since: None,
+            leaving_since: Instant::default(),
             active: now,
             opened: now,
             last_command: None,
@@ -234,6 +240,20 @@ impl Session {
             self.places.passed() + self.places.len() as u64
         } else {
             self.places.passed() - 1
+        }
+    }
+
+    /// Which turn the client has where clients take turns.
+    pub(crate) fn turn(&self) -> usize {
+        let (number, worker) = (self.client_id >> 8, self.client_id & 0xff);
+        (number + worker) as usize
+    }
+
+    /// Takes note of the replies that have passed since.
+    pub(crate) fn settle_footprint(&mut self, kept: Duration, now: Instant) {
+        let passed = self.places.passed();
+        if let Some(footprint) = &mut self.footprint {
+            footprint.settle(passed, kept, now);
         }
     }
 
@@ -340,6 +360,7 @@ impl Session {
     /// The bytes of memory held for the client, here and in the driver.
     pub(crate) fn memory(&self) -> usize {
         let queued = self.transaction.as_ref().map_or(0, |it| it.bytes());
+        let footprint = self.footprint.as_ref().map_or(0, |it| it.memory());
         size_of::<Self>()
             + DRIVER_BYTES
             + self.unread as usize
@@ -347,6 +368,7 @@ impl Session {
             + self.output.memory()
             + self.places.memory()
             + queued
+            + footprint
     }
 
     /// Gives back memory that an idle client does not need.

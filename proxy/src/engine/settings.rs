@@ -265,10 +265,34 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.private_idle_max = value as usize,
     },
     Setting {
+        name: "read_your_writes_ms",
+        range: 0..=HOUR_MS,
+        read: |options| millis(options.reads.your_writes),
+        write: |options, value| options.reads.your_writes = Duration::from_millis(value),
+    },
+    Setting {
         name: "redirects_max",
         range: 1..=64,
         read: |options| options.redirects_max.into(),
         write: |options, value| options.redirects_max = u8::try_from(value).unwrap_or(u8::MAX),
+    },
+    Setting {
+        name: "replica_lag_max_bytes",
+        range: 0..=1024 * 1024 * MIB,
+        read: |options| options.reads.lag_bytes_max,
+        write: |options, value| options.reads.lag_bytes_max = value,
+    },
+    Setting {
+        name: "replica_lag_max_ms",
+        range: 0..=600_000,
+        read: |options| millis(options.reads.lag_max),
+        write: |options, value| options.reads.lag_max = Duration::from_millis(value),
+    },
+    Setting {
+        name: "replica_timeout_ms",
+        range: 10..=HOUR_MS,
+        read: |options| millis(options.reads.replica_timeout),
+        write: |options, value| options.reads.replica_timeout = Duration::from_millis(value),
     },
     Setting {
         name: "request_bytes_max",

@@ -86,6 +86,7 @@ impl Proxy {
         clients.chain(pipelines).chain(feeds).sum::<usize>()
             + self.privates.memory()
             + self.holds.bytes()
+            + self.reads.waiting_bytes()
             + self.merges.memory()
             + self.tasks.memory()
             + self.subscriptions.memory()

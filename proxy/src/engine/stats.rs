@@ -3,6 +3,8 @@
 use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 
+use super::reads::Fitness;
+
 /// The counters of one worker.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -107,6 +109,24 @@ pub struct Stats {
     /// together.
     pub cross_slot_reads: Counter,
     pub cross_slot_refused: Counter,
+    /// Reads that a replica could have served by the settings or by its commands, by who was asked;
+    /// counted where replicas serve any.
+    pub reads_primary: Counter,
+    pub reads_replica: Counter,
+    /// Reads that went to the primary although a replica was wanted: because of the client's own
+    /// writes, because none was fit, because slots are moving.
+    pub reads_own: Counter,
+    pub reads_unfit: Counter,
+    pub reads_moving: Counter,
+    /// Reads asked of another node since a replica refused, or was lost.
+    pub reads_refused: Counter,
+    pub reads_lost: Counter,
+    /// Reads for replicas only that wait for one.
+    pub reads_waiting: Gauge,
+    /// Replicas in each state, and how often one was left out for it, in the order of
+    /// [`Fitness::ALL`].
+    pub replicas: [Gauge; Fitness::COUNT],
+    pub replicas_left_out: [Counter; Fitness::COUNT],
     /// Scripts remembered, what they take, those forgotten to make room for others, and requests
     /// that were sent with the script because the node did not know it.
     pub scripts: Gauge,
@@ -166,6 +186,14 @@ impl Stats {
 
     pub(crate) fn errors(&self) -> &[Counter] {
         &self.errors
+    }
+
+    /// The states that a replica can be in: how many are, and how often one was left out for it.
+    pub(crate) fn replica_states(&self) -> impl Iterator<Item = (&'static str, i64, u64)> {
+        let names = Fitness::ALL.iter().map(|(_, name)| *name);
+        let counts = self.replicas.iter().zip(&self.replicas_left_out);
+        let all = names.zip(counts);
+        all.map(|(name, (count, left_out))| (name, count.value(), left_out.value()))
     }
 }
 

@@ -8,6 +8,7 @@ use slotway_protocol::resp::encode;
 
 use super::pipeline::{InFlight, Kind, Link};
 use super::private::PrivateId;
+use super::reads::is_probe;
 use super::requests::Incoming;
 use super::running::{News, Running, TaskId};
 use super::scatter::is_scattered;
@@ -108,6 +109,9 @@ impl Proxy {
     pub(super) fn deliver_to_task(&mut self, ticket: Ticket, reply: Reply<'_>, now: Instant) {
         if is_scattered(ticket) {
             return self.deliver_scattered(ticket, reply, now);
+        }
+        if is_probe(ticket) {
+            return self.handle_probe(ticket, reply.bytes(), now);
         }
         let Some(id) = TaskId::of(ticket) else { return };
         let Some(running) = self.tasks.get(id) else {

@@ -103,12 +103,15 @@ impl Proxy {
         match verdict {
             Verdict::Moved(address) => {
                 self.stats.redirects_moved.inc();
-                self.owners[slot.index()] = self.backend(&address) as u32;
+                let owner = self.backend(&address) as u32;
+                let before = core::mem::replace(&mut self.owners[slot.index()], owner);
+                self.note_move(before, owner, now);
                 self.topology_is_stale();
                 (Target::Owner, now + redirect_pause(attempts))
             }
             Verdict::Ask(address) => {
                 self.stats.redirects_ask.inc();
+                self.note_asked(slot, now);
                 (Target::Ask(address), now + redirect_pause(attempts))
             }
             Verdict::Later(reason) => {
@@ -331,7 +334,8 @@ impl Proxy {
     /// Until when a backend that could not be reached is left alone.
     pub(super) fn down_until(&self, backend: usize, now: Instant) -> Option<Instant> {
         let lanes = self.lanes();
-        let pipelines = &self.pipelines[backend * lanes..(backend + 1) * lanes];
+        let first = backend * lanes;
+        let pipelines = &self.pipelines[first..first + self.base_lanes()];
         let down = pipelines.iter().filter_map(|pipeline| match pipeline.link {
             Link::Down { until } if until > now => Some(until),
             _ => None,

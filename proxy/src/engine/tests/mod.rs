@@ -9,6 +9,8 @@ mod guide;
 mod learned;
 mod own;
 mod pubsub;
+mod reads;
+mod reads_model;
 mod redirects;
 mod requests;
 mod review;
@@ -43,6 +45,8 @@ struct Bench {
     connections: u32,
     /// Open connections to nodes, by port and whether they speak RESP3.
     nodes: HashMap<u16, ConnectionId>,
+    /// Open connections for reads at replicas, by port.
+    readers: HashMap<u16, ConnectionId>,
     /// Open feeds, by port.
     feeds: HashMap<u16, ConnectionId>,
     /// Connections asked for and not answered.
@@ -70,6 +74,7 @@ impl Bench {
             now: Instant::from_micros(1_000_000),
             connections: 0,
             nodes: HashMap::new(),
+            readers: HashMap::new(),
             feeds: HashMap::new(),
             wanted: Vec::new(),
             closed: Vec::new(),
@@ -122,13 +127,18 @@ impl Bench {
     }
 
     fn topology(&mut self, ranges: &[(u64, u64, u16)]) {
+        self.topology_with_replicas(ranges, &[]);
+    }
+
+    /// With pairs of a primary and one of its replicas.
+    fn topology_with_replicas(&mut self, ranges: &[(u64, u64, u16)], pairs: &[(u16, u16)]) {
         let mut topology = Topology::empty();
         for (first, last, port) in ranges {
             let primary = Address::new("node", *port);
-            let shard = Shard {
-                primary,
-                replicas: Vec::new(),
-            };
+            let replicas = pairs.iter().filter(|(primary, _)| primary == port);
+            let replicas = replicas.map(|(_, replica)| Address::new("node", *replica));
+            let replicas = replicas.collect();
+            let shard = Shard { primary, replicas };
             topology.assign(Slot::new(*first).unwrap(), Slot::new(*last).unwrap(), shard);
         }
         for port in &self.slotless {
@@ -163,6 +173,7 @@ impl Bench {
             let connection = self.open(Origin::Connected(token));
             let of = match feed_of(token) {
                 Some(_) => &mut self.feeds,
+                None if self.proxy.is_read_lane(token.0 as usize) => &mut self.readers,
                 None => &mut self.nodes,
             };
             of.insert(address.port, connection);
