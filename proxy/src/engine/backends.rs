@@ -10,7 +10,6 @@ use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant,
 };
-use slotway_protocol::resp::{Protocol, encode};
 
 use super::feed::Feed;
 use super::feeds::feed_of;
@@ -228,11 +227,7 @@ impl Proxy {
         }
         let index = token.0 as usize;
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
-        let pipeline = &self.pipelines[index];
-        let mut login = self.login(pipeline.protocol, pipeline.database);
-        if self.is_read_lane(index) {
-            login.push(READONLY.to_vec());
-        }
+        let mut login = self.pipeline_login(index);
         let pipeline = &mut self.pipelines[index];
         if pipeline.suspect {
             login.push(PING.to_vec());
@@ -246,42 +241,6 @@ impl Proxy {
         if !self.pipelines[index].output().is_empty() {
             self.actions.push_back(Action::Wake(connection));
         }
-    }
-
-    /// The requests that begin a connection to a node.
-    pub(super) fn login(&self, protocol: Protocol, database: u16) -> Vec<Vec<u8>> {
-        let mut requests = Vec::new();
-        requests.extend(self.authentication(protocol));
-        if database > 0 {
-            let mut frame = Vec::new();
-            encode::request(&mut frame, &["SELECT", &database.to_string()]);
-            requests.push(frame);
-        }
-        requests
-    }
-
-    /// What says who we are and which protocol we speak, if that has to be said.
-    fn authentication(&self, protocol: Protocol) -> Option<Vec<u8>> {
-        let mut words: Vec<&str> = Vec::new();
-        let credentials = self.options.credentials.as_ref();
-        let username = credentials.and_then(|it| it.username.as_deref());
-        match (protocol, credentials) {
-            (Protocol::Resp2, None) => return None,
-            (Protocol::Resp2, Some(credentials)) => {
-                words.push("AUTH");
-                words.extend(username);
-                words.push(&credentials.password);
-            }
-            (Protocol::Resp3, None) => words.extend(["HELLO", "3"]),
-            (Protocol::Resp3, Some(credentials)) => {
-                words.extend(["HELLO", "3", "AUTH"]);
-                words.push(username.unwrap_or("default"));
-                words.push(&credentials.password);
-            }
-        }
-        let mut frame = Vec::new();
-        encode::request(&mut frame, &words);
-        Some(frame)
     }
 
     pub(super) fn backend_unreachable(
@@ -504,9 +463,6 @@ fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
 pub(super) fn reconnect_delay(failures: u32) -> Duration {
     Duration::from_millis((10 << failures.min(7)).min(1_000))
 }
-
-/// Lets a replica serve reads.
-const READONLY: &[u8] = b"*1\r\n$8\r\nREADONLY\r\n";
 
 /// How long an idle connection to a node outside the topology is kept.
 const UNUSED_KEPT: Duration = Duration::from_secs(10);

@@ -24,6 +24,7 @@ mod learned;
 mod lifecycle;
 mod listing;
 mod local;
+mod login;
 mod memory;
 mod merge;
 mod monitor;

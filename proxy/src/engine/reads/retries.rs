@@ -28,11 +28,14 @@ impl Proxy {
             return false;
         };
         let frame = pipeline.front_bytes();
-        let from = self.from_of(&frame);
+        let from = self.where_to_read(&frame);
         // A script may return any text that it likes. What a node says itself is believed of it.
         let is_script = Command::by_id(front.command).group == Group::Scripting;
         let is_redirect = reply.starts_with(b"-MOVED ") || reply.starts_with(b"-ASK ");
-        let fitness = Fitness::of_error(reply).or(is_redirect.then_some(Fitness::Refusing));
+        let fitness = match Fitness::of_error(reply) {
+            None if is_redirect => Some(Fitness::Refusing),
+            told => told,
+        };
         let lacks_script = is_script && is_no_script(reply);
         if fitness.is_none() && !lacks_script {
             return false;
@@ -80,7 +83,7 @@ impl Proxy {
         now: Instant,
     ) {
         self.stats.reads_lost.inc();
-        let from = self.from_of(&frame);
+        let from = self.where_to_read(&frame);
         self.read_elsewhere(entry, lane % self.base_lanes(), frame, from, now);
     }
 
@@ -116,7 +119,7 @@ impl Proxy {
     }
 
     /// Where the settings let a read go that was sent before.
-    fn from_of(&self, frame: &[u8]) -> ReadFrom {
+    fn where_to_read(&self, frame: &[u8]) -> ReadFrom {
         let mut buffers = RequestBuffers::default();
         // What was let in was within the limits then, whatever they are now.
         let limits = RequestLimits::default();

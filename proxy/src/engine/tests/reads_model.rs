@@ -283,7 +283,7 @@ impl Model {
             0 => server.frozen = self.random.below(3) == 0,
             1 => server.loading = self.random.below(3) == 0,
             2 => server.link_is_down = self.random.below(3) == 0,
-            3 | 4 | 5 if self.random.below(4) == 0 => self.lose_reader(port),
+            3..=5 if self.random.below(4) == 0 => self.lose_reader(port),
             6 if self.random.below(4) == 0 => self.fail_over(port),
             _ => {}
         }
