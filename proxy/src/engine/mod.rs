@@ -29,6 +29,7 @@ mod memory;
 mod merge;
 mod monitor;
 mod options;
+mod outside;
 mod own;
 mod pausing;
 mod peers;
@@ -88,6 +89,7 @@ mod tests;
 pub use large_keys::LargeKeys;
 pub use memory::Memory;
 pub use options::{Credentials, Emulation, Options};
+pub use outside::{Event, Notice};
 pub use peers::Message;
 pub use program::Program;
 pub use reads::{READ_RULES_MAX, ReadFrom, ReadOptions, ReadRule};
@@ -100,7 +102,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use slotway_protocol::cluster::{SLOTS, Slot, Topology};
+use slotway_protocol::cluster::{SLOTS, Slot};
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
@@ -217,40 +219,6 @@ struct Scratch {
     reply: Vec<u8>,
     batch: Vec<Held>,
     slots: Vec<Slot>,
-}
-
-/// What the outside tells the proxy.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// The cluster looks like this now.
-    Topology(Arc<Topology>),
-    /// The nodes have these commands besides those of the table.
-    Commands(Arc<Learned>),
-    /// The nodes have that many databases.
-    Databases(u32),
-    /// A worker, perhaps this one, has changed what all of them go by.
-    Agreed(Arc<Agreed>),
-    /// Finish what is under way, then close all clients.
-    Drain,
-    /// Another worker says something.
-    Peer(Message),
-}
-
-/// What the proxy tells the outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// A redirect or a lost connection says that the topology has changed.
-    TopologyStale,
-    /// A connection to that node was refused, or broke off.
-    NodeLost { address: Address },
-    /// A client has changed what all workers go by.
-    Agreed(Agreed),
-    /// A node does not accept our user name and password.
-    LoginRefused { address: Address, text: String },
-    /// No client is left after [`Event::Drain`]; sent once.
-    Drained,
-    /// For the other workers, or one of them, as an [`Event::Peer`].
-    Peers(Message),
 }
 
 impl Proxy {
