@@ -147,6 +147,10 @@ pub(crate) struct Reads {
     round: u64,
     /// Counts questions to single nodes.
     questions: u32,
+    /// How many nodes there should be, and until when those that the topology does not name any
+    /// more are expected to be back.
+    expected: usize,
+    expected_until: Instant,
     /// Reads for replicas only that no replica can serve just now.
     waiting: VecDeque<Held>,
     waiting_bytes: usize,
@@ -162,6 +166,8 @@ impl Reads {
             asked: Instant::default(),
             round: 0,
             questions: 0,
+            expected: 0,
+            expected_until: Instant::default(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
         };
@@ -223,6 +229,36 @@ impl Reads {
         fitness
     }
 
+    /// There is a new topology. A node that it lacks may be about to come back: what was a primary
+    /// until now is nobody's replica for a moment.
+    fn expect_nodes(&mut self, now: Instant) {
+        let count = self.count_nodes();
+        if count >= self.expected {
+            self.expected = count;
+            self.expected_until = Instant::default();
+        } else if self.expected_until == Instant::default() {
+            self.expected_until = now + MISSING;
+        }
+    }
+
+    /// Whether the topology lacks a node that may come back.
+    fn expects_nodes(&mut self, now: Instant) -> bool {
+        if self.expected_until != Instant::default() && now >= self.expected_until {
+            self.expected = self.count_nodes();
+            self.expected_until = Instant::default();
+        }
+        self.expected_until > now
+    }
+
+    /// How many nodes there are that follow another or have followers.
+    fn count_nodes(&self) -> usize {
+        let shards = self
+            .followers
+            .iter()
+            .filter(|replicas| !replicas.is_empty());
+        shards.map(|replicas| 1 + replicas.len()).sum()
+    }
+
     /// How many reads wait for a replica.
     pub(crate) fn waiting_len(&self) -> usize {
         self.waiting.len()
@@ -272,6 +308,9 @@ fn is_of_one_node(name: &str) -> bool {
         name == "touch" || name.starts_with("object|") || name.starts_with("memory|");
     is_about_copy || has("scan") || has("cursor")
 }
+
+/// For how long the topology is asked for again and again after a node is missing from it.
+const MISSING: Duration = Duration::from_secs(5);
 
 const CHANGES: KeyFlags = KeyFlags::RW.union(KeyFlags::OW).union(KeyFlags::RM);
 

@@ -63,6 +63,7 @@ impl Proxy {
                 self.reads.nodes[primary as usize].asked = None;
             }
         }
+        self.reads.expect_nodes(now);
         // Whoever is new is asked at once.
         self.reads.asked = Instant::default();
         self.probe_nodes(now);
@@ -128,6 +129,9 @@ impl Proxy {
         if begins {
             self.reads.asked = now;
             self.reads.round += 1;
+            if self.reads.expects_nodes(now) {
+                self.topology_is_stale();
+            }
         }
         let waits = now.since(self.reads.asked) < TICK;
         for primary in 0..self.reads.followers.len() {

@@ -564,6 +564,31 @@ fn a_promoted_replica_gets_writes_on_another_connection() {
     assert_eq!(bench.reads(2), get);
 }
 
+/// What was a primary until now is not known to be a replica at once. It is asked after.
+#[test]
+fn a_node_that_the_topology_lacks_is_asked_after_for_a_while() {
+    let mut bench = with_replicas(ReadFrom::PreferReplica);
+    let asked_for = |bench: &mut Bench, millis: u64| {
+        let before = bench.stale;
+        for _ in 0..millis / 100 {
+            bench.pass(Duration::from_millis(100));
+            let offset = bench.now.as_micros();
+            bench.all_well(offset);
+        }
+        bench.stale - before
+    };
+    bench.topology_with_replicas(&RANGES, &PAIRS[..2]);
+    let asked = asked_for(&mut bench, 2000);
+    assert!((3..=5).contains(&asked), "{asked}");
+    bench.topology_with_replicas(&RANGES, &PAIRS);
+    assert_eq!(asked_for(&mut bench, 2000), 0);
+    // One that is gone for good is not asked after for ever.
+    bench.topology_with_replicas(&RANGES, &PAIRS[1..]);
+    let asked = asked_for(&mut bench, 20_000);
+    assert!((8..=11).contains(&asked), "{asked}");
+    assert_eq!(asked_for(&mut bench, 5000), 0);
+}
+
 #[test]
 fn while_slots_move_the_primary_serves() {
     let slot = Slot::of(UPPER.as_bytes());
