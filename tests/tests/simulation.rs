@@ -11,6 +11,7 @@ use slotway_tests::sim::mutant::Mutant;
 use slotway_tests::sim::real;
 use slotway_tests::sim::relay::Relay;
 use slotway_tests::sim::scenario::Scenario;
+use slotway_tests::sim::story::Story;
 use slotway_tests::sim::tap::Refusals;
 use slotway_tests::sim::world;
 
@@ -28,7 +29,7 @@ fn seeds(default: u64) -> Vec<u64> {
 }
 
 /// The relay against the model nodes.
-fn run_relay(seed: u64, mutant: Option<Mutant>) -> Report {
+fn run_relay(scenario: Scenario, mutant: Option<Mutant>) -> Report {
     let cast = Cast {
         node: &|_, view, random| Box::new(Host::new(ModelNode::new(view), Limits::NONE, random)),
         proxy: &|_, random| Box::new(Host::new(Relay::new(), Limits::NONE, random)),
@@ -38,23 +39,29 @@ fn run_relay(seed: u64, mutant: Option<Mutant>) -> Report {
     let scenario = Scenario {
         is_tapped: mutant.is_none(),
         has_errands: false,
-        ..Scenario::of(seed)
+        // It asks for one key after the other.
+        pipeline: match scenario.story {
+            Story::Isolated => 1,
+            _ => scenario.pipeline,
+        },
+        bound_micros: 3 * scenario.bound_micros,
+        ..scenario
     };
     world::run(scenario, &cast, mutant)
 }
 
 /// The real proxy against the model nodes, which can misbehave, or against the real ones.
-fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
+fn run_real(scenario: Scenario, mutant: Option<Mutant>) -> Report {
     let model: &MakeNode =
         &|_, view, random| Box::new(Host::new(ModelNode::new(view), Limits::NONE, random));
     let cast = Cast {
-        node: if seed.is_multiple_of(2) {
+        node: if scenario.seed.is_multiple_of(2) {
             model
         } else {
             &real::node
         },
         proxy: &real::proxy,
-        discovery: if seed.is_multiple_of(3) {
+        discovery: if scenario.seed.is_multiple_of(3) {
             None
         } else {
             Some(&real::discovery)
@@ -63,7 +70,7 @@ fn run_real(seed: u64, mutant: Option<Mutant>) -> Report {
     // A mutant has to be found out by what clients see.
     let scenario = Scenario {
         is_tapped: mutant.is_none(),
-        ..Scenario::of(seed)
+        ..scenario
     };
     world::run(scenario, &cast, mutant)
 }
@@ -93,6 +100,7 @@ fn reports(seeds: &[u64], run: impl Fn(u64) -> Report + Sync) -> Vec<Option<Repo
 /// Runs all seeds and fails with the lines that repeat those that went wrong.
 fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> Report + Sync) {
     let (mut answered, mut executed, mut lost, mut walked) = (0, 0, 0, 0);
+    let (mut slowest, mut wait) = (0, 0);
     let mut refusals = Refusals::default();
     let mut wrong = Vec::new();
     for (seed, report) in seeds.iter().zip(reports(seeds, run)) {
@@ -106,6 +114,8 @@ fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> 
                 executed += report.executed;
                 lost += report.lost;
                 walked += report.walked;
+                slowest = slowest.max(report.slowest_micros);
+                wait = wait.max(report.wait_micros);
                 refusals.add(report.refusals);
                 continue;
             }
@@ -130,6 +140,7 @@ fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> 
             answered > 100 * count,
             "hardly anything was asked: {answered}"
         );
+        eprintln!("healthy shards {slowest}us at most, {wait}us after the last fault");
         eprintln!("{executed} transactions, {lost} lost, {walked} walks");
         if has_errands {
             assert!(
@@ -148,22 +159,22 @@ fn check_all(test: &str, seeds: &[u64], has_errands: bool, run: impl Fn(u64) -> 
 #[test]
 fn a_right_proxy_passes() {
     check_all("a_right_proxy_passes", &seeds(64), false, |seed| {
-        run_relay(seed, None)
+        run_relay(Scenario::of(seed), None)
     });
 }
 
 #[test]
 fn the_proxy_passes() {
     check_all("the_proxy_passes", &seeds(1024), true, |seed| {
-        run_real(seed, None)
+        run_real(Scenario::of(seed), None)
     });
 }
 
 /// Runs seeds until the mutant is found out; says how many that took.
-fn seeds_until_caught(mutant: Mutant, run: impl Fn(u64, Option<Mutant>) -> Report) -> u64 {
+fn seeds_until_caught(mutant: Mutant, run: impl Fn(Scenario, Option<Mutant>) -> Report) -> u64 {
     let mut strikes = 0;
     for seed in 0..MUTANT_SEEDS {
-        let report = run(seed, Some(mutant));
+        let report = run(Scenario::of(seed), Some(mutant));
         strikes += report.strikes;
         if let Some(violation) = report.violation.filter(|_| report.strikes > 0) {
             eprintln!("{mutant:?} found out in seed {seed}: {violation}");
@@ -195,7 +206,7 @@ fn mutants_of_the_proxy_are_found_out() {
 #[test]
 fn a_seed_is_the_whole_story() {
     let seeds: Vec<u64> = (0..32).collect();
-    let twice = [(); 2].map(|()| reports(&seeds, |seed| run_real(seed, None)));
+    let twice = [(); 2].map(|()| reports(&seeds, |seed| run_real(Scenario::of(seed), None)));
     let [first, second] = twice.map(|reports| {
         let told = |report: Report| (report.trace, report.answered, report.events);
         reports
@@ -207,7 +218,8 @@ fn a_seed_is_the_whole_story() {
         assert!(first.is_some(), "seed {seed} panicked");
         assert_eq!(first, second, "seed {seed} had two stories");
     }
-    assert_ne!(run_real(0, None).trace, run_real(2, None).trace);
+    let trace = |seed| run_real(Scenario::of(seed), None).trace;
+    assert_ne!(trace(0), trace(2));
 }
 
 /// Within so many seeds a mutant has to be found out.

@@ -70,7 +70,7 @@ impl Checker {
                 Operation::Swap { key, base } => Some((self.swaps.get(key)?, *base)),
                 _ => None,
             });
-        for (swaps, base) in swaps.filter(|_| self.is_calm) {
+        for (swaps, base) in swaps.filter(|_| self.terms.is_calm) {
             swaps.lose(pending.session, base)?;
         }
         Ok(())
@@ -183,6 +183,7 @@ fn text(number: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checker::Terms;
     use super::*;
 
     const KEY: &str = "l:{t0}";
@@ -203,7 +204,11 @@ mod tests {
     }
 
     fn checker() -> (Checker, Pending) {
-        let mut checker = Checker::new(true, true, false);
+        let mut checker = Checker::new(Terms {
+            may_fail: true,
+            is_ordered: true,
+            ..Terms::default()
+        });
         let block = execute(vec![push(&["a"]), push(&["b", "c"])]);
         let pending = checker.invoke((1, 1), block, false);
         (checker, pending)
@@ -249,6 +254,7 @@ mod tests {
     fn what_was_refused_has_not_happened() {
         for (text, right) in [("ERR result unknown", true), ("CLUSTERDOWN", false)] {
             let (mut checker, pending) = checker();
+            checker.note_lost(vec![KEY.to_owned()]);
             checker.reply(&pending, &Value::Error(text.into()));
             let violation = last_look(&mut checker, &["a", "b", "c"]);
             assert_eq!(violation.is_none(), right, "{text}: {violation:?}");

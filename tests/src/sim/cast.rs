@@ -2,11 +2,11 @@
 
 use slotway_protocol::engine::Address;
 
-use super::cluster::View;
 use super::machine::Machine;
 use super::random::Random;
 use super::scenario::Scenario;
 use super::tap::Refusals;
+use super::view::View;
 
 /// Which programs take part.
 pub struct Cast<'a> {
@@ -36,6 +36,10 @@ pub struct Report {
     pub strikes: u64,
     pub virtual_micros: u64,
     pub events: u64,
+    /// How long the clients of healthy shards waited for a reply at most.
+    pub slowest_micros: u64,
+    /// How long somebody had to wait after the last fault was over.
+    pub wait_micros: u64,
     /// What the nodes did not serve.
     pub refusals: Refusals,
 }

@@ -23,6 +23,8 @@ pub struct Pending {
     /// The protocol in which the reply comes.
     pub resp3: bool,
     pub invoked: u64,
+    /// The time at which it was sent, in micros.
+    pub sent_at: u64,
     /// What the keys' oracles say about the time of the request.
     floors: Vec<u64>,
     /// What a transaction consists of.
@@ -31,21 +33,33 @@ pub struct Pending {
     pub(super) certain: BTreeSet<String>,
 }
 
+/// What may be demanded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// Whether a request may end with an error although it is right.
+    pub may_fail: bool,
+    /// Whether a session's requests for one key are executed in the order sent.
+    pub is_ordered: bool,
+    /// Nothing goes wrong and nothing moves.
+    pub is_calm: bool,
+    /// How long a request that is not executed is tried again at least.
+    pub patience_micros: u64,
+}
+
 /// The state of all oracles.
 #[derive(Debug, Default)]
 pub struct Checker {
     /// The first thing that was wrong.
     pub violation: Option<String>,
-    /// Whether a request may end with an error although it is right.
-    pub may_fail: bool,
-    /// Whether a session's requests for one key are executed in the order sent.
-    pub is_ordered: bool,
+    pub(super) terms: Terms,
+    /// The time now.
+    pub micros: u64,
     /// Nothing changes any more: what is read now is final.
     pub is_final: bool,
     pub answered: u64,
+    /// The longest time that a client waited which has nothing to do with what is sick.
+    pub slowest: u64,
     pub failed: u64,
-    /// Nothing goes wrong and nothing moves.
-    pub is_calm: bool,
     /// Walks over all keys that came to their end.
     pub walked: u64,
     /// Transactions that were executed, and those that found a watched key changed.
@@ -58,6 +72,9 @@ pub struct Checker {
     pub(super) swaps: BTreeMap<String, Swaps>,
     /// Transactions of which nobody knows whether they happened.
     pub(super) open_blocks: Vec<Pushes>,
+    /// How many requests with each key were lost with a connection and must not be sent again, less
+    /// those whose client was told.
+    pub(super) lost_requests: BTreeMap<String, u64>,
     /// For each session the keys that its walk has to find yet.
     pub(super) walks: BTreeMap<u64, BTreeSet<String>>,
     /// Time as the oracles see it: no two events have the same.
@@ -65,11 +82,9 @@ pub struct Checker {
 }
 
 impl Checker {
-    pub fn new(may_fail: bool, is_ordered: bool, is_calm: bool) -> Self {
+    pub fn new(terms: Terms) -> Self {
         Self {
-            may_fail,
-            is_ordered,
-            is_calm,
+            terms,
             ..Self::default()
         }
     }
@@ -134,6 +149,7 @@ impl Checker {
             number,
             resp3,
             invoked,
+            sent_at: self.micros,
             floors,
             parts,
             certain: self.invoke_walk(session, &operation),
@@ -187,7 +203,7 @@ impl Checker {
         let lists = self
             .lists
             .iter()
-            .map(|(key, list)| (key, list.finish(self.is_ordered)));
+            .map(|(key, list)| (key, list.finish(self.terms.is_ordered)));
         let counters = self
             .counters
             .iter()
@@ -265,43 +281,6 @@ impl Checker {
         }
     }
 
-    fn judge_error(&mut self, pending: &Pending, text: &[u8]) -> Result<(), String> {
-        let text = String::from_utf8_lossy(text);
-        let mut operation = &pending.operation;
-        if let Operation::Queue(queued) = operation {
-            operation = queued;
-        }
-        match operation {
-            Operation::Execute { spoiled: true, .. } => {
-                let expected = "EXECABORT Transaction discarded because of previous errors.";
-                return same(&text, expected);
-            }
-            Operation::TooFew => {
-                let expected = "ERR wrong number of arguments for 'get' command";
-                return same(&text, expected);
-            }
-            Operation::Unknown { name } => {
-                let expected = format!("ERR unknown command '{name}'");
-                return require(
-                    text.starts_with(&expected),
-                    "not the error for this command",
-                );
-            }
-            _ => {}
-        }
-        if text.contains("result unknown") {
-            self.abandon(pending);
-        } else {
-            self.refuse(pending);
-        }
-        let redirect = text.starts_with("MOVED") || text.starts_with("ASK");
-        require(!redirect, "a redirect reached the client")?;
-        require(
-            self.may_fail && !self.is_final,
-            "an error although nothing is wrong",
-        )
-    }
-
     pub(super) fn judge(&mut self, pending: &Pending, reply: &Value) -> Result<(), String> {
         let floor = |index: usize| pending.floors[index];
         match &pending.operation {
@@ -318,7 +297,7 @@ impl Checker {
             Operation::Increment { key } => {
                 let count = number(reply)?;
                 let counter = self.counters.get_mut(key).ok_or("no such counter")?;
-                let session = self.is_ordered.then_some(pending.session);
+                let session = self.terms.is_ordered.then_some(pending.session);
                 counter.acknowledge(session, count, floor(0))
             }
             Operation::Get { key } => self.judge_read(pending, key, reply, floor(0)),
@@ -404,7 +383,7 @@ impl Checker {
             return shared.read(text.as_deref(), floor);
         }
         let private = self.private.entry(key.to_owned()).or_default();
-        if self.is_ordered {
+        if self.terms.is_ordered {
             private.read(text.as_deref())
         } else {
             Ok(())
@@ -422,7 +401,7 @@ impl Checker {
                 private.set(None);
             }
         }
-        if !self.is_ordered {
+        if !self.terms.is_ordered {
             (least, most) = (0, keys.len() as u64);
         }
         require(
@@ -449,7 +428,7 @@ fn require_ok(reply: &Value) -> Result<(), String> {
     require(*reply == Value::Simple(b"OK".to_vec()), "not OK")
 }
 
-fn same(got: &str, expected: &str) -> Result<(), String> {
+pub(super) fn same(got: &str, expected: &str) -> Result<(), String> {
     require(got == expected, "not what was sent or asked for")
 }
 

@@ -39,6 +39,10 @@ pub struct Habits {
     pub style: Style,
     pub departures: u64,
     pub naps: u64,
+    pub nap_micros: u64,
+    pub halves: u64,
+    /// Within so many micros every reply has to come, if it matters.
+    pub bound_micros: Option<u64>,
     /// Micros between bursts at most.
     pub pace: u64,
     /// No more than a few requests are sent after this time.
@@ -60,6 +64,8 @@ pub struct Client {
     output: Output,
     pending: VecDeque<Pending>,
     napping: bool,
+    /// A request of which only the beginning is sent: the rest, its number and what it is.
+    half: Option<(Vec<u8>, u64, Operation)>,
     /// Its last request is sent and it has said that no more come.
     finished: bool,
     done: bool,
@@ -87,6 +93,7 @@ impl Client {
             output: Output::default(),
             pending: VecDeque::new(),
             napping: false,
+            half: None,
             finished: false,
             done: false,
             next: Some(start),
@@ -129,7 +136,18 @@ impl Client {
     fn send(&mut self, number: u64, operation: Operation) {
         let mut bytes = Vec::new();
         operation::write(&mut bytes, &operation);
-        self.output.push(&bytes);
+        if self.random.chance(self.habits.halves) && self.script.is_none() {
+            let rest = bytes.split_off(1 + self.random.index(bytes.len() - 1));
+            self.half = Some((rest, number, operation));
+            self.output.push(&bytes);
+            return;
+        }
+        self.send_rest(&bytes, number, operation);
+    }
+
+    /// What is left of a request is sent, or all of it.
+    fn send_rest(&mut self, bytes: &[u8], number: u64, operation: Operation) {
+        self.output.push(bytes);
         if let Operation::Hello { version } = operation {
             self.resp3 = version == 3;
         }
@@ -144,11 +162,13 @@ impl Client {
         if now.instant.as_micros() >= self.habits.calm_at && self.script.is_none() {
             self.remaining = self.remaining.min(10);
         }
+        let mut pause = self.random.between(1, self.habits.pace);
         if self.napping {
             self.napping = false;
             self.actions.push_back(Action::Resume(id));
         } else if self.random.chance(self.habits.naps) {
             self.napping = true;
+            pause = pause.max(self.habits.nap_micros);
             self.actions.push_back(Action::Pause(id));
         } else if self.random.chance(self.habits.departures) && self.script.is_none() {
             let when = CloseWhen::Now;
@@ -158,27 +178,44 @@ impl Client {
             });
             return;
         }
-        let room = self
-            .habits
-            .pipeline
-            .saturating_sub(self.pending.len())
-            .min(self.remaining);
-        if room > 0 {
-            let was_empty = self.output.is_empty();
-            for _ in 0..self.random.between(1, room as u64) {
-                let (number, operation) = self.next_operation();
-                self.send(number, operation);
-                self.remaining -= 1;
-            }
-            if was_empty {
-                self.actions.push_back(Action::Wake(id));
-            }
-        }
-        let pause = self.random.between(1, self.habits.pace);
+        self.send_some(id);
         self.next = Some(now.instant + core::time::Duration::from_micros(pause));
-        if self.remaining == 0 && !self.napping {
+        if self.is_all_sent() {
             self.next = None;
             self.finish(id);
+        }
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.remaining == 0 && !self.napping && self.half.is_none()
+    }
+
+    fn send_some(&mut self, id: ConnectionId) {
+        let was_empty = self.output.is_empty();
+        if let Some((rest, number, operation)) = self.half.take() {
+            if self.random.chance(600) {
+                self.half = Some((rest, number, operation));
+                return;
+            }
+            self.send_rest(&rest, number, operation);
+        }
+        let room = self.habits.pipeline.saturating_sub(self.pending.len());
+        let room = room.min(self.remaining);
+        let count = if room > 0 {
+            self.random.between(1, room as u64)
+        } else {
+            0
+        };
+        for _ in 0..count {
+            if self.half.is_some() {
+                break;
+            }
+            let (number, operation) = self.next_operation();
+            self.send(number, operation);
+            self.remaining -= 1;
+        }
+        if was_empty && !self.output.is_empty() {
+            self.actions.push_back(Action::Wake(id));
         }
     }
 
@@ -207,6 +244,25 @@ impl Client {
         }
     }
 
+    /// Whether a reply comes soon enough.
+    fn judge_time(&self, pending: &Pending, now: Now) {
+        let Some(bound) = self.habits.bound_micros else {
+            return;
+        };
+        let micros = now.instant.as_micros() - pending.sent_at;
+        let mut checker = self.shared.checker.borrow_mut();
+        checker.slowest = checker.slowest.max(micros);
+        if micros > bound {
+            let Pending {
+                number, operation, ..
+            } = pending;
+            let session = self.session;
+            checker.violate(format!(
+                "session {session} number {number} waited for {micros}us: {operation:?}"
+            ));
+        }
+    }
+
     fn set_done(&mut self) {
         assert!(!self.done, "a client is done once");
         self.done = true;
@@ -227,6 +283,7 @@ impl Engine for Client {
         self.output = Output::default();
         self.resp3 = false;
         self.napping = false;
+        self.half = None;
         if self.random.chance(500) {
             self.send(0, Operation::Hello { version: 3 });
             self.actions.push_back(Action::Wake(connection));
@@ -239,7 +296,7 @@ impl Engine for Client {
         self.next = Some(now.instant + core::time::Duration::from_millis(5));
     }
 
-    fn handle_input(&mut self, _: ConnectionId, input: &mut BytesMut, _: Now) {
+    fn handle_input(&mut self, _: ConnectionId, input: &mut BytesMut, now: Now) {
         loop {
             match resp::read(input) {
                 Read::Incomplete => break,
@@ -249,13 +306,13 @@ impl Engine for Client {
                     let Some(pending) = self.pending.pop_front() else {
                         return self.violate(&format!("a reply to nothing: {value:?}"));
                     };
+                    self.judge_time(&pending, now);
                     self.workload.learn(&pending.operation, &value);
                     self.shared.checker.borrow_mut().reply(&pending, &value);
                 }
             }
         }
-        if self.remaining == 0
-            && !self.napping
+        if self.is_all_sent()
             && let Link::Open(id) = self.link
         {
             self.finish(id);
@@ -273,6 +330,7 @@ impl Engine for Client {
 
     fn handle_close(&mut self, _: ConnectionId, now: Now) {
         self.link = Link::None;
+        self.half = None;
         let complete = self.finished && self.pending.is_empty();
         for pending in self.pending.drain(..) {
             self.shared.checker.borrow_mut().abandon(&pending);

@@ -1,122 +1,53 @@
-//! The cluster's manager: moves slots key by key as `redis-cli --cluster reshard` does and moves
-//! whole nodes as a failover does, while every node has its own view of who owns what.
+//! The cluster's manager: moves slots key by key as `redis-cli --cluster reshard` does, while every
+//! node has its own view of who owns what. What becomes of whole nodes is `script.rs`' part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use slotway_protocol::cluster::{SLOTS, Shard, Slot, Topology};
+use slotway_protocol::cluster::{Slot, Topology};
 use slotway_protocol::engine::{Address, Now};
 
+use super::history::History;
 use super::machine::Machine;
 use super::random::Random;
-
-/// One node's idea of the cluster.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// The number of the node whose view this is.
-    pub me: usize,
-    pub addresses: Vec<Address>,
-    owners: Vec<u8>,
-    /// The config epoch of each node, as far as this one knows.
-    pub epochs: Vec<u64>,
-    pub migrating: BTreeMap<Slot, usize>,
-    pub importing: BTreeMap<Slot, usize>,
-}
-
-impl View {
-    pub fn owner(&self, slot: Slot) -> Option<usize> {
-        self.owners
-            .get(slot.index())
-            .map(|owner| usize::from(*owner))
-    }
-
-    pub fn address(&self, node: usize) -> &Address {
-        &self.addresses[node]
-    }
-
-    /// First slot, last slot and owner of every range.
-    pub fn ranges(&self) -> Vec<(u16, u16, usize)> {
-        let mut next = 0;
-        let runs = self.owners.chunk_by(|one, other| one == other);
-        runs.map(|run| {
-            let first = next;
-            next += run.len();
-            (first as u16, next as u16 - 1, usize::from(run[0]))
-        })
-        .collect()
-    }
-
-    /// The reply to CLUSTER NODES.
-    pub fn nodes_text(&self) -> String {
-        let mut text = String::new();
-        let ranges = self.ranges();
-        for (node, address) in self.addresses.iter().enumerate() {
-            let flags = if node == self.me {
-                "myself,master"
-            } else {
-                "master"
-            };
-            let epoch = self.epochs[node];
-            text += &format!(
-                "{node:040x} {address}@{} {flags} - 0 0 {epoch} connected",
-                address.port + 10_000,
-            );
-            for (first, last, _) in ranges.iter().filter(|range| range.2 == node) {
-                text += &format!(" {first}-{last}");
-            }
-            for (slot, to) in self.migrating.iter().filter(|_| node == self.me) {
-                text += &format!(" [{slot}->-{to:040x}]");
-            }
-            text.push('\n');
-        }
-        text
-    }
-
-    pub fn topology(&self) -> Topology {
-        let mut topology = Topology::empty();
-        for (first, last, node) in self.ranges() {
-            let shard = Shard {
-                primary: self.address(node).clone(),
-                replicas: Vec::new(),
-            };
-            let slot = |number: u16| Slot::new(u64::from(number)).expect("a view has only slots");
-            topology.assign(slot(first), slot(last), shard);
-        }
-        topology
-    }
-}
+use super::script::{Act, Script};
+use super::view::View;
+use super::workload;
 
 /// All views, and the changes under way.
 pub struct Cluster {
     pub views: Vec<View>,
+    /// What the nodes have agreed on, whether all know it or not.
+    pub(super) truth: View,
     /// All keys that may exist somewhere.
     pub keys: Vec<Vec<u8>>,
-    /// The number of machines before the first node.
-    first_machine: usize,
-    jobs: Vec<Option<Job>>,
-    /// When a slot left a node.
+    pub(super) jobs: Vec<Option<Job>>,
+    /// When a slot left a node, and when a node handed over all that it had.
     left: BTreeMap<(Slot, usize), u64>,
-    random: Random,
+    pub(super) retired: BTreeMap<usize, u64>,
+    /// Nodes that hear nothing of the others: they are gone, stopped or cut off.
+    pub(super) deaf: BTreeSet<usize>,
+    pub(super) restarting: BTreeSet<usize>,
+    /// Somebody waits until nothing moves: no move may begin.
+    pub(super) must_rest: bool,
+    pub(super) history: History,
+    pub(super) random: Random,
 }
 
 /// A change under way.
 #[derive(Debug, Clone)]
-enum Job {
+pub(super) enum Job {
     Move {
         slot: Slot,
         from: usize,
         to: usize,
         stage: Stage,
     },
-    Failover {
-        from: usize,
-        to: usize,
-        late: Vec<usize>,
-    },
+    Script(Script),
 }
 
 /// What a move does next.
 #[derive(Debug, Clone)]
-enum Stage {
+pub(super) enum Stage {
     Import,
     Migrate,
     Keys,
@@ -130,35 +61,92 @@ enum Stage {
 pub struct Outcome {
     /// Micros until the job's next step; `None` when it is done.
     pub next: Option<u64>,
-    /// A node that loses its connections and is away for that many micros.
-    pub crash: Option<(usize, u64)>,
+    pub(super) act: Option<Act>,
+}
+
+/// How many nodes there are of what kind, in this order.
+#[derive(Debug, Clone, Copy)]
+pub struct Ranks {
+    /// Those with slots.
+    pub primaries: usize,
+    /// Primaries without slots.
+    pub spare: usize,
+    /// Each primary with slots has so many.
+    pub replicas: usize,
+    /// One for each primary, which is not a member yet.
+    pub has_successors: bool,
+}
+
+impl Ranks {
+    pub fn total(self) -> usize {
+        let successors = if self.has_successors {
+            self.primaries
+        } else {
+            0
+        };
+        self.at_start() + successors
+    }
+
+    /// Those that are members at the start.
+    pub(super) fn at_start(self) -> usize {
+        self.primaries + self.spare + self.primaries * self.replicas
+    }
+
+    /// A primary's first replica.
+    pub(super) fn replica(self, primary: usize) -> usize {
+        self.primaries + self.spare + primary
+    }
+
+    /// The node that is to come in the place of a primary.
+    pub(super) fn successor(self, primary: usize) -> usize {
+        self.at_start() + primary
+    }
 }
 
 impl Cluster {
-    /// Slots are spread in equal ranges over all nodes but the last `spare`.
-    pub fn new(addresses: &[Address], spare: usize, first_machine: usize, random: Random) -> Self {
-        let busy = addresses.len() - spare;
-        let owners: Vec<u8> = (0..SLOTS).map(|slot| (slot * busy / SLOTS) as u8).collect();
+    /// The numbers of nodes are those of their machines.
+    pub fn new(addresses: &[Address], ranks: Ranks, full_coverage: bool, random: Random) -> Self {
+        let mut truth = View::new(addresses, ranks.primaries);
+        truth.full_coverage = full_coverage;
+        for node in ranks.replica(0)..ranks.at_start() {
+            truth.primaries[node] = Some((node - ranks.replica(0)) % ranks.primaries);
+        }
+        truth.members = (0..ranks.at_start()).collect();
         let view = |me| View {
             me,
-            addresses: addresses.to_vec(),
-            owners: owners.clone(),
-            epochs: (1..=addresses.len() as u64).collect(),
-            ..View::default()
+            ..truth.clone()
         };
-        let views = (0..addresses.len()).map(view).collect();
+        let tags = (0..workload::TAGS_MAX).map(workload::tag);
+        let slots = tags.map(|tag| Slot::of(tag.as_bytes()));
         Self {
-            views,
+            views: (0..addresses.len()).map(view).collect(),
+            history: History::new(slots, &truth),
+            truth,
             keys: Vec::new(),
-            first_machine,
             jobs: Vec::new(),
             left: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+            restarting: BTreeSet::new(),
+            must_rest: false,
             random,
         }
     }
 
     pub fn is_quiet(&self) -> bool {
         self.jobs.iter().all(Option::is_none)
+    }
+
+    /// Whether the node is stopped, gone or cut off from the others.
+    pub(super) fn is_deaf(&self, node: usize) -> bool {
+        self.deaf.contains(&node)
+    }
+
+    /// Somebody believes in a topology from now on.
+    pub(super) fn believe(&mut self, who: usize, topology: &Topology) -> Result<(), String> {
+        let deaf = &self.deaf;
+        let is_lost = |node| deaf.contains(&node);
+        self.history.believe(who, topology, &self.truth, is_lost)
     }
 
     /// Begins to move a slot, unless it is on its way already; the job's number.
@@ -169,47 +157,31 @@ impl Cluster {
     pub fn begin_move(&mut self, slot: Slot, now: Now) -> Option<usize> {
         let busy = self.jobs.iter().flatten().any(|job| match job {
             Job::Move { slot: other, .. } => *other == slot,
-            Job::Failover { .. } => true,
+            Job::Script(_) => true,
         });
         let from = self.owner(slot);
-        let micros = now.instant.as_micros();
+        let truth = &self.truth;
         let is_free = |node: &usize| {
             let left = self.left.get(&(slot, *node));
-            *node != from && left.is_none_or(|left| left + RETURN_MICROS_MIN < micros)
+            let is_primary = truth.members.contains(node) && truth.primaries[*node].is_none();
+            *node != from && is_primary && !self.is_deaf(*node) && is_long_ago(left, now)
         };
         let others: Vec<usize> = (0..self.views.len()).filter(is_free).collect();
-        if busy || others.is_empty() {
+        if busy || self.must_rest || self.is_deaf(from) || others.is_empty() {
             return None;
         }
         let to = *self.random.pick(&others);
-        self.jobs.push(Some(Job::Move {
+        Some(self.begin(Job::Move {
             slot,
             from,
             to,
             stage: Stage::Import,
-        }));
-        Some(self.jobs.len() - 1)
+        }))
     }
 
-    /// Begins to move all that a node has to one that has nothing, if nothing else is under way.
-    pub fn begin_failover(&mut self) -> Option<usize> {
-        let was_left = |node: &usize| self.left.keys().any(|(_, left)| left == node);
-        let idle = |node: &usize| {
-            let owns = |view: &View| view.owners.contains(&(*node as u8));
-            !self.views.iter().any(owns) && !was_left(node)
-        };
-        let nodes = 0..self.views.len();
-        let (idle, busy): (Vec<_>, Vec<_>) = nodes.partition(idle);
-        if !self.is_quiet() || idle.is_empty() || busy.is_empty() {
-            return None;
-        }
-        let (from, to) = (*self.random.pick(&busy), *self.random.pick(&idle));
-        self.jobs.push(Some(Job::Failover {
-            from,
-            to,
-            late: Vec::new(),
-        }));
-        Some(self.jobs.len() - 1)
+    pub(super) fn begin(&mut self, job: Job) -> usize {
+        self.jobs.push(Some(job));
+        self.jobs.len() - 1
     }
 
     /// Does a job's next step.
@@ -217,7 +189,7 @@ impl Cluster {
         let Some(state) = self.jobs[job].take() else {
             return Outcome::default();
         };
-        let (next, mut outcome) = match state {
+        match state {
             Job::Move {
                 slot,
                 from,
@@ -225,32 +197,36 @@ impl Cluster {
                 stage,
             } => {
                 let stage = self.step_move((slot, from, to), stage, machines, now);
-                (
-                    stage.map(|stage| Job::Move {
-                        slot,
-                        from,
-                        to,
-                        stage,
-                    }),
-                    Outcome::default(),
-                )
+                self.jobs[job] = stage.map(|stage| Job::Move {
+                    slot,
+                    from,
+                    to,
+                    stage,
+                });
+                Outcome {
+                    next: self.jobs[job].is_some().then(|| self.some_time()),
+                    act: None,
+                }
             }
-            Job::Failover { from, to, late } => self.step_failover((from, to), late, machines, now),
-        };
-        if next.is_some() {
-            outcome.next = Some(if self.random.chance(300) {
-                self.random.between(2_000, 60_000)
-            } else {
-                self.random.between(50, 2_000)
-            });
+            Job::Script(mut script) => {
+                let outcome = self.step_script(&mut script, machines, now);
+                self.jobs[job] = outcome.next.map(|_| Job::Script(script));
+                outcome
+            }
         }
-        self.jobs[job] = next;
-        outcome
+    }
+
+    /// The time between two steps that depend on nobody.
+    pub(super) fn some_time(&mut self) -> u64 {
+        if self.random.chance(300) {
+            self.random.between(2_000, 60_000)
+        } else {
+            self.random.between(50, 2_000)
+        }
     }
 
     fn owner(&self, slot: Slot) -> usize {
-        // Without a job under way all views agree, and with one the slot is not asked for.
-        self.views[0].owner(slot).expect("every slot has an owner")
+        self.truth.owner(slot).expect("every slot has an owner")
     }
 
     fn step_move(
@@ -260,6 +236,10 @@ impl Cluster {
         machines: &mut [Box<dyn Machine>],
         now: Now,
     ) -> Option<Stage> {
+        if self.is_deaf(from) || self.is_deaf(to) {
+            // Whoever moves the slot gets no answer, and tries again.
+            return Some(stage);
+        }
         Some(match stage {
             Stage::Import => {
                 self.views[to].importing.insert(slot, from);
@@ -273,7 +253,7 @@ impl Cluster {
             }
             Stage::Keys => {
                 let few = self.random.between(1, 2) as usize;
-                let moved = self.move_keys(slot, (from, to), few, machines, now);
+                let moved = self.move_keys((from, to), few, |key| key == slot, machines, now);
                 if moved == 0 {
                     Stage::OwnerAtTarget
                 } else {
@@ -282,133 +262,82 @@ impl Cluster {
             }
             Stage::OwnerAtTarget => {
                 self.views[to].importing.remove(&slot);
-                self.views[to].owners[slot.index()] = to as u8;
                 self.left.insert((slot, from), now.instant.as_micros());
+                self.truth.owners[slot.index()] = to as u8;
                 self.raise_epoch(to);
-                self.publish(to, machines, now);
+                self.history.note(slot, to);
+                self.tell_owner(to, slot, machines, now);
                 Stage::OwnerAtSource
             }
             Stage::OwnerAtSource => {
                 self.views[from].migrating.remove(&slot);
-                self.views[from].owners[slot.index()] = to as u8;
-                self.tell_epoch(from, to);
-                self.publish(from, machines, now);
+                self.tell_owner(from, slot, machines, now);
                 let others = (0..self.views.len()).filter(|node| *node != from && *node != to);
                 Stage::OwnerElsewhere(others.collect())
             }
             Stage::OwnerElsewhere(mut others) => {
                 let node = others.pop()?;
-                self.views[node].owners[slot.index()] = to as u8;
-                self.tell_epoch(node, to);
-                self.publish(node, machines, now);
+                if !self.is_deaf(node) {
+                    self.tell_owner(node, slot, machines, now);
+                }
                 Stage::OwnerElsewhere(others)
             }
         })
     }
 
-    /// A failover is sudden for the two nodes; the others learn of it later.
-    fn step_failover(
-        &mut self,
-        (from, to): (usize, usize),
-        mut late: Vec<usize>,
-        machines: &mut [Box<dyn Machine>],
-        now: Now,
-    ) -> (Option<Job>, Outcome) {
-        let mut outcome = Outcome::default();
-        if self.views[to].owners.contains(&(from as u8)) {
-            let mine = |slot: &Slot| self.views[from].owner(*slot) == Some(from);
-            let slots: Vec<Slot> = Slot::all().filter(mine).collect();
-            for slot in slots {
-                self.move_keys(slot, (from, to), usize::MAX, machines, now);
-            }
-            self.left
-                .insert((Slot::of(b""), from), now.instant.as_micros());
-            self.raise_epoch(to);
-            self.take_over(to, (from, to), machines, now);
-            self.take_over(from, (from, to), machines, now);
-            if self.random.chance(500) {
-                outcome.crash = Some((from, self.random.between(1_000, 200_000)));
-            }
-            late = (0..self.views.len())
-                .filter(|node| *node != from && *node != to)
-                .collect();
-        } else if let Some(node) = late.pop() {
-            self.take_over(node, (from, to), machines, now);
-        } else {
-            return (None, outcome);
-        }
-        (Some(Job::Failover { from, to, late }), outcome)
-    }
-
-    fn take_over(
-        &mut self,
-        node: usize,
-        (from, to): (usize, usize),
-        machines: &mut [Box<dyn Machine>],
-        now: Now,
-    ) {
-        for owner in self.views[node]
-            .owners
-            .iter_mut()
-            .filter(|owner| **owner == from as u8)
-        {
-            *owner = to as u8;
-        }
-        self.tell_epoch(node, to);
+    /// A node learns who owns a slot.
+    fn tell_owner(&mut self, node: usize, slot: Slot, machines: &mut [Box<dyn Machine>], now: Now) {
+        let owner = self.owner(slot);
+        self.views[node].owners[slot.index()] = owner as u8;
+        self.views[node].epochs[owner] = self.truth.epochs[owner];
         self.publish(node, machines, now);
     }
 
     /// A node that takes slots over gets an epoch above all others.
-    fn raise_epoch(&mut self, node: usize) {
-        let highest = self
-            .views
-            .iter()
-            .flat_map(|view| view.epochs.iter().copied())
-            .max();
-        self.views[node].epochs[node] = highest.unwrap_or(0) + 1;
+    pub(super) fn raise_epoch(&mut self, node: usize) {
+        let highest = self.truth.epochs.iter().max();
+        self.truth.epochs[node] = highest.map_or(1, |highest| highest + 1);
     }
 
-    /// `node` learns the epoch of `about`.
-    fn tell_epoch(&mut self, node: usize, about: usize) {
-        self.views[node].epochs[about] = self.views[about].epochs[about];
-    }
-
-    fn move_keys(
+    /// Takes keys of certain slots from one node to another, so many at most.
+    pub(super) fn move_keys(
         &self,
-        slot: Slot,
         (from, to): (usize, usize),
         max: usize,
+        wanted: impl Fn(Slot) -> bool,
         machines: &mut [Box<dyn Machine>],
         now: Now,
     ) -> usize {
         let mut moved = 0;
-        for key in self.keys.iter().filter(|key| Slot::of(key) == slot) {
-            let source = machines[self.first_machine + from]
-                .keeper()
-                .expect("a node keeps keys");
+        for key in self.keys.iter().filter(|key| wanted(Slot::of(key))) {
+            let source = machines[from].keeper().expect("a node keeps keys");
             let Some(payload) = source.export(key) else {
                 continue;
             };
-            let target = machines[self.first_machine + to]
-                .keeper()
-                .expect("a node keeps keys");
+            let target = machines[to].keeper().expect("a node keeps keys");
             target.import(key, payload);
             moved += 1;
             if moved == max {
                 break;
             }
         }
-        machines[self.first_machine + from].settle(now);
-        machines[self.first_machine + to].settle(now);
+        machines[from].settle(now);
+        machines[to].settle(now);
         moved
     }
 
-    fn publish(&self, node: usize, machines: &mut [Box<dyn Machine>], now: Now) {
-        let machine = &mut machines[self.first_machine + node];
+    pub(super) fn publish(&mut self, node: usize, machines: &mut [Box<dyn Machine>], now: Now) {
+        self.views[node].settle();
+        let machine = &mut machines[node];
         let keeper = machine.keeper().expect("a node has a view");
         keeper.set_view(&self.views[node], now);
         machine.settle(now);
     }
+}
+
+/// Whether what left at that time may come back.
+pub(super) fn is_long_ago(left: Option<&u64>, now: Now) -> bool {
+    left.is_none_or(|left| left + RETURN_MICROS_MIN < now.instant.as_micros())
 }
 
 /// How long a slot stays away from a node that it has left.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::operation::Operation;
 use super::resp::Value;
-use super::workload::{self, Workload};
+use super::workload::Workload;
 
 /// What a session is about to do.
 #[derive(Debug, Default)]
@@ -92,7 +92,9 @@ impl Workload {
             return Some(self.page(cursor));
         }
         let is_free = matches!(self.errands.swap, Swap::Idle);
+        let most = if self.style.asks_all_nodes { 1000 } else { 130 };
         match self.random.below(1000) {
+            choice if choice >= most => {}
             0..60 if is_free => self.plan_transaction(),
             60..130 if is_free => self.plan_read(),
             130..136 => return Some(Operation::Size),
@@ -176,7 +178,7 @@ impl Workload {
 
     /// Few keys, so that sessions get into each other's way.
     fn plan_read(&mut self) {
-        let tag = workload::tag(self.random.index(self.style.tags.min(2)));
+        let tag = self.tag_of(2);
         let key = format!("c:{tag}");
         self.errands.swap = Swap::Reading {
             key: key.clone(),

@@ -1,7 +1,8 @@
-//! What goes wrong in the world: when, where, and what it does.
+//! What goes wrong in the world: when, and what kind of thing it is.
 
-use super::machine::Keeper;
-use super::network::End;
+use super::lies::Lie;
+use super::link_faults::LinkFault;
+use super::node_faults::NodeFault;
 use super::random::Random;
 use super::scenario::{LONG_STALL_MICROS, Scenario};
 use super::world::{Event, Role, World};
@@ -9,27 +10,23 @@ use super::world::{Event, Role, World};
 /// Something that goes wrong, somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    ResetBackend,
-    ResetClient,
-    Stall {
-        micros: u64,
-    },
-    Crash {
-        micros: u64,
-    },
-    Mood {
-        micros: u64,
-    },
-    /// A node is as usual again.
-    Recover {
-        machine: usize,
-    },
+    Client,
+    Link(LinkFault),
+    Node(NodeFault),
+    Lie(Lie),
+}
+
+/// What an operator does, when nothing else is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Failover,
+    Restarts,
+    Replacement,
 }
 
 impl Fault {
     /// All faults of a run and their times. They have ended when the calm begins.
     pub(super) fn plan(scenario: &Scenario, random: &mut Random) -> Vec<(u64, Self)> {
-        let faults = scenario.faults;
         let mut plan = Vec::new();
         let mut add = |count: usize, random: &mut Random, fault: &dyn Fn(&mut Random) -> Self| {
             for _ in 0..count {
@@ -37,19 +34,67 @@ impl Fault {
                 plan.push((random.below(scenario.calm_at), fault));
             }
         };
-        add(faults.backend_resets, random, &|_| Self::ResetBackend);
-        add(faults.client_resets, random, &|_| Self::ResetClient);
-        add(faults.short_stalls, random, &|random| Self::Stall {
-            micros: random.between(1_000, 150_000),
+        let faults = scenario.faults;
+        let of_link = |fault| move |_: &mut Random| Self::Link(fault);
+        add(faults.client_resets, random, &|_| Self::Client);
+        add(faults.backend_resets, random, &of_link(LinkFault::Reset));
+        add(faults.half_closes, random, &of_link(LinkFault::HalfClose));
+        add(faults.fuses, random, &|random| {
+            let bytes = random.between(1, 400) as usize;
+            Self::Link(LinkFault::Fuse { bytes })
         });
-        add(faults.long_stalls, random, &|random| Self::Stall {
-            micros: random.between(LONG_STALL_MICROS.0, LONG_STALL_MICROS.1),
+        add(faults.half_opens, random, &|random| {
+            let sides = *random.pick(&[[true, false], [false, true], [true, true]]);
+            Self::Link(LinkFault::HalfOpen { sides })
         });
-        add(faults.crashes, random, &|random| Self::Crash {
-            micros: random.between(1_000, 300_000),
+        add(faults.trickles, random, &|random| {
+            let micros = random.between(2_000, 60_000);
+            Self::Link(LinkFault::Trickle { micros })
         });
-        add(faults.moods, random, &|random| Self::Mood {
-            micros: random.between(500, 100_000),
+        let stall = |(low, high)| {
+            move |random: &mut Random| {
+                let micros = random.between(low, high);
+                Self::Link(LinkFault::Stall { micros })
+            }
+        };
+        add(faults.short_stalls, random, &stall((1_000, 150_000)));
+        add(faults.long_stalls, random, &stall(LONG_STALL_MICROS));
+        add(faults.crashes, random, &|random| {
+            let micros = random.between(1_000, 300_000);
+            Self::Node(NodeFault::Crash { micros })
+        });
+        add(faults.moods, random, &|random| {
+            let micros = random.between(500, 100_000);
+            Self::Node(NodeFault::Mood { micros })
+        });
+        add(faults.lags, random, &|random| {
+            let micros = random.between(10_000, 300_000);
+            Self::Node(NodeFault::Lag { micros })
+        });
+        let (shortest, longest) = faults.outage_micros;
+        type Outage = fn(u64) -> NodeFault;
+        let outages: [(usize, Outage); 4] = [
+            (faults.losses, |micros| NodeFault::Lose { micros }),
+            (faults.blackouts, |micros| NodeFault::Blackout { micros }),
+            (faults.hidings, |micros| NodeFault::Hide { micros }),
+            (faults.proxy_stops, |micros| NodeFault::StopProxy { micros }),
+        ];
+        for (count, outage) in outages {
+            add(count, random, &|random| {
+                Self::Node(outage(random.between(shortest, longest)))
+            });
+        }
+        let of_lie = |lie| move |_: &mut Random| Self::Lie(lie);
+        add(faults.strays, random, &of_lie(Lie::Stray));
+        add(faults.garbles, random, &of_lie(Lie::Garble));
+        let micros = |random: &mut Random| random.between(500, 200_000);
+        add(faults.lures, random, &|random| {
+            let micros = micros(random);
+            Self::Lie(Lie::Lure { micros })
+        });
+        add(faults.loops, random, &|random| {
+            let micros = micros(random);
+            Self::Lie(Lie::Loop { micros })
         });
         plan
     }
@@ -58,92 +103,52 @@ impl Fault {
 impl World {
     pub(super) fn suffer(&mut self, fault: Fault) {
         match fault {
-            Fault::ResetBackend => {
-                if let Some(link) = self.some_link(Role::Node) {
-                    self.break_link(link);
-                }
-            }
-            Fault::ResetClient => {
+            Fault::Client => {
                 if let Some(link) = self.some_link(Role::Proxy) {
                     self.break_link(link);
                 }
             }
-            Fault::Stall { micros } => self.stall(micros),
-            Fault::Crash { micros } => {
-                let node = self.some_node();
-                self.crash(node, micros);
-            }
-            Fault::Mood { micros } => self.set_mood(micros),
-            Fault::Recover { machine } => {
-                self.keeper(machine).set_mood(None);
-            }
+            Fault::Link(fault) => self.suffer_link(fault),
+            Fault::Node(fault) => self.suffer_node(fault),
+            Fault::Lie(lie) => self.hear_lie(lie),
         }
     }
 
-    /// A node is gone for a while; its data stays.
-    pub(super) fn crash(&mut self, node: usize, micros: u64) {
-        self.away_until[node] = self.clock.micros() + micros;
-        for link in self.network.open_links() {
-            let is_its = |side| self.network.machine(End { link, side }) == node;
-            if is_its(0) || is_its(1) {
-                self.break_link(link);
-            }
-        }
-    }
-
-    fn stall(&mut self, micros: u64) {
-        let links = self.network.open_links();
-        if links.is_empty() {
-            return;
-        }
-        let link = *self.random.pick(&links);
-        let end = End {
-            link,
-            side: self.random.index(2),
+    /// Begins a work, now or when everything else is done.
+    pub(super) fn work(&mut self, work: Work) {
+        let now = self.clock.now();
+        let job = match work {
+            Work::Failover => self.cluster.begin_failover(now),
+            Work::Restarts => self.cluster.begin_restarts(now),
+            Work::Replacement => self.cluster.begin_replacement(self.scenario.ranks),
         };
-        let until = self.clock.micros() + micros;
-        self.network.stall(end, self.clock.micros(), until);
-        self.clock.at(until, Event::Arrive(end));
-    }
-
-    fn set_mood(&mut self, micros: u64) {
-        let machine = self.some_node();
-        let error = *self.random.pick(&MOODS);
-        if self.keeper(machine).set_mood(Some(error)) {
-            self.clock
-                .after(micros, Event::Fault(Fault::Recover { machine }));
+        if let Some(job) = job {
+            self.clock.after(0, Event::Job(job));
+            self.cluster.must_rest = false;
+        } else if self.may_wait() {
+            self.clock.after(RETRY_MICROS, Event::Work(work));
         }
     }
 
-    /// A link whose accepting end has that role.
-    fn some_link(&mut self, role: Role) -> Option<usize> {
-        let mut links = self.network.open_links();
-        links.retain(|link| {
-            self.roles[self.network.machine(End {
-                link: *link,
-                side: 1,
-            })] == role
-        });
-        if links.is_empty() {
-            None
-        } else {
-            Some(*self.random.pick(&links))
-        }
+    /// Whether what has to wait until nothing moves can: no move begins any more.
+    pub(super) fn may_wait(&mut self) -> bool {
+        let can = self.clock.micros() < self.scenario.calm_at;
+        self.cluster.must_rest = can;
+        can
     }
 
-    fn some_node(&mut self) -> usize {
-        let nodes: Vec<usize> = self.of_role(Role::Node).collect();
+    /// A node that may fare badly.
+    pub(super) fn some_node(&mut self) -> usize {
+        let nodes: Vec<usize> = self.victims().collect();
         *self.random.pick(&nodes)
     }
 
-    fn keeper(&mut self, machine: usize) -> &mut dyn Keeper {
-        self.machines[machine].keeper().expect("a node has data")
+    /// The nodes that may fare badly: all, or those of one shard.
+    pub(super) fn victims(&self) -> impl Iterator<Item = usize> + '_ {
+        let is_one = |node: &usize| self.victims.is_empty() || self.victims.contains(node);
+        self.of_role(Role::Node).filter(is_one)
     }
 }
 
-/// Errors that say that nothing was done and that later all may be well.
-const MOODS: [&str; 3] = [
-    "LOADING Redis is loading the dataset in memory",
-    "TRYAGAIN Multiple keys request during rehashing of slot",
-    "CLUSTERDOWN The cluster is down",
-];
+/// How soon to look again whether nothing moves.
+pub(super) const RETRY_MICROS: u64 = 5_000;

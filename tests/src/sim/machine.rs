@@ -8,7 +8,7 @@ use slotway_protocol::engine::{
     Address, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
 };
 
-use super::cluster::View;
+use super::view::View;
 
 /// An engine with its driver.
 pub trait Machine {
@@ -57,9 +57,19 @@ pub trait Keeper {
     fn export(&mut self, key: &[u8]) -> Option<Payload>;
     /// Puts in what another node of the same kind gave.
     fn import(&mut self, key: &[u8], payload: Payload);
-    /// The node answers everything with this error from now on; `None` ends that. Says whether it
-    /// can.
-    fn set_mood(&mut self, error: Option<&'static str>) -> bool;
+    /// The node behaves oddly from now on; `None` ends that. Says whether it can.
+    fn set_mood(&mut self, mood: Option<Mood>) -> bool;
+}
+
+/// How a node may behave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mood {
+    /// Everything with a key is answered with this error.
+    Refuses(&'static str),
+    /// It is loading: nearly everything is.
+    Loads,
+    /// Everything with a key is sent to this address, with an `ASK` or a `MOVED`.
+    Sends { word: &'static str, to: String },
 }
 
 /// A value on its way from one node to another.

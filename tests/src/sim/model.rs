@@ -9,10 +9,10 @@ use slotway_protocol::engine::{
 };
 use slotway_protocol::output::Output;
 
-use super::cluster::View;
-use super::machine::{Keeper, Payload, Signal, Stimulus, Subject};
+use super::machine::{Keeper, Mood, Payload, Signal, Stimulus, Subject};
 use super::model_block::Block;
 use super::resp::{self, Read, Value};
+use super::view::View;
 
 /// The node.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct ModelNode {
     view: View,
     keys: BTreeMap<Vec<u8>, Stored>,
     pub(super) sessions: BTreeMap<ConnectionId, Session>,
-    pub(super) mood: Option<&'static str>,
+    mood: Option<Mood>,
     actions: VecDeque<Action<()>>,
 }
 
@@ -57,6 +57,12 @@ impl ModelNode {
         let asking = std::mem::take(&mut session.asking);
         let name = args[0].to_ascii_uppercase();
         let reply = match (&name[..], &args[1..]) {
+            (name, _) if self.mood == Some(Mood::Loads) && !WHILE_LOADING.contains(&name) => {
+                if let Some(block) = &mut session.block {
+                    block.fail();
+                }
+                Value::Error(LOADING.to_vec())
+            }
             (b"ASKING", []) => {
                 session.asking = true;
                 ok()
@@ -124,17 +130,23 @@ impl ModelNode {
                 format!("ERR unknown command '{text}'").into_bytes()
             });
         };
-        if let Some(mood) = self.mood {
-            return Value::Error(mood.as_bytes().to_vec());
-        }
         match self.refusal(&keys, asking) {
             Some(error) => Value::Error(error.into_bytes()),
             None => self.run(name, args),
         }
     }
 
-    /// Why the keys are not served here (Redis Cluster specification, "Redirection").
+    /// Why the keys are not served here now.
     pub(super) fn refusal(&self, keys: &[&[u8]], asking: bool) -> Option<String> {
+        match &self.mood {
+            Some(Mood::Refuses(error)) => Some((*error).to_owned()),
+            Some(Mood::Sends { word, to }) => Some(format!("{word} {} {to}", Slot::of(keys[0]))),
+            Some(Mood::Loads) | None => self.not_mine(keys, asking),
+        }
+    }
+
+    /// Why the keys are not served by this node (Redis Cluster specification, "Redirection").
+    fn not_mine(&self, keys: &[&[u8]], asking: bool) -> Option<String> {
         let slot = Slot::of(keys[0]);
         if keys.iter().any(|key| Slot::of(key) != slot) {
             return Some("CROSSSLOT Keys in request don't hash to the same slot".to_owned());
@@ -144,6 +156,9 @@ impl ModelNode {
             .filter(|key| !self.keys.contains_key(**key))
             .count();
         let view = &self.view;
+        if view.is_down {
+            return Some("CLUSTERDOWN The cluster is down".to_owned());
+        }
         if view.owner(slot) == Some(view.me) {
             let to = view.migrating.get(&slot).filter(|_| missing > 0)?;
             if keys.len() > 1 && missing < keys.len() {
@@ -337,8 +352,8 @@ impl Keeper for ModelNode {
         assert_eq!(before, None, "a key lives on one node");
     }
 
-    fn set_mood(&mut self, error: Option<&'static str>) -> bool {
-        self.mood = error;
+    fn set_mood(&mut self, mood: Option<Mood>) -> bool {
+        self.mood = mood;
         true
     }
 }
@@ -399,5 +414,12 @@ fn wrong_type() -> Value {
 
 /// As of a server whose cursors have no slots in them.
 const INFO: &[u8] = b"# Server\r\nredis_version:7.0.15\r\nrun_id:model\r\n";
+
+/// What a node answers while it is loading.
+const WHILE_LOADING: [&[u8]; 8] = [
+    b"HELLO", b"CLIENT", b"INFO", b"WATCH", b"UNWATCH", b"MULTI", b"DISCARD", b"EXEC",
+];
+
+const LOADING: &[u8] = b"LOADING Redis is loading the dataset in memory";
 
 const TRYAGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";

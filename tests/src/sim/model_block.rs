@@ -14,6 +14,13 @@ pub(super) struct Block {
     has_failed: bool,
 }
 
+impl Block {
+    /// A command was refused, so EXEC will be.
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+    }
+}
+
 impl ModelNode {
     fn session(&mut self, id: ConnectionId) -> &mut Session {
         let session = self.sessions.get_mut(&id);
@@ -58,11 +65,10 @@ impl ModelNode {
             return Value::Error(b"ERR nothing was begun".to_vec());
         };
         let name = args[0].to_ascii_uppercase();
-        let error = match (keys(&name, args), self.mood) {
+        let error = match keys(&name, args) {
             _ if matches!(&name[..], b"PING" | b"ECHO") => None,
-            (None, _) => Some("ERR unknown command or too few arguments".to_owned()),
-            (_, Some(mood)) => Some(mood.to_owned()),
-            (Some(keys), None) => self.refusal(&keys, block.asking),
+            None => Some("ERR unknown command or too few arguments".to_owned()),
+            Some(keys) => self.refusal(&keys, block.asking),
         };
         block.has_failed |= error.is_some();
         if error.is_none() {
@@ -110,9 +116,6 @@ impl ModelNode {
     }
 
     pub(super) fn watch(&mut self, id: ConnectionId, keys: &[Vec<u8>], asking: bool) -> Value {
-        if let Some(mood) = self.mood {
-            return Value::Error(mood.as_bytes().to_vec());
-        }
         let all: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
         if let Some(error) = self.refusal(&all, asking) {
             return Value::Error(error.into_bytes());

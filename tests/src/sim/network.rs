@@ -1,5 +1,6 @@
-//! The network between machines: ordered byte streams with delay, a bounded window, stalls and
-//! resets. It only keeps the state; the world decides when what happens.
+//! The network between machines: ordered byte streams with delay, a bounded window, stalls, resets
+//! and all that else befalls a connection. It only keeps the state; the world decides when what
+//! happens.
 
 use std::collections::VecDeque;
 
@@ -49,6 +50,10 @@ struct Link {
     flows: [Flow; 2],
     /// Nothing gets through any more, though the ends may not know yet.
     broken: bool,
+    /// The link breaks after so many more bytes.
+    fuse: Option<usize>,
+    /// It is about to break: what is sent now does not get through.
+    burned: bool,
 }
 
 #[derive(Debug)]
@@ -67,6 +72,29 @@ struct Flow {
     stalled_until: u64,
     ended: bool,
     writer_waits: bool,
+    lag: Lag,
+    /// Bytes go one by one before this time.
+    trickles_until: u64,
+}
+
+/// How slow a direction of a link is before some time.
+#[derive(Debug, Clone, Copy)]
+pub struct Lag {
+    pub until: u64,
+    /// How much longer everything takes.
+    pub micros: u64,
+    /// How many bytes get through in a millisecond.
+    pub bytes_per_milli: u64,
+}
+
+impl Default for Lag {
+    fn default() -> Self {
+        Self {
+            until: 0,
+            micros: 0,
+            bytes_per_milli: u64::MAX,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -96,6 +124,8 @@ impl Network {
             sides,
             flows: Default::default(),
             broken: false,
+            fuse: None,
+            burned: false,
         });
         self.links.len() - 1
     }
@@ -123,22 +153,33 @@ impl Network {
     }
 
     /// How many bytes the end may write now. When it is none, the writer is noted as waiting.
-    pub fn space(&mut self, end: End) -> usize {
+    pub fn space(&mut self, end: End, now: u64) -> usize {
         let flow = &mut self.links[end.link].flows[end.side];
         let space = self.window_bytes.saturating_sub(flow.bytes);
         flow.writer_waits = space == 0;
-        space
+        if now < flow.trickles_until {
+            space.min(1)
+        } else {
+            space
+        }
     }
 
     /// Sends bytes, or the end of the stream; says when they arrive.
     pub fn send(&mut self, from: End, bytes: Option<Vec<u8>>, now: u64, delay: u64) -> u64 {
-        if self.links[from.link].broken {
+        if self.links[from.link].broken || self.links[from.link].burned {
             return now;
         }
         let flow = &mut self.links[from.link].flows[from.side];
-        let at = (now + delay).max(flow.last_arrival).max(flow.stalled_until);
+        let len = bytes.as_ref().map_or(0, Vec::len);
+        let lag = if now < flow.lag.until {
+            flow.lag
+        } else {
+            Lag::default()
+        };
+        let busy = flow.last_arrival + 1000 * len as u64 / lag.bytes_per_milli;
+        let at = (now + delay + lag.micros).max(busy).max(flow.stalled_until);
         flow.last_arrival = at;
-        flow.bytes += bytes.as_ref().map_or(0, Vec::len);
+        flow.bytes += len;
         flow.ended |= bytes.is_none();
         flow.chunks.push_back(Chunk { at, bytes });
         at
@@ -190,6 +231,11 @@ impl Network {
         flow.chunks.front().is_some_and(|chunk| chunk.at <= now)
     }
 
+    /// Whether anything is on its way to the end.
+    pub fn has_unread(&self, to: End) -> bool {
+        !self.links[to.link].flows[1 - to.side].chunks.is_empty()
+    }
+
     /// Whether the end's writer waits for space; asks once.
     pub fn take_writer_waits(&mut self, end: End) -> bool {
         let flow = &mut self.links[end.link].flows[end.side];
@@ -207,6 +253,42 @@ impl Network {
             .chunks
             .back()
             .map_or(flow.last_arrival, |chunk| chunk.at);
+    }
+
+    /// Before some time the end's bytes take longer.
+    pub fn slow_down(&mut self, from: End, lag: Lag) {
+        self.links[from.link].flows[from.side].lag = lag;
+    }
+
+    /// Before that time the end's bytes go one by one.
+    pub fn trickle(&mut self, from: End, until: u64) {
+        self.links[from.link].flows[from.side].trickles_until = until;
+    }
+
+    /// The link breaks after so many more bytes.
+    pub fn set_fuse(&mut self, link: usize, bytes: usize) {
+        self.links[link].fuse = Some(bytes);
+    }
+
+    /// So many bytes are about to be sent: how many get through before the link breaks, if it does.
+    pub fn burn(&mut self, link: usize, len: usize) -> Option<usize> {
+        let fuse = self.links[link].fuse.as_mut()?;
+        if *fuse > len {
+            *fuse -= len;
+            return None;
+        }
+        self.links[link].fuse.take()
+    }
+
+    /// Nothing that is sent from now on gets through.
+    pub fn mute(&mut self, link: usize) {
+        self.links[link].burned = true;
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub fn is_empty(&self, link: usize) -> bool {
+        let mut flows = self.links[link].flows.iter();
+        flows.all(|flow| flow.chunks.is_empty() && !flow.ended)
     }
 
     /// Closes one end. Says whether bytes were left unread there, which resets the link.
@@ -229,6 +311,9 @@ impl Network {
     }
 }
 
+/// Later than anything happens.
+pub const NEVER: u64 = u64::MAX / 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,12 +330,41 @@ mod tests {
         assert_eq!(network.send(a, Some(b"hello".to_vec()), 0, 9), 9);
         assert_eq!(network.send(a, Some(b"world".to_vec()), 0, 1), 9);
         assert_eq!(network.send(a, None, 0, 1), 9);
-        assert_eq!(network.space(a), 0);
+        assert_eq!(network.space(a, 9), 0);
         assert_eq!(network.take(b, 8, 99), Arrived::Nothing);
         assert_eq!(network.take(b, 9, 7), Arrived::Bytes(b"hellowo".to_vec()));
         assert!(network.take_writer_waits(a));
-        assert_eq!(network.space(a), 7);
+        assert_eq!(network.space(a, 9), 7);
         assert_eq!(network.take(b, 9, 99), Arrived::Bytes(b"rld".to_vec()));
         assert_eq!(network.take(b, 9, 99), Arrived::End);
+    }
+
+    #[test]
+    fn a_slow_link_takes_its_time_and_a_fuse_burns_down() {
+        let id = ConnectionId {
+            index: 0,
+            generation: 0,
+        };
+        let mut network = Network::new(100, (1, 1));
+        let link = network.link([(0, id), (1, id)]);
+        let end = End { link, side: 0 };
+        let (until, micros, bytes_per_milli) = (10, 7, 2);
+        network.slow_down(
+            end,
+            Lag {
+                until,
+                micros,
+                bytes_per_milli,
+            },
+        );
+        assert_eq!(network.send(end, Some(vec![0]), 0, 1), 500);
+        assert_eq!(network.send(end, Some(vec![0]), 600, 1), 601);
+        network.trickle(end, 700);
+        assert_eq!(network.space(end, 699), 1);
+        assert_eq!(network.space(end, 700), 98);
+        network.set_fuse(link, 3);
+        assert_eq!(network.burn(link, 2), None);
+        assert_eq!(network.burn(link, 2), Some(1));
+        assert_eq!(network.burn(link, 2), None);
     }
 }

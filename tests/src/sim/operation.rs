@@ -81,6 +81,26 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The keys that it reads or writes.
+    pub(super) fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Push { key, .. }
+            | Self::Increment { key }
+            | Self::Set { key, .. }
+            | Self::Get { key }
+            | Self::Range { key }
+            | Self::Swap { key, .. } => vec![key],
+            Self::MultiSet { pairs } => pairs.iter().map(|(key, _)| key.as_str()).collect(),
+            Self::MultiGet { keys } | Self::Delete { keys } | Self::Exists { keys } => {
+                keys.iter().map(String::as_str).collect()
+            }
+            Self::Execute { queued, .. } => queued.iter().flat_map(Self::keys).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Writes an operation as a request.
 pub fn write(out: &mut Vec<u8>, operation: &Operation) {
     let mut request = |args: &[&str]| resp::write_request(out, args);

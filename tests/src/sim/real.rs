@@ -12,17 +12,17 @@ use slotway_node::{
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Address, Engine, Instant, Now};
 
-use super::cluster::View;
 use super::host::Host;
-use super::machine::{Keeper, Limits, Machine, Payload, Signal, Stimulus, Subject};
+use super::machine::{Keeper, Limits, Machine, Mood, Payload, Signal, Stimulus, Subject};
 use super::random::Random;
 use super::scenario::Scenario;
+use super::view::View;
 
 /// A proxy with the scenario's limits.
 pub fn proxy(scenario: &Scenario, random: Random) -> Box<dyn Machine> {
     let options = proxy::Options {
         command_timeout: Duration::from_secs(1),
-        hold_timeout: Duration::from_secs(4),
+        hold_timeout: Duration::from_micros(HOLD_MICROS),
         client_in_flight_max: scenario.in_flight_max,
         client_output_bytes_max: scenario.output_bytes_max,
         ..proxy::Options::default()
@@ -162,17 +162,26 @@ impl Keeper for Node {
         );
     }
 
-    fn set_mood(&mut self, _: Option<&'static str>) -> bool {
+    fn set_mood(&mut self, _: Option<Mood>) -> bool {
         false
     }
 }
 
 fn cluster_view(view: &View) -> ClusterView {
-    let info = |(node, address): (usize, &Address)| NodeInfo {
-        epoch: view.epochs[node],
-        ..NodeInfo::primary(node_id(node), &address.host, address.port)
+    let info = |node: usize| {
+        let Address { host, port } = &view.addresses[node];
+        let id = node_id(node);
+        NodeInfo {
+            epoch: view.epochs[node],
+            failed: view.failed.contains(&node),
+            ..match view.primaries[node] {
+                None => NodeInfo::primary(id, host, *port),
+                Some(primary) => NodeInfo::replica(id, host, *port, node_id(primary)),
+            }
+        }
     };
-    let mut cluster = ClusterView::new(view.addresses.iter().enumerate().map(info).collect());
+    let mut cluster = ClusterView::new(view.listed().into_iter().map(info).collect());
+    cluster.require_full_coverage = view.full_coverage || view.is_isolated;
     let slot = |number: u16| Slot::new(u64::from(number)).expect("a view has only slots");
     for (first, last, node) in view.ranges() {
         cluster.assign(slot(first), slot(last), Some(&node_id(node)));
@@ -189,6 +198,9 @@ fn cluster_view(view: &View) -> ClusterView {
 fn node_id(node: usize) -> String {
     format!("{node:040x}")
 }
+
+/// How long the proxy tries requests again that are not served.
+pub const HOLD_MICROS: u64 = 4_000_000;
 
 /// A look at all of a node's slots takes long.
 const SLOW_CHECK_STEPS: u64 = 512;

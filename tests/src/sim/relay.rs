@@ -15,6 +15,7 @@ use slotway_protocol::engine::{
 use slotway_protocol::output::Output;
 
 use super::machine::{Signal, Stimulus, Subject};
+use super::relay_job::Job;
 use super::resp::{self, Read, Value};
 
 /// The proxy.
@@ -44,13 +45,6 @@ struct Client {
     paused: bool,
 }
 
-/// A request under way, key by key.
-struct Job {
-    name: Vec<u8>,
-    parts: VecDeque<Vec<Vec<u8>>>,
-    replies: Vec<Value>,
-}
-
 #[derive(Default)]
 struct Backend {
     connection: Option<ConnectionId>,
@@ -59,6 +53,8 @@ struct Backend {
     skip: usize,
     /// A part is on its way.
     busy: bool,
+    /// Since when the node has been silent.
+    heard: Instant,
 }
 
 impl Default for Relay {
@@ -82,7 +78,7 @@ impl Relay {
     }
 
     /// Answers or begins a client's requests until one has to wait.
-    fn go_on(&mut self, id: ConnectionId) {
+    fn go_on(&mut self, id: ConnectionId, now: Now) {
         while let Some(client) = self.clients.get_mut(&id)
             && client.job.is_none()
             && let Some(args) = client.queue.pop_front()
@@ -91,7 +87,7 @@ impl Relay {
                 Some(reply) => self.reply(id, &reply),
                 None => {
                     client.job = Some(Job::new(args));
-                    self.send_part(id, None);
+                    self.send_part(id, None, now);
                 }
             }
         }
@@ -122,7 +118,7 @@ impl Relay {
     }
 
     /// Sends the part in turn to the slot's owner, or elsewhere behind an ASKING if told so.
-    fn send_part(&mut self, id: ConnectionId, redirect: Option<Redirect>) {
+    fn send_part(&mut self, id: ConnectionId, redirect: Option<Redirect>, now: Now) {
         let Some(client) = self.clients.get(&id) else {
             return;
         };
@@ -149,6 +145,7 @@ impl Relay {
         let backend = self.backends.get_mut(&route).expect("it was just added");
         backend.skip += usize::from(asking);
         backend.busy = true;
+        backend.heard = now.instant;
         backend.output.push(&bytes);
         self.actions.extend(backend.connection.map(Action::Wake));
     }
@@ -174,23 +171,41 @@ impl Relay {
         let Some(backend) = self.backends.get_mut(route) else {
             return;
         };
+        backend.heard = now.instant;
         if backend.skip > 0 {
             backend.skip -= 1;
             return;
         }
-        backend.busy = false;
+        if !std::mem::take(&mut backend.busy) {
+            // A reply to nothing.
+            return self.cut(route, now);
+        }
         let Value::Error(text) = &reply else {
-            return self.finish_part(route.0, reply);
+            return self.finish_part(route.0, reply, now);
         };
         if let Some(redirect) = Redirect::parse(text, &route.2) {
             self.actions.push_back(Action::Notify(()));
-            return self.send_part(route.0, Some(redirect));
-        }
-        let word = text.split(|byte| *byte == b' ').next();
-        if matches!(word, Some(b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING")) {
+            let (Redirect::Moved { address, .. } | Redirect::Ask { address, .. }) = &redirect;
+            if self.topology.has_node(address) {
+                return self.send_part(route.0, Some(redirect), now);
+            }
             return self.retry(route.0, now);
         }
-        self.finish_part(route.0, reply);
+        let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if PASSING.contains(&word) {
+            return self.retry(route.0, now);
+        }
+        self.finish_part(route.0, reply, now);
+    }
+
+    /// Ends a connection that is of no use any more.
+    fn cut(&mut self, route: &Route, now: Now) {
+        if let Some(connection) = self.backends.get(route).and_then(|it| it.connection) {
+            self.routes.remove(&connection);
+            let when = CloseWhen::Now;
+            self.actions.push_back(Action::Close { connection, when });
+        }
+        self.lose(route, now);
     }
 
     fn retry(&mut self, id: ConnectionId, now: Now) {
@@ -199,7 +214,7 @@ impl Relay {
             .insert((now.instant + Duration::from_millis(5), id));
     }
 
-    fn finish_part(&mut self, id: ConnectionId, reply: Value) {
+    fn finish_part(&mut self, id: ConnectionId, reply: Value, now: Now) {
         let Some(client) = self.clients.get_mut(&id) else {
             return;
         };
@@ -207,73 +222,43 @@ impl Relay {
         job.replies.push(reply);
         job.parts.pop_front();
         if !job.parts.is_empty() {
-            return self.send_part(id, None);
+            return self.send_part(id, None, now);
         }
         let reply = client.job.take().map(Job::merge).expect("there was one");
         self.reply(id, &reply);
-        self.go_on(id);
+        self.go_on(id, now);
     }
 
-    fn lose(&mut self, route: &Route) {
-        if self
-            .backends
-            .remove(route)
-            .is_some_and(|backend| backend.busy)
-        {
-            let text = b"ERR connection lost after sending, result unknown";
-            self.finish_part(route.0, Value::Error(text.to_vec()));
+    /// A connection is gone: a part that was sent whole and writes is not sent again.
+    fn lose(&mut self, route: &Route, now: Now) {
+        let Some(backend) = self.backends.remove(route).filter(|it| it.busy) else {
+            return;
+        };
+        let client = self.clients.get(&route.0);
+        let job = client.and_then(|client| client.job.as_ref());
+        let reads = job.is_some_and(|job| READS.contains(&&job.name[..]));
+        let is_sent = backend.output.is_empty();
+        if reads || !is_sent {
+            return self.retry(route.0, now);
+        }
+        self.finish_part(route.0, Value::Error(UNKNOWN.to_vec()), now);
+    }
+
+    /// Ends connections whose nodes have been silent for too long.
+    fn end_silent(&mut self, now: Now) {
+        let is_late = |backend: &Backend| backend.late_at().is_some_and(|at| at <= now.instant);
+        let late = self.backends.iter().filter(|(_, backend)| is_late(backend));
+        let late: Vec<Route> = late.map(|(route, _)| route.clone()).collect();
+        for route in late {
+            self.cut(&route, now);
         }
     }
 }
 
-impl Job {
-    fn new(args: Vec<Vec<u8>>) -> Self {
-        let name = args[0].to_ascii_uppercase();
-        let step = match &name[..] {
-            b"MGET" | b"DEL" | b"EXISTS" => 1,
-            b"MSET" => 2,
-            _ => args.len(),
-        };
-        let part = |rest: &[Vec<u8>]| [&args[..1], rest].concat();
-        let parts = args[1..].chunks(step).map(part).collect();
-        Self {
-            name,
-            parts,
-            replies: Vec::new(),
-        }
-    }
-
-    fn merge(self) -> Value {
-        if let Some(error) = self
-            .replies
-            .iter()
-            .find(|reply| matches!(reply, Value::Error(_)))
-        {
-            return error.clone();
-        }
-        let mut replies = self.replies.into_iter();
-        match &self.name[..] {
-            b"MGET" => Value::Array(
-                replies
-                    .flat_map(|reply| match reply {
-                        Value::Array(items) => items,
-                        other => vec![other],
-                    })
-                    .collect(),
-            ),
-            b"DEL" | b"EXISTS" => Value::Integer(
-                replies
-                    .map(|reply| {
-                        if let Value::Integer(count) = reply {
-                            count
-                        } else {
-                            0
-                        }
-                    })
-                    .sum(),
-            ),
-            _ => replies.next().expect("a request has a part"),
-        }
+impl Backend {
+    fn late_at(&self) -> Option<Instant> {
+        let waits = self.busy && self.connection.is_some();
+        waits.then(|| self.heard + SILENCE_MAX)
     }
 }
 
@@ -304,7 +289,7 @@ impl Engine for Relay {
     type Event = Arc<Topology>;
     type Notice = ();
 
-    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, _: Now) {
+    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
         let Origin::Connected(token) = peer.origin else {
             self.clients.insert(connection, Client::default());
             return;
@@ -313,6 +298,7 @@ impl Engine for Relay {
         match self.backends.get_mut(&route) {
             Some(backend) => {
                 backend.connection = Some(connection);
+                backend.heard = now.instant;
                 self.actions.push_back(Action::Wake(connection));
             }
             None => self.actions.push_back(Action::Close {
@@ -336,13 +322,21 @@ impl Engine for Relay {
                 .clients
                 .get(&connection)
                 .is_some_and(|client| client.paused);
-            let Read::Whole(value, len) = resp::read(input) else {
-                return;
+            let (value, len) = match resp::read(input) {
+                Read::Whole(value, len) => (value, len),
+                Read::Incomplete => return,
+                Read::Broken => {
+                    input.clear();
+                    return route.iter().for_each(|route| self.cut(route, now));
+                }
             };
             if paused {
                 return;
             }
             input.advance(len);
+            if route.is_some() && !self.routes.contains_key(&connection) {
+                return input.clear();
+            }
             if let Some(route) = &route {
                 self.take_reply(route, value, now);
             } else if let Some(client) = self.clients.get_mut(&connection) {
@@ -353,15 +347,15 @@ impl Engine for Relay {
                     client.paused = true;
                     self.actions.push_back(Action::Pause(connection));
                 }
-                self.go_on(connection);
+                self.go_on(connection, now);
             }
         }
     }
 
-    fn handle_end(&mut self, connection: ConnectionId, _: Now) {
+    fn handle_end(&mut self, connection: ConnectionId, now: Now) {
         if let Some(client) = self.clients.get_mut(&connection) {
             client.ended = true;
-            return self.go_on(connection);
+            return self.go_on(connection, now);
         }
         self.actions.push_back(Action::Close {
             connection,
@@ -369,9 +363,9 @@ impl Engine for Relay {
         });
     }
 
-    fn handle_close(&mut self, connection: ConnectionId, _: Now) {
+    fn handle_close(&mut self, connection: ConnectionId, now: Now) {
         if let Some(route) = self.routes.remove(&connection) {
-            return self.lose(&route);
+            return self.lose(&route, now);
         }
         self.clients.remove(&connection);
         let routes: Vec<Route> = self
@@ -399,8 +393,9 @@ impl Engine for Relay {
             && at <= now.instant
         {
             self.retries.remove(&(at, id));
-            self.send_part(id, None);
+            self.send_part(id, None, now);
         }
+        self.end_silent(now);
     }
 
     fn handle_event(&mut self, topology: Arc<Topology>, now: Now) {
@@ -426,7 +421,9 @@ impl Engine for Relay {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.retries.first().map(|(at, _)| *at)
+        let late = self.backends.values().filter_map(Backend::late_at).min();
+        let retry = self.retries.first().map(|(at, _)| *at);
+        retry.into_iter().chain(late).min()
     }
 }
 
@@ -444,6 +441,23 @@ impl Subject for Relay {
 
     fn check(&self, _: u64) {}
 }
+
+/// What a node says that may serve a request later.
+const PASSING: [&[u8]; 5] = [
+    b"TRYAGAIN",
+    b"CLUSTERDOWN",
+    b"LOADING",
+    b"MASTERDOWN",
+    b"READONLY",
+];
+
+/// Commands that may be sent again.
+const READS: [&[u8]; 4] = [b"GET", b"MGET", b"EXISTS", b"LRANGE"];
+
+const UNKNOWN: &[u8] = b"ERR connection lost after sending, result unknown";
+
+/// How long a node may be silent while it owes a reply.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Requests that are taken from a client before it has to wait.
 const QUEUE_MAX: usize = 16;

@@ -64,14 +64,14 @@ pub fn frame_len(input: &[u8]) -> Option<usize> {
         let kind = *input.get(at)?;
         at += 1;
         let line = read_line(input, &mut at).ok()?;
-        let count = || number(line).ok().filter(|count| *count > 0);
         match kind {
-            b'$' | b'=' if line != b"-1" => {
-                read_bytes(input, &mut at, number(line).ok()?).ok()?;
-            }
-            b'*' | b'~' | b'>' => values += count().unwrap_or(0),
-            b'%' => values += 2 * count().unwrap_or(0),
-            _ => {}
+            b'$' | b'*' if line == b"-1" => {}
+            b'$' | b'=' => drop(read_bytes(input, &mut at, number(line).ok()?).ok()?),
+            b'*' | b'~' | b'>' => values += number(line).ok()?,
+            b'%' => values += 2 * number(line).ok()?,
+            b':' => drop(number(line).ok()?),
+            b'+' | b'-' | b'_' | b',' | b'#' | b'(' => {}
+            _ => return None,
         }
         values -= 1;
     }

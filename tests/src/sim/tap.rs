@@ -106,6 +106,12 @@ impl Tap {
         }
     }
 
+    /// Whether the node has written whole replies only.
+    pub fn is_between_replies(&self, node: End) -> bool {
+        let line = self.lines.get(&node);
+        line.is_none_or(|line| line.replies.is_empty())
+    }
+
     fn execute(&mut self, write: &Write, abandoned: bool) {
         let Write {
             session,

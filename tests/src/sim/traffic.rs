@@ -9,8 +9,27 @@ use super::world::{Event, Role, World};
 
 impl World {
     pub(super) fn connect(&mut self, machine: usize, token: ConnectToken, address: &Address) {
+        if self.is_frozen(machine) {
+            let address = address.clone();
+            let event = Event::Connect {
+                machine,
+                token,
+                address,
+            };
+            return self.clock.at(self.frozen_until[machine], event);
+        }
         let now = self.clock.now();
         let target = self.addresses.get(address).copied();
+        if target.is_none() {
+            self.violate(&format!(
+                "{machine} connects to {address}, where no node is"
+            ));
+        }
+        if let Some(target) = target
+            && let Some(until) = self.separated_until(machine, target)
+        {
+            return self.wait_for_answer(machine, token, address, until);
+        }
         let is_fault_time = now.instant.as_micros() < self.scenario.calm_at;
         let target = target.filter(|target| {
             let refused = is_fault_time
@@ -37,6 +56,9 @@ impl World {
         let theirs = self.machines[target].open(accepted, now);
         let ours = self.machines[machine].open(connected, now);
         let link = self.network.link([(machine, ours), (target, theirs)]);
+        if let Some(lag) = self.slow.get(&target) {
+            self.slow_down(link, *lag);
+        }
         let (end, peer) = (End { link, side: 0 }, End { link, side: 1 });
         self.ends.insert((machine, ours), end);
         self.ends.insert((target, theirs), peer);
@@ -44,6 +66,27 @@ impl World {
         self.flush_soon(peer);
         self.after(target);
         self.after(machine);
+    }
+
+    /// Nobody answers before some time. The driver gives up earlier, if that is far off.
+    fn wait_for_answer(
+        &mut self,
+        machine: usize,
+        token: ConnectToken,
+        address: &Address,
+        until: u64,
+    ) {
+        let patience = self.clock.micros() + CONNECT_MICROS_MAX;
+        if until > patience {
+            return self.clock.at(patience, Event::TimeOut { machine, token });
+        }
+        let address = address.clone();
+        let event = Event::Connect {
+            machine,
+            token,
+            address,
+        };
+        self.clock.at(until, event);
     }
 
     pub(super) fn flush_soon(&mut self, end: End) {
@@ -57,10 +100,10 @@ impl World {
     pub(super) fn flush(&mut self, end: End) {
         self.flushing.remove(&end);
         let (machine, id) = (self.network.machine(end), self.network.connection(end));
-        if !self.network.is_open(end) {
+        if !self.network.is_open(end) || self.is_frozen(machine) {
             return;
         }
-        let mut space = self.network.space(end);
+        let mut space = self.network.space(end, self.clock.micros());
         if space == 0 {
             return;
         }
@@ -78,11 +121,16 @@ impl World {
         self.after(machine);
     }
 
-    fn transmit(&mut self, end: End, bytes: Vec<u8>) {
+    fn transmit(&mut self, end: End, mut bytes: Vec<u8>) {
         let way = self.way(end);
+        if way == Way::ProxyToNode {
+            self.ledger.sent(end.link, &bytes);
+        }
         if way == Way::NodeToProxy {
             let abandoned = !self.network.is_open(end.peer());
+            let was_whole = self.tap.is_between_replies(end);
             self.tap.reply(end, &bytes, abandoned);
+            bytes = self.garble(end, bytes, was_whole);
         }
         let parts = match &mut self.tamper {
             Some(tamper) => tamper.pass(end, way, bytes),
@@ -90,12 +138,25 @@ impl World {
         };
         for (end, bytes) in parts {
             if !bytes.is_empty() && !self.network.has_ended(end) {
-                let delay = self.network.latency(&mut self.random);
-                let at = self
-                    .network
-                    .send(end, Some(bytes), self.clock.micros(), delay);
-                self.clock.at(at, Event::Arrive(end.peer()));
+                self.send(end, bytes);
             }
+        }
+    }
+
+    /// Bytes enter the network, all of them unless the link breaks.
+    fn send(&mut self, end: End, mut bytes: Vec<u8>) {
+        let burned = self.network.burn(end.link, bytes.len());
+        bytes.truncate(burned.unwrap_or(bytes.len()));
+        let delay = self.network.latency(&mut self.random);
+        let now = self.clock.micros();
+        let at = self.network.send(end, Some(bytes), now, delay);
+        self.clock.at(at, Event::Arrive(end.peer()));
+        if burned.is_some() {
+            // Now, or when the last bytes are there.
+            let link = end.link;
+            self.network.mute(link);
+            let at = if self.random.chance(500) { now } else { at };
+            self.clock.at(at, Event::Break(link));
         }
     }
 
@@ -119,7 +180,7 @@ impl World {
             }
             return;
         }
-        if !self.machines[machine].is_reading(id) {
+        if !self.machines[machine].is_reading(id) || self.is_frozen(machine) {
             return;
         }
         let cut = self.scenario.faults.cuts && self.random.chance(200);
@@ -137,6 +198,9 @@ impl World {
                 if self.way(end.peer()) == Way::ProxyToNode {
                     self.tap.request(end, &bytes);
                 }
+                if self.way(end.peer()) == Way::NodeToProxy {
+                    self.ledger.answered(end.link, &bytes);
+                }
                 self.machines[machine].receive(id, &bytes, now);
             }
         }
@@ -149,7 +213,7 @@ impl World {
         self.after(machine);
     }
 
-    fn show(&self, end: End, bytes: &[u8]) {
+    pub(super) fn show(&self, end: End, bytes: &[u8]) {
         if self.is_traced {
             let side = |end| {
                 format!(
@@ -172,6 +236,7 @@ impl World {
     }
 
     pub(super) fn close(&mut self, end: End) {
+        self.note_lost(end);
         let unread = self.network.close(end);
         self.send_end(end);
         if unread {
@@ -192,10 +257,25 @@ impl World {
         if !self.network.is_open(end) {
             return;
         }
-        self.network.close(end);
         let (machine, id) = (self.network.machine(end), self.network.connection(end));
+        if self.is_frozen(machine) {
+            return self.clock.at(self.frozen_until[machine], Event::Reset(end));
+        }
+        self.note_lost(end);
+        self.network.close(end);
         self.ends.remove(&(machine, id));
         self.machines[machine].reset(id, self.clock.now());
         self.after(machine);
     }
+
+    /// A proxy's connection is gone. What it had sent may have been executed.
+    fn note_lost(&mut self, end: End) {
+        if self.way(end) == Way::ProxyToNode {
+            let keys = self.ledger.close(end.link);
+            self.checker.borrow_mut().note_lost(keys);
+        }
+    }
 }
+
+/// A driver waits so long for a connection.
+const CONNECT_MICROS_MAX: u64 = 1_000_000;

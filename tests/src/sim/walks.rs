@@ -28,8 +28,8 @@ impl Checker {
                 self.walks.insert(session, keys);
                 BTreeSet::new()
             }
-            Operation::Size | Operation::RandomKey if self.is_calm => self.certain_keys(),
-            Operation::Keys { prefix } if self.is_calm => {
+            Operation::Size | Operation::RandomKey if self.terms.is_calm => self.certain_keys(),
+            Operation::Keys { prefix } if self.terms.is_calm => {
                 let mut keys = self.certain_keys();
                 keys.retain(|key| key.starts_with(prefix));
                 keys
@@ -45,7 +45,10 @@ impl Checker {
                 let enough = count >= pending.certain.len() as u64;
                 require(enough, "fewer keys than there are")?;
                 let known = self.keys().len() as u64;
-                require(!self.is_calm || count <= known, "more keys than there are")
+                require(
+                    !self.terms.is_calm || count <= known,
+                    "more keys than there are",
+                )
             }
             Operation::RandomKey => match reply {
                 Value::Bulk(key) => {
@@ -62,7 +65,7 @@ impl Checker {
                 let fit = keys.iter().all(|key| key.starts_with(prefix));
                 require(fit, "a key that was not asked for")?;
                 let found: BTreeSet<String> = keys.iter().cloned().collect();
-                let twice = self.is_calm && found.len() < keys.len();
+                let twice = self.terms.is_calm && found.len() < keys.len();
                 require(!twice, "a key is there twice")?;
                 is_complete(pending.certain.difference(&found).next())
             }

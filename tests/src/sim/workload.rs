@@ -23,13 +23,15 @@ pub struct Workload {
 /// What all sessions' requests have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
-    /// How many hash tags there are.
-    pub tags: usize,
+    /// Which hash tags there are: a bit for each.
+    pub tags: u8,
     pub large_values: bool,
     /// Several keys of one request may be of one slot.
     pub crowded_slots: bool,
-    /// There are transactions, watched keys and commands to all nodes.
+    /// There are transactions, watched keys and walks over all keys.
     pub has_errands: bool,
+    /// Some of these are to all nodes.
+    pub asks_all_nodes: bool,
     /// A transaction may have several keys.
     pub wide_transactions: bool,
 }
@@ -128,7 +130,14 @@ impl Workload {
     }
 
     pub(super) fn tag(&mut self) -> String {
-        tag(self.random.index(self.style.tags))
+        self.tag_of(TAGS_MAX)
+    }
+
+    /// One of the first so many tags.
+    pub(super) fn tag_of(&mut self, count: usize) -> String {
+        let is_there = |tag: &usize| self.style.tags & (1 << *tag) != 0;
+        let tags: Vec<usize> = (0..TAGS_MAX).filter(is_there).take(count).collect();
+        tag(*self.random.pick(&tags))
     }
 
     fn private_keys(&mut self) -> Vec<String> {
@@ -179,6 +188,9 @@ impl Workload {
         format!("{key}|{}.{}.{part}|{filler}", self.session, self.number)
     }
 }
+
+/// There are at most so many hash tags.
+pub const TAGS_MAX: usize = 8;
 
 /// The hash tag of that number.
 pub fn tag(number: usize) -> String {

@@ -1,28 +1,27 @@
 //! One run: puts machines, network, cluster and faults together and lets time pass until all
 //! clients are served, or something is wrong.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::engine::{Address, ConnectToken, ConnectionId, Instant};
+use slotway_protocol::engine::{Address, ConnectError, ConnectToken, ConnectionId, Instant};
 
 use super::cast::{Cast, Report};
-use super::checker::{Checker, SharedChecker};
-use super::client::{Client, Habits, Shared};
+use super::checker::SharedChecker;
+use super::client::{Client, Shared};
 use super::clock::Clock;
 use super::cluster::Cluster;
-use super::faults::Fault;
-use super::host::Host;
-use super::machine::{Effect, Limits, Machine, Signal, Stimulus};
+use super::faults::{Fault, Work};
+use super::ledger::Ledger;
+use super::machine::{Effect, Machine, Signal, Stimulus};
 use super::mutant::{Mutant, Tamper};
-use super::network::{End, Network};
+use super::network::{End, Lag, Network};
+use super::node_faults::Barrier;
 use super::random::{Random, Trace};
 use super::scenario::Scenario;
 use super::tap::Tap;
-use super::workload::{self, Style};
+use super::workload;
 
 /// What happens at a time.
 #[derive(Debug)]
@@ -30,6 +29,8 @@ pub(super) enum Event {
     Arrive(End),
     Reset(End),
     Flush(End),
+    /// A link breaks.
+    Break(usize),
     Timer {
         machine: usize,
         at: u64,
@@ -39,9 +40,16 @@ pub(super) enum Event {
         token: ConnectToken,
         address: Address,
     },
+    /// Nobody answers a connection attempt.
+    TimeOut {
+        machine: usize,
+        token: ConnectToken,
+    },
     Stimulate(usize, Stimulus),
+    /// A machine that stood still goes on.
+    Wake(usize),
     Move,
-    Failover,
+    Work(Work),
     Job(usize),
     Fault(Fault),
     /// No more faults from now on.
@@ -56,23 +64,35 @@ pub(super) struct World {
     pub(super) machines: Vec<Box<dyn Machine>>,
     pub(super) random: Random,
     pub(super) roles: Vec<Role>,
-    cluster: Cluster,
+    pub(super) cluster: Cluster,
     pub(super) addresses: BTreeMap<Address, usize>,
     pub(super) places: Vec<Address>,
     pub(super) ends: BTreeMap<(usize, ConnectionId), End>,
     /// Ends whose flush is on the queue.
     pub(super) flushing: BTreeSet<End>,
     /// For each machine the time it named and the time at which it is called.
-    timers: Vec<Option<(u64, u64)>>,
-    /// Machines that take no connections before that time.
+    pub(super) timers: Vec<Option<(u64, u64)>>,
+    /// Machines that take no connections before that time, and those that do nothing.
     pub(super) away_until: Vec<u64>,
-    shared: Shared,
-    checker: SharedChecker,
+    pub(super) frozen_until: Vec<u64>,
+    pub(super) barriers: Vec<Barrier>,
+    pub(super) slow: BTreeMap<usize, Lag>,
+    /// The only nodes that fare badly; none for all.
+    pub(super) victims: BTreeSet<usize>,
+    /// Ends whose next reply is to become unreadable.
+    pub(super) garbled: BTreeSet<End>,
+    pub(super) shared: Shared,
+    pub(super) checker: SharedChecker,
     pub(super) tap: Tap,
+    pub(super) ledger: Ledger,
     pub(super) tamper: Option<Tamper>,
     pub(super) trace: Trace,
     pub(super) is_traced: bool,
-    events: u64,
+    pub(super) events: u64,
+    /// When a proxy without a discovery was told of a topology last.
+    pub(super) told_at: BTreeMap<usize, u64>,
+    /// When everybody was served.
+    pub(super) served_at: u64,
 }
 
 /// What a machine is.
@@ -101,144 +121,12 @@ pub fn run(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Repor
         virtual_micros: world.clock.micros(),
         events: world.events,
         refusals: world.tap.refusals,
+        slowest_micros: checker.slowest,
+        wait_micros: world.served_at.saturating_sub(world.scenario.settled_at()),
     }
 }
 
 impl World {
-    fn new(scenario: Scenario, cast: &Cast<'_>, mutant: Option<Mutant>) -> Self {
-        let mut random = Random::new(scenario.seed ^ 0x51_07_3a);
-        let count = scenario.nodes + scenario.spare_nodes;
-        let address = |n: usize| Address::new(format!("10.0.0.{}", n + 1), 7000);
-        let nodes: Vec<Address> = (0..count).map(address).collect();
-        let cluster = Cluster::new(&nodes, scenario.spare_nodes, 0, random.fork());
-        let (may_fail, is_ordered) = (scenario.may_fail(), scenario.is_ordered());
-        let checker = Rc::new(RefCell::new(Checker::new(
-            may_fail,
-            is_ordered,
-            scenario.is_calm(),
-        )));
-        let shared = Shared {
-            checker: checker.clone(),
-            sessions: Rc::new(Cell::new(0)),
-            done: Rc::new(Cell::new(0)),
-            may_break: scenario.faults.client_resets > 0,
-        };
-        let mut world = Self {
-            network: Network::new(scenario.window_bytes, scenario.latency_micros),
-            clock: Clock::new(),
-            machines: Vec::new(),
-            roles: Vec::new(),
-            addresses: BTreeMap::new(),
-            places: Vec::new(),
-            ends: BTreeMap::new(),
-            flushing: BTreeSet::new(),
-            timers: Vec::new(),
-            away_until: Vec::new(),
-            tap: Tap::new(is_ordered, !scenario.is_tapped),
-            tamper: mutant.map(|mutant| Tamper::new(mutant, random.fork())),
-            trace: Trace::new(),
-            is_traced: std::env::var_os("SLOTWAY_SIM_TRACE").is_some(),
-            events: 0,
-            cluster,
-            shared,
-            checker,
-            random,
-            scenario,
-        };
-        world.populate(cast, &nodes);
-        world.plan();
-        world
-    }
-
-    /// Puts up nodes first, then proxies, each with its discovery, then clients.
-    fn populate(&mut self, cast: &Cast<'_>, nodes: &[Address]) {
-        let scenario = self.scenario.clone();
-        for (number, address) in nodes.iter().enumerate() {
-            let view = self.cluster.views[number].clone();
-            let machine = (cast.node)(&scenario, view, self.random.fork());
-            self.add(machine, Role::Node, address.clone());
-        }
-        let mut proxies = Vec::new();
-        for number in 0..scenario.proxies {
-            let machine = (cast.proxy)(&scenario, self.random.fork());
-            let address = Address::new(format!("10.0.1.{number}"), 6379);
-            self.add(machine, Role::Proxy, address.clone());
-            proxies.push(address);
-            let proxy = self.machines.len() - 1;
-            if let Some(discovery) = cast.discovery {
-                let machine = discovery(&scenario, nodes.to_vec(), self.random.fork());
-                let address = Address::new(format!("10.0.2.{number}"), 6379);
-                self.add(machine, Role::Discovery, address);
-                self.clock
-                    .after(0, Event::Stimulate(proxy + 1, Stimulus::Refresh));
-            } else {
-                let stimulus = Stimulus::Topology(Arc::new(self.cluster.views[0].topology()));
-                self.clock.after(0, Event::Stimulate(proxy, stimulus));
-            }
-        }
-        for number in 0..scenario.clients {
-            let habits = self.habits(proxies.clone());
-            let client = Client::new(self.shared.clone(), habits, self.random.fork());
-            self.add_client(client, number);
-        }
-    }
-
-    fn habits(&mut self, proxies: Vec<Address>) -> Habits {
-        let scenario = &self.scenario;
-        Habits {
-            proxies,
-            operations: scenario.operations_per_client,
-            pipeline: scenario.pipeline,
-            style: Style {
-                tags: scenario.tags,
-                large_values: scenario.large_values,
-                crowded_slots: scenario.crowded_slots,
-                has_errands: scenario.has_errands,
-                wide_transactions: scenario.has_wide_transactions(),
-            },
-            departures: scenario.faults.departures,
-            naps: scenario.faults.naps,
-            pace: *self.random.pick(&[500, 5_000, 20_000]),
-            calm_at: scenario.calm_at,
-        }
-    }
-
-    fn add_client(&mut self, client: Client, number: usize) {
-        let host = Host::new(client, Limits::NONE, self.random.fork());
-        self.add(
-            Box::new(host),
-            Role::Client,
-            Address::new(format!("10.0.3.{number}"), 1),
-        );
-    }
-
-    fn add(&mut self, machine: Box<dyn Machine>, role: Role, address: Address) {
-        let index = self.machines.len();
-        self.machines.push(machine);
-        self.roles.push(role);
-        self.timers.push(None);
-        self.away_until.push(0);
-        self.addresses.insert(address.clone(), index);
-        self.places.push(address);
-        self.after(index);
-    }
-
-    fn plan(&mut self) {
-        let calm_at = self.scenario.calm_at;
-        self.clock.at(self.scenario.settled_at(), Event::Calm);
-        for _ in 0..self.scenario.moves {
-            let at = self.random.below(calm_at);
-            self.clock.at(at, Event::Move);
-        }
-        for _ in 0..self.scenario.failovers {
-            let at = self.random.below(calm_at);
-            self.clock.at(at, Event::Failover);
-        }
-        for (at, fault) in Fault::plan(&self.scenario, &mut self.random) {
-            self.clock.at(at, Event::Fault(fault));
-        }
-    }
-
     fn run(&mut self) {
         let clients = self.scenario.clients;
         let bound = self.scenario.calm_at + ANSWER_MICROS_MAX;
@@ -248,6 +136,7 @@ impl World {
         if self.is_wrong() {
             return;
         }
+        self.served_at = self.clock.micros();
         self.checker.borrow_mut().is_final = true;
         let script = self.checker.borrow().last_look();
         let proxies = self
@@ -288,11 +177,11 @@ impl World {
     }
 
     fn waits_for(&self) -> String {
-        let waiting: Vec<String> = self
+        let waiting = self
             .machines
             .iter()
-            .filter_map(|machine| machine.waits_for())
-            .collect();
+            .filter_map(|machine| machine.waits_for());
+        let waiting: Vec<String> = waiting.collect();
         waiting.join("; ")
     }
 
@@ -326,6 +215,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         self.trace.mix(self.clock.micros());
+        self.checker.borrow_mut().micros = self.clock.micros();
         if self.is_traced {
             let text: String = format!("{event:?}").chars().take(200).collect();
             eprintln!("{:>9} {text}", self.clock.micros());
@@ -334,12 +224,21 @@ impl World {
             Event::Arrive(end) => self.arrive(end),
             Event::Reset(end) => self.reset(end),
             Event::Flush(end) => self.flush(end),
+            Event::Break(link) => self.break_link(link),
             Event::Timer { machine, at } => self.timer(machine, at),
             Event::Connect {
                 machine,
                 token,
                 address,
             } => self.connect(machine, token, &address),
+            Event::TimeOut { machine, token } => {
+                let now = self.clock.now();
+                self.machines[machine].connect_failed(token, ConnectError::TimedOut, now);
+                self.after(machine);
+            }
+            Event::Stimulate(machine, _) if self.is_frozen(machine) => {
+                self.clock.at(self.frozen_until[machine], event);
+            }
             Event::Stimulate(machine, stimulus) => {
                 self.machines[machine].stimulate(stimulus, self.clock.now());
                 self.after(machine);
@@ -352,11 +251,8 @@ impl World {
                 job.into_iter()
                     .for_each(|job| self.clock.after(0, Event::Job(job)));
             }
-            Event::Failover => {
-                let job = self.cluster.begin_failover();
-                job.into_iter()
-                    .for_each(|job| self.clock.after(0, Event::Job(job)));
-            }
+            Event::Wake(machine) => self.wake(machine),
+            Event::Work(work) => self.work(work),
             Event::Job(job) => self.job(job),
             Event::Fault(fault) => self.suffer(fault),
             Event::Calm => {}
@@ -369,8 +265,8 @@ impl World {
         for node in 0..self.cluster.views.len() {
             self.after(node);
         }
-        if let Some((node, micros)) = outcome.crash {
-            self.crash(node, micros);
+        if let Some(act) = outcome.act {
+            self.act(act);
         }
         if let Some(delay) = outcome.next {
             self.clock.after(delay, Event::Job(job));
@@ -449,13 +345,13 @@ impl World {
                     self.clock
                         .after(100, Event::Stimulate(machine + 1, Stimulus::Refresh));
                 } else {
-                    let view = self.random.index(self.cluster.views.len());
-                    let topology = Arc::new(self.cluster.views[view].topology());
-                    let stimulus = Stimulus::Topology(topology);
-                    self.clock.after(delay, Event::Stimulate(machine, stimulus));
+                    self.tell_soon(machine, delay);
                 }
             }
             (Role::Discovery, Signal::Topology(topology)) => {
+                if let Err(why) = self.cluster.believe(machine, &topology) {
+                    self.violate(&why);
+                }
                 let stimulus = Stimulus::Topology(topology);
                 self.clock
                     .after(delay, Event::Stimulate(machine - 1, stimulus));
@@ -464,11 +360,43 @@ impl World {
         }
     }
 
+    /// A proxy without a discovery is told what some node believes, unless that is on its way.
+    fn tell_soon(&mut self, proxy: usize, delay: u64) {
+        let now = self.clock.micros();
+        let told_at = self.told_at.get(&proxy).copied().unwrap_or(0);
+        if told_at > now {
+            return;
+        }
+        let Some(node) = self.some_informant(proxy) else {
+            return;
+        };
+        let at = (now + delay).max(told_at + TOLD_APART_MICROS);
+        self.told_at.insert(proxy, at);
+        let topology = Arc::new(self.cluster.views[node].topology());
+        let stimulus = Stimulus::Topology(topology);
+        self.clock.at(at, Event::Stimulate(proxy, stimulus));
+    }
+
+    /// A node that a proxy reaches and that knows what has happened.
+    fn some_informant(&mut self, proxy: usize) -> Option<usize> {
+        let mut nodes: Vec<usize> = self.of_role(Role::Node).collect();
+        nodes.retain(|node| {
+            let is_member = self.cluster.truth.members.contains(node);
+            is_member
+                && !self.cluster.is_deaf(*node)
+                && self.separated_until(proxy, *node).is_none()
+        });
+        (!nodes.is_empty()).then(|| *self.random.pick(&nodes))
+    }
+
     fn timer(&mut self, machine: usize, at: u64) {
         if self.timers[machine].is_none_or(|(_, armed)| armed != at) {
             return;
         }
         self.timers[machine] = None;
+        if self.is_frozen(machine) {
+            return;
+        }
         let timeout = self.machines[machine]
             .next_timeout()
             .map(Instant::as_micros);
@@ -484,3 +412,6 @@ const ANSWER_MICROS_MAX: u64 = 20_000_000;
 
 /// A run that takes more steps is going in circles.
 const EVENTS_MAX: u64 = 3_000_000;
+
+/// Nobody is told of topologies more often than a discovery would find them out.
+const TOLD_APART_MICROS: u64 = 50_000;
