@@ -149,6 +149,11 @@ impl Cluster {
         self.history.believe(who, topology, &self.truth, is_lost)
     }
 
+    /// What somebody believes of the owners of slots that is not so any more.
+    pub(super) fn outdated(&self) -> Option<String> {
+        self.history.outdated()
+    }
+
     /// Begins to move a slot, unless it is on its way already; the job's number.
     ///
     /// It does not come back soon to where it was: a node that refuses a request and then serves

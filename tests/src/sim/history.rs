@@ -1,5 +1,6 @@
 //! Which nodes owned a slot, one after the other. Who has heard of one of them must not believe
-//! again in an earlier one that is lost: that only nodes say that are lost themselves.
+//! again in an earlier one that is lost: that only nodes say that are lost themselves. In the end
+//! everybody has to believe in the last one.
 //!
 //! Other ways back are open. A node that has heard of a new epoch of another, but not of all the
 //! slots that this one has given away before, says of it what was true once.
@@ -64,6 +65,16 @@ impl History {
         }
         Ok(())
     }
+
+    /// What somebody still believes that is not so any more.
+    pub(super) fn outdated(&self) -> Option<String> {
+        self.believed.iter().find_map(|((who, slot), place)| {
+            let owners = &self.owners[slot];
+            let (believed, last) = (owners[*place], owners.last()?);
+            let text = || format!("{who} believes that {believed} has slot {slot}, not {last}");
+            (believed != *last).then(text)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -88,11 +99,15 @@ mod tests {
         assert!(!believe(&mut history, &after, false), "not yet so");
         history.note(slot, 1);
         assert!(believe(&mut history, &before, true), "it lags");
+        assert!(history.outdated().is_some());
         assert!(believe(&mut history, &after, true));
+        assert_eq!(history.outdated(), None);
         assert!(!believe(&mut history, &before, true));
         assert!(believe(&mut history, &before, false));
         assert!(believe(&mut history, &after, false));
         history.note(slot, 0);
+        assert!(history.outdated().is_some());
         assert!(believe(&mut history, &before, true), "it is so again");
+        assert_eq!(history.outdated(), None);
     }
 }

@@ -156,6 +156,7 @@ impl World {
         // Nobody is left to do anything for.
         let bound = self.clock.micros() + ANSWER_MICROS_MAX;
         self.run_until(bound, Self::is_tidy);
+        self.run_until(bound, |world| world.cluster.outdated().is_none());
         if !self.is_wrong() {
             self.checker.borrow_mut().finish();
         }
@@ -181,7 +182,7 @@ impl World {
             .machines
             .iter()
             .filter_map(|machine| machine.waits_for());
-        let waiting: Vec<String> = waiting.collect();
+        let waiting: Vec<String> = waiting.chain(self.cluster.outdated()).collect();
         waiting.join("; ")
     }
 
