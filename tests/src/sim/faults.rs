@@ -2,6 +2,8 @@
 
 use super::lies::Lie;
 use super::link_faults::LinkFault;
+use super::mutant::Mutant;
+use super::network::End;
 use super::node_faults::NodeFault;
 use super::random::Random;
 use super::scenario::{LONG_STALL_MICROS, Scenario};
@@ -102,6 +104,7 @@ impl Fault {
 
 impl World {
     pub(super) fn suffer(&mut self, fault: Fault) {
+        self.hold_all_up();
         match fault {
             Fault::Client => {
                 if let Some(link) = self.some_link(Role::Proxy) {
@@ -111,6 +114,21 @@ impl World {
             Fault::Link(fault) => self.suffer_link(fault),
             Fault::Node(fault) => self.suffer_node(fault),
             Fault::Lie(lie) => self.hear_lie(lie),
+        }
+    }
+
+    /// A broken proxy waits for all nodes when one is in trouble.
+    fn hold_all_up(&mut self) {
+        let tamper = self.tamper.as_mut();
+        if !tamper.is_some_and(|it| it.strikes_now(Mutant::HoldHealthy)) {
+            return;
+        }
+        let until = self.clock.micros() + HELD_UP_MICROS;
+        for link in self.network.open_links() {
+            let end = End { link, side: 1 };
+            if self.roles[self.network.machine(end)] == Role::Node {
+                self.block(end, until);
+            }
         }
     }
 
@@ -152,3 +170,6 @@ impl World {
 
 /// How soon to look again whether nothing moves.
 pub(super) const RETRY_MICROS: u64 = 5_000;
+
+/// How long a broken proxy waits for all.
+const HELD_UP_MICROS: u64 = 300_000;

@@ -3,6 +3,7 @@
 
 use super::faults::Fault;
 use super::machine::Mood;
+use super::mutant::Mutant;
 use super::network::End;
 use super::node_faults::NodeFault;
 use super::world::{Event, Role, World};
@@ -95,8 +96,14 @@ impl World {
         }
         let bytes = self.random.pick(&STRAYS).as_bytes();
         self.show(end, bytes);
-        self.machines[proxy].receive(id, bytes, self.clock.now());
-        self.after(proxy);
+        let is_hidden = self
+            .tamper
+            .as_mut()
+            .is_some_and(|it| it.strikes_now(Mutant::KeepStray));
+        if !is_hidden {
+            self.machines[proxy].receive(id, bytes, self.clock.now());
+            self.after(proxy);
+        }
         if self.network.is_open(end) {
             self.violate("a link goes on after a reply that nobody asked for");
         }

@@ -10,6 +10,7 @@ pub mod cluster;
 mod errands;
 mod errors;
 mod faults;
+pub mod flaw;
 mod history;
 pub mod host;
 mod ledger;

@@ -7,6 +7,8 @@ use slotway_protocol::cluster::Slot;
 use super::network::End;
 use super::random::Random;
 use super::resp::{self, Read};
+use super::scenario::Scenario;
+use super::story::Story;
 use super::workload;
 
 /// What a broken proxy does.
@@ -37,10 +39,22 @@ pub enum Mutant {
     ForgeWatch,
     /// A page of a walk over all keys comes back empty.
     SkipPage,
+    /// Says of what was executed that nobody knows.
+    ClaimUnknown,
+    /// Says at once that a request cannot be served.
+    GiveUp,
+    /// Gives a late reply on a lost connection to the next request on another one.
+    PassLateReply,
+    /// Goes on with a connection after a reply that nobody asked for.
+    KeepStray,
+    /// When a node is in trouble, all are waited for.
+    HoldHealthy,
+    /// Believes a topology that it knows to be out of date.
+    FlipMap,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::DropReply,
         Self::DoubleReply,
         Self::CrossReplies,
@@ -55,6 +69,12 @@ impl Mutant {
         Self::CountOneLess,
         Self::ForgeWatch,
         Self::SkipPage,
+        Self::ClaimUnknown,
+        Self::GiveUp,
+        Self::PassLateReply,
+        Self::KeepStray,
+        Self::HoldHealthy,
+        Self::FlipMap,
     ];
 
     /// Whether it is about transactions or walks over all keys.
@@ -68,6 +88,29 @@ impl Mutant {
         errands.contains(&self)
     }
 
+    /// The scenario of a seed, one in which it can be found out.
+    pub fn scenario(self, seed: u64) -> Scenario {
+        let story = match self {
+            Self::RetryTwice | Self::SwapRetries => Story::Mixed,
+            Self::PassLateReply | Self::FlipMap | Self::ClaimUnknown => Story::Broken,
+            Self::KeepStray => Story::Lying,
+            Self::HoldHealthy => Story::Isolated,
+            _ => return Scenario::of(seed),
+        };
+        let mut scenario = Scenario::with_story(seed, story);
+        match self {
+            Self::RetryTwice | Self::SwapRetries => {
+                // Much goes to few slots that move often, and its order counts.
+                (scenario.tags, scenario.moves, scenario.pipeline) = (3, 16, 64);
+                (scenario.in_flight_max, scenario.pace) = (1024, 5_000);
+                (scenario.crowded_slots, scenario.faults.moods) = (false, 0);
+            }
+            Self::PassLateReply => scenario.faults.long_stalls = 6,
+            _ => {}
+        }
+        scenario
+    }
+
     /// Whether it does its mischief between proxy and nodes.
     fn is_behind_proxy(self) -> bool {
         let behind = [
@@ -75,8 +118,14 @@ impl Mutant {
             Self::SwapRetries,
             Self::RepeatIncrement,
             Self::ForgeWrite,
+            Self::PassLateReply,
         ];
         behind.contains(&self) || self.is_about_errands()
+    }
+
+    /// Whether it shows in something else than bytes.
+    fn is_silent(self) -> bool {
+        matches!(self, Self::KeepStray | Self::HoldHealthy | Self::FlipMap)
     }
 
     fn is_crossing(self) -> bool {
@@ -109,6 +158,8 @@ pub struct Tamper {
     seen: BTreeSet<Identity>,
     /// What was sent since MULTI, by the proxy's end.
     blocks: BTreeMap<End, Vec<Vec<u8>>>,
+    /// A reply that came when nobody listened any more.
+    late: Option<Vec<u8>>,
     /// How often it did its mischief.
     pub strikes: u64,
 }
@@ -161,13 +212,35 @@ impl Tamper {
             expected: BTreeMap::new(),
             seen: BTreeSet::new(),
             blocks: BTreeMap::new(),
+            late: None,
             strikes: 0,
+        }
+    }
+
+    /// Whether this is the mutant, and now is the time for its mischief.
+    pub fn strikes_now(&mut self, mutant: Mutant) -> bool {
+        self.random.chance(300) && self.strikes_if(mutant)
+    }
+
+    /// Whether this is the mutant, which does its mischief now.
+    pub fn strikes_if(&mut self, mutant: Mutant) -> bool {
+        let strikes = self.mutant == mutant;
+        self.strikes += u64::from(strikes);
+        strikes
+    }
+
+    /// Bytes that `from` writes while nobody listens.
+    pub fn waste(&mut self, from: End, bytes: &[u8]) {
+        if self.mutant == Mutant::PassLateReply {
+            let late = self.frames(from, bytes).pop();
+            self.late = late.or_else(|| self.late.take());
         }
     }
 
     /// What becomes of bytes that `from` writes: bytes and who seems to write them.
     pub fn pass(&mut self, from: End, way: Way, bytes: Vec<u8>) -> Vec<(End, Vec<u8>)> {
         let concerned = match self.mutant {
+            mutant if mutant.is_silent() => false,
             Mutant::LoseRequest => way == Way::ClientToProxy,
             mutant if mutant.is_behind_proxy() => {
                 matches!(way, Way::ProxyToNode | Way::NodeToProxy)
@@ -233,6 +306,14 @@ impl Tamper {
                 self.held = Some((from, frame));
                 self.strikes += 1;
                 Vec::new()
+            }
+            Mutant::ClaimUnknown | Mutant::GiveUp => {
+                self.strikes += 1;
+                let text = match self.mutant {
+                    Mutant::GiveUp => "CLUSTERDOWN Hash slot not served",
+                    _ => "ERR proxy: connection lost after sending, result unknown",
+                };
+                vec![(from, format!("-{text}\r\n").into_bytes())]
             }
             Mutant::DropReply | Mutant::LoseRequest => {
                 self.strikes += 1;
@@ -348,6 +429,10 @@ impl Tamper {
     fn answer_proxy(&mut self, from: End, frames: Vec<Vec<u8>>) -> Vec<u8> {
         let replies = self.expected.entry(from).or_default();
         let mut out = Vec::new();
+        if let Some(late) = self.late.take_if(|_| !frames.is_empty()) {
+            self.strikes += 1;
+            out = late;
+        }
         for frame in frames {
             let miscounts = self.mutant == Mutant::CountOneLess && frame == b"+QUEUED\r\n";
             if miscounts && self.random.chance(50) {

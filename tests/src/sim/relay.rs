@@ -1,6 +1,6 @@
 //! A proxy so simple that it is right by looking at it: one request of a client at a time, one
 //! key at a time, no connection shared. It shows that the simulation finds nothing in a right
-//! proxy and something in a broken one.
+//! proxy and something in a broken one, which it is with a flaw.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,12 +14,14 @@ use slotway_protocol::engine::{
 };
 use slotway_protocol::output::Output;
 
+use super::flaw::Flaw;
 use super::machine::{Signal, Stimulus, Subject};
 use super::relay_job::Job;
 use super::resp::{self, Read, Value};
 
 /// The proxy.
 pub struct Relay {
+    flaw: Option<Flaw>,
     topology: Arc<Topology>,
     clients: BTreeMap<ConnectionId, Client>,
     backends: BTreeMap<Route, Backend>,
@@ -57,15 +59,10 @@ struct Backend {
     heard: Instant,
 }
 
-impl Default for Relay {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Relay {
-    pub fn new() -> Self {
+    pub fn new(flaw: Option<Flaw>) -> Self {
         Self {
+            flaw,
             topology: Arc::new(Topology::empty()),
             clients: BTreeMap::new(),
             backends: BTreeMap::new(),
@@ -186,13 +183,13 @@ impl Relay {
         if let Some(redirect) = Redirect::parse(text, &route.2) {
             self.actions.push_back(Action::Notify(()));
             let (Redirect::Moved { address, .. } | Redirect::Ask { address, .. }) = &redirect;
-            if self.topology.has_node(address) {
+            if self.topology.has_node(address) || self.flaw == Some(Flaw::FollowsAnywhere) {
                 return self.send_part(route.0, Some(redirect), now);
             }
             return self.retry(route.0, now);
         }
         let word = text.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if PASSING.contains(&word) {
+        if PASSING.contains(&word) && self.flaw != Some(Flaw::HoldsNothing) {
             return self.retry(route.0, now);
         }
         self.finish_part(route.0, reply, now);
@@ -210,6 +207,9 @@ impl Relay {
 
     fn retry(&mut self, id: ConnectionId, now: Now) {
         self.actions.push_back(Action::Notify(()));
+        if self.flaw == Some(Flaw::ForgetsRetry) {
+            return;
+        }
         self.retries
             .insert((now.instant + Duration::from_millis(5), id));
     }
@@ -238,7 +238,7 @@ impl Relay {
         let job = client.and_then(|client| client.job.as_ref());
         let reads = job.is_some_and(|job| READS.contains(&&job.name[..]));
         let is_sent = backend.output.is_empty();
-        if reads || !is_sent {
+        if reads || !is_sent || self.flaw == Some(Flaw::SendsAgain) {
             return self.retry(route.0, now);
         }
         self.finish_part(route.0, Value::Error(UNKNOWN.to_vec()), now);
@@ -250,7 +250,12 @@ impl Relay {
         let late = self.backends.iter().filter(|(_, backend)| is_late(backend));
         let late: Vec<Route> = late.map(|(route, _)| route.clone()).collect();
         for route in late {
-            self.cut(&route, now);
+            if self.flaw != Some(Flaw::KeepsLateConnection) {
+                self.cut(&route, now);
+            } else if let Some(backend) = self.backends.get_mut(&route) {
+                backend.busy = false;
+                self.finish_part(route.0, Value::Error(UNKNOWN.to_vec()), now);
+            }
         }
     }
 }

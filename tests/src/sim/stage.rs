@@ -46,6 +46,8 @@ impl World {
             done: Rc::new(Cell::new(0)),
             may_break: scenario.faults.client_resets > 0,
         };
+        // A run with a mutant is the same as without but for what the mutant does.
+        let mischief = random.fork();
         let mut world = Self {
             network: Network::new(scenario.window_bytes, scenario.latency_micros),
             clock: Clock::new(),
@@ -64,11 +66,12 @@ impl World {
             garbled: BTreeSet::new(),
             tap: Tap::new(terms.is_ordered, !scenario.is_tapped),
             ledger: Ledger::default(),
-            tamper: mutant.map(|mutant| Tamper::new(mutant, random.fork())),
+            tamper: mutant.map(|mutant| Tamper::new(mutant, mischief)),
             trace: Trace::new(),
             is_traced: std::env::var_os("SLOTWAY_SIM_TRACE").is_some(),
             events: 0,
             told_at: BTreeMap::new(),
+            first_topology: None,
             served_at: 0,
             cluster,
             shared,

@@ -131,6 +131,9 @@ impl World {
             let was_whole = self.tap.is_between_replies(end);
             self.tap.reply(end, &bytes, abandoned);
             bytes = self.garble(end, bytes, was_whole);
+            if abandoned && let Some(tamper) = &mut self.tamper {
+                return tamper.waste(end, &bytes);
+            }
         }
         let parts = match &mut self.tamper {
             Some(tamper) => tamper.pass(end, way, bytes),

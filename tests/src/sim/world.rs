@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use slotway_protocol::cluster::Slot;
+use slotway_protocol::cluster::{Slot, Topology};
 use slotway_protocol::engine::{Address, ConnectError, ConnectToken, ConnectionId, Instant};
 
 use super::cast::{Cast, Report};
@@ -91,6 +91,8 @@ pub(super) struct World {
     pub(super) events: u64,
     /// When a proxy without a discovery was told of a topology last.
     pub(super) told_at: BTreeMap<usize, u64>,
+    /// What a discovery found out first.
+    pub(super) first_topology: Option<Arc<Topology>>,
     /// When everybody was served.
     pub(super) served_at: u64,
 }
@@ -350,12 +352,15 @@ impl World {
                 }
             }
             (Role::Discovery, Signal::Topology(topology)) => {
-                if let Err(why) = self.cluster.believe(machine, &topology) {
-                    self.violate(&why);
+                let old = self.outdated(&topology);
+                for topology in [topology].into_iter().chain(old) {
+                    if let Err(why) = self.cluster.believe(machine, &topology) {
+                        self.violate(&why);
+                    }
+                    let stimulus = Stimulus::Topology(topology);
+                    self.clock
+                        .after(delay, Event::Stimulate(machine - 1, stimulus));
                 }
-                let stimulus = Stimulus::Topology(topology);
-                self.clock
-                    .after(delay, Event::Stimulate(machine - 1, stimulus));
             }
             _ => {}
         }
@@ -388,6 +393,14 @@ impl World {
                 && self.separated_until(proxy, *node).is_none()
         });
         (!nodes.is_empty()).then(|| *self.random.pick(&nodes))
+    }
+
+    /// What a proxy is told next if it does not know any more what it has found out.
+    fn outdated(&mut self, topology: &Arc<Topology>) -> Option<Arc<Topology>> {
+        let first = self.first_topology.get_or_insert_with(|| topology.clone());
+        let tamper = self.tamper.as_mut().filter(|_| first != topology);
+        let strikes = tamper.is_some_and(|it| it.strikes_if(Mutant::FlipMap));
+        strikes.then(|| first.clone())
     }
 
     fn timer(&mut self, machine: usize, at: u64) {
