@@ -166,7 +166,7 @@ fn a_right_proxy_passes() {
 
 #[test]
 fn the_proxy_passes() {
-    check_all("the_proxy_passes", &seeds(1024), true, |seed| {
+    check_all("the_proxy_passes", &seeds(256), true, |seed| {
         run_real(Scenario::of(seed), None)
     });
 }
