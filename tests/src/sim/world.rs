@@ -89,7 +89,7 @@ pub(super) struct World {
     pub(super) trace: Trace,
     pub(super) is_traced: bool,
     pub(super) events: u64,
-    /// When a proxy without a discovery was told of a topology last.
+    /// When a proxy is told of a topology last, as far as is known.
     pub(super) told_at: BTreeMap<usize, u64>,
     /// What a discovery found out first.
     pub(super) first_topology: Option<Arc<Topology>>,
@@ -357,13 +357,19 @@ impl World {
                     if let Err(why) = self.cluster.believe(machine, &topology) {
                         self.violate(&why);
                     }
-                    let stimulus = Stimulus::Topology(topology);
-                    self.clock
-                        .after(delay, Event::Stimulate(machine - 1, stimulus));
+                    self.tell(machine - 1, topology, delay);
                 }
             }
             _ => {}
         }
+    }
+
+    /// A proxy is told of a topology later, but not before those of which it was told earlier.
+    fn tell(&mut self, proxy: usize, topology: Arc<Topology>, delay: u64) {
+        let told_at = self.told_at.entry(proxy).or_default();
+        *told_at = (self.clock.micros() + delay).max(*told_at);
+        let event = Event::Stimulate(proxy, Stimulus::Topology(topology));
+        self.clock.at(*told_at, event);
     }
 
     /// A proxy without a discovery is told what some node believes, unless that is on its way.
