@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-const USAGE: &str = "usage: slotway-load --port PORT --workload get|transaction|steps|churn \
+const USAGE: &str = "usage: slotway-load --port PORT --workload get|transaction|steps|churn|storm \
                      [--clients N] [--seconds S] [--keys N] [--value-bytes N] \
                      [--pause-ms N]";
 
@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Transaction,
     /// The same, each command after the reply to the one before.
     Steps,
+    /// A PING on a connection of its own.
+    Storm,
     /// SET and DEL of keys that nothing else uses; errors are counted, and do not end it.
     Churn,
 }
@@ -67,6 +69,7 @@ fn kind_of(name: &str) -> Result<Kind, Box<dyn Error>> {
         "transaction" => Ok(Kind::Transaction),
         "steps" => Ok(Kind::Steps),
         "churn" => Ok(Kind::Churn),
+        "storm" => Ok(Kind::Storm),
         _ => Err(USAGE.into()),
     }
 }

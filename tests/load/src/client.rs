@@ -106,6 +106,9 @@ impl Client {
     /// Whether all replies were as expected.
     async fn operation(&mut self, writes: &[Exchange]) -> io::Result<bool> {
         let started = Instant::now();
+        if self.plan.reconnects() {
+            self.stream = connect(self.port).await?;
+        }
         for one in writes {
             if let Outcome::Wrong = self.exchange(one).await? {
                 self.tally.count_wrong(&self.read);

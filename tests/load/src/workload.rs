@@ -65,8 +65,13 @@ impl Plan {
                         .map(|key| exchange(&["DEL", key], ":1\r\n")),
                 )
                 .collect(),
-            Kind::Churn => Vec::new(),
+            Kind::Churn | Kind::Storm => Vec::new(),
         }
+    }
+
+    /// Whether each operation has a connection of its own.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.kind == Kind::Storm
     }
 
     /// The writes of operation `number`, counted from 1, each to be sent after the reply to the
@@ -86,6 +91,7 @@ impl Plan {
                 writes.push(exchange(&["SET", &key, &self.value], "+OK\r\n"));
                 writes.push(exchange(&["DEL", &key], ":1\r\n"));
             }
+            Kind::Storm => writes.push(exchange(&["PING"], "+PONG\r\n")),
             Kind::Steps => {
                 writes.extend_from_slice(&self.fixed);
                 writes.push(exchange(&["EXEC"], &self.executed(number)));
