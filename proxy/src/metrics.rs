@@ -7,7 +7,7 @@ use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 use slotway_runtime::metrics::{Distribution, Family};
 
-use crate::engine::{Cut, Stats};
+use crate::engine::{Cut, CutBackend, Stats};
 
 /// All families of the workers, in a fixed order.
 pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
@@ -16,6 +16,7 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
         redirects(workers),
         subscriptions(workers),
         cuts(workers),
+        backend_cuts(workers),
         reads(workers),
         read_fallbacks(workers),
     ];
@@ -150,11 +151,18 @@ fn cuts(workers: &[Arc<Stats>]) -> Family {
     let help = "Clients cut off, by the reason.";
     let mut family = Family::counter("slotway_clients_cut_total", help);
     for (reason, name) in Cut::NAMES.iter().enumerate() {
-        let cut: u64 = workers
-            .iter()
-            .map(|stats| stats.clients_cut[reason].value())
-            .sum();
-        family.sample(&[("reason", name)], cut as f64);
+        let cut = workers.iter().map(|it| it.clients_cut[reason].value());
+        family.sample(&[("reason", name)], cut.sum::<u64>() as f64);
+    }
+    family
+}
+
+fn backend_cuts(workers: &[Arc<Stats>]) -> Family {
+    let help = "Connections to nodes cut because of what the node said, by the reason.";
+    let mut family = Family::counter("slotway_backend_cut_total", help);
+    for (reason, name) in CutBackend::NAMES.iter().enumerate() {
+        let cut = workers.iter().map(|it| it.backends_cut[reason].value());
+        family.sample(&[("reason", name)], cut.sum::<u64>() as f64);
     }
     family
 }
@@ -215,6 +223,16 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         "slotway_clients_paused_total",
         "Times a client was not read from: owed too many replies, or not taking them.",
         |stats| &stats.clients_paused,
+    ),
+    (
+        "slotway_logins_failed_total",
+        "Wrong user names and passwords that clients have said.",
+        |stats| &stats.logins_failed,
+    ),
+    (
+        "slotway_replies_passed_total",
+        "Large replies handed on to their client in pieces.",
+        |stats| &stats.replies_passed,
     ),
     (
         "slotway_requests_delayed_total",

@@ -186,7 +186,12 @@ impl<E: Engine + 'static> Turn<'_, E> {
         };
         if count > 0 {
             driver.call(|engine, now| engine.handle_input(self.connection.id, &mut buffer, now));
-            self.connection.partial = unconsumed(&buffer);
+            self.connection.partial = if buffer.capacity() > READ_BUFFER_BYTES {
+                // It has room for a large frame now.
+                std::mem::take(&mut *buffer)
+            } else {
+                unconsumed(&buffer)
+            };
         }
         Ok(Poll::Ready(count))
     }
@@ -194,11 +199,13 @@ impl<E: Engine + 'static> Turn<'_, E> {
     /// Reads a large frame straight to where it grows, so that its cost stays linear.
     fn read_own(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
         let partial = &mut self.connection.partial;
-        if partial.capacity() - partial.len() < READ_BUFFER_BYTES {
+        // An engine that knows how much is to come has made room for it and no more.
+        if partial.capacity() == partial.len() {
             partial.reserve(partial.len().max(READ_BUFFER_BYTES));
         }
+        let room = (partial.capacity() - partial.len()).min(LARGE_READ_BYTES);
         let socket = Pin::new(&mut self.connection.socket);
-        let mut room = (&mut *partial).limit(LARGE_READ_BYTES);
+        let mut room = (&mut *partial).limit(room);
         let Poll::Ready(count) = poll_read_buf(socket, cx, &mut room)? else {
             return Ok(Poll::Pending);
         };

@@ -52,6 +52,12 @@ impl Default for Cursor {
 }
 
 impl Cursor {
+    /// Where the argument ends that is arriving, its line end included.
+    pub(super) fn end(&self) -> usize {
+        let body = self.body.map_or(0, |len| len.saturating_add(LINE_END_LEN));
+        self.position.saturating_add(body)
+    }
+
     #[inline(always)]
     pub(super) fn advance(
         &mut self,

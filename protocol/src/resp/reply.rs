@@ -40,6 +40,20 @@ impl ReplyScanner {
         result
     }
 
+    /// So many bytes at the front of an input of `len` bytes, which was scanned, are not needed any
+    /// more: the next scan is to be without them.
+    pub fn hand_over(&mut self, len: usize) -> usize {
+        let count = self.position.min(len);
+        self.position -= count;
+        count
+    }
+
+    /// How many bytes behind an input of `len` bytes, which was scanned, the reply has at least.
+    pub fn missing(&self, len: usize) -> usize {
+        let end = self.position + if self.is_after_bulk { 2 } else { 0 };
+        end.saturating_sub(len)
+    }
+
     /// Whether no part of a reply waits for the rest of it.
     pub fn is_idle(&self) -> bool {
         self.remaining == 0
@@ -327,6 +341,34 @@ mod tests {
         let nested = b"%4294967295\r\n".repeat(1000);
         assert_eq!(scan(&nested), Ok(None));
         assert!(size_of::<ReplyScanner>() <= 24);
+    }
+
+    #[test]
+    fn what_is_handed_over_is_not_needed_any_more() {
+        let reply = b"*3\r\n$10\r\n0123456789\r\n:12345\r\n*2\r\n$-1\r\n$4\r\nabcd\r\n";
+        for step in 1..reply.len() {
+            let (mut scanner, mut input, mut handed) = (ReplyScanner::default(), Vec::new(), 0);
+            let mut ends = 0;
+            for (number, piece) in reply.chunks(step).enumerate() {
+                input.extend_from_slice(piece);
+                match scanner.scan(&input) {
+                    Ok(None) => {
+                        let missing = scanner.missing(input.len());
+                        let here = ((number + 1) * step).min(reply.len());
+                        assert!(here + missing <= reply.len(), "{step}");
+                        let count = scanner.hand_over(input.len());
+                        handed += count;
+                        input.drain(..count);
+                    }
+                    Ok(Some(len)) => {
+                        assert_eq!(handed + len, reply.len(), "in steps of {step}");
+                        ends += 1;
+                    }
+                    Err(error) => panic!("{error} in steps of {step}"),
+                }
+            }
+            assert_eq!(ends, 1, "in steps of {step}");
+        }
     }
 
     #[test]

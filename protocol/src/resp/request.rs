@@ -109,6 +109,20 @@ impl RequestScanner {
         self.arriving.is_none()
     }
 
+    /// How many bytes behind an input of `len` bytes, which was scanned, the request has at least.
+    pub fn missing(&self, len: usize) -> usize {
+        let arriving = self.arriving.as_ref();
+        arriving.map_or(0, |arriving| arriving.cursor.end().saturating_sub(len))
+    }
+
+    /// Counts how often this was called while the same request was arriving.
+    pub fn grow_old(&mut self) -> u32 {
+        self.arriving.as_mut().map_or(0, |arriving| {
+            arriving.age = arriving.age.saturating_add(1);
+            arriving.age - 1
+        })
+    }
+
     /// The bytes of memory held besides the input, for the limits on it.
     pub fn memory(&self) -> usize {
         self.arriving.as_ref().map_or(0, |arriving| {
@@ -121,6 +135,7 @@ impl RequestScanner {
         self.arriving = Some(Box::new(Arriving {
             cursor,
             spans: spans.to_vec(),
+            age: 0,
         }));
     }
 
@@ -303,6 +318,7 @@ struct Arriving {
     cursor: Cursor,
     /// The arguments before the cursor. It grows as they arrive, never by what was declared.
     spans: Vec<Span>,
+    age: u32,
 }
 
 /// Whether a browser was made to send this: redis-server hangs up on these words, and compares

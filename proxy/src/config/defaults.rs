@@ -21,6 +21,8 @@ impl Default for ProxyConfig {
             cross_slot_reads: false,
             cluster_emulation: false,
             cluster_announce: None,
+            client_username: None,
+            client_password: None,
         }
     }
 }
@@ -57,8 +59,12 @@ impl Default for LimitsConfig {
             inline_bytes_max: 64 * KIB,
             request_bytes_max: 1024 * MIB,
             client_output_bytes_max: MIB,
-            client_output_bytes_cut: 256 * MIB,
+            client_output_bytes_cut: 64 * MIB,
             client_in_flight_max: 1024,
+            client_login_timeout_ms: 10_000,
+            client_request_timeout_ms: 30_000,
+            client_idle_timeout_ms: 0,
+            client_output_timeout_ms: 60_000,
             subscriber_output_bytes_max: 32 * MIB,
             client_subscription_bytes_max: 64 * MIB,
             backend_queue_bytes_max: 256 * MIB,

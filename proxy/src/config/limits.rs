@@ -3,6 +3,7 @@
 use slotway::engine::{MEMORY_MAX, MEMORY_MIN};
 
 use super::reader::Section;
+use super::{HOUR_MS, WAIT_MS};
 
 /// Bounds on what one peer can make the proxy hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) client_output_bytes_max: usize,
     pub(crate) client_output_bytes_cut: usize,
     pub(crate) client_in_flight_max: usize,
+    pub(crate) client_login_timeout_ms: usize,
+    pub(crate) client_request_timeout_ms: usize,
+    pub(crate) client_idle_timeout_ms: usize,
+    pub(crate) client_output_timeout_ms: usize,
     pub(crate) subscriber_output_bytes_max: usize,
     pub(crate) client_subscription_bytes_max: usize,
     pub(crate) backend_queue_bytes_max: usize,
@@ -52,6 +57,10 @@ impl LimitsConfig {
             client_output_bytes_max: KIB..=1024 * MIB,
             client_output_bytes_cut: MIB..=64 * 1024 * MIB,
             client_in_flight_max: 1..=65_536,
+            client_login_timeout_ms: WAIT_MS,
+            client_request_timeout_ms: WAIT_MS,
+            client_idle_timeout_ms: 0..=24 * HOUR_MS,
+            client_output_timeout_ms: 1..=24 * HOUR_MS,
             subscriber_output_bytes_max: KIB..=64 * 1024 * MIB,
             client_subscription_bytes_max: KIB..=64 * 1024 * MIB,
             backend_queue_bytes_max: MIB..=4096 * MIB,

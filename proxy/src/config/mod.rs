@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use slotway::engine::{Credentials, Emulation, Options, ReadOptions};
+use slotway::engine::{Credentials, Emulation, Login, Options, ReadOptions};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 
@@ -44,6 +44,8 @@ pub(crate) struct ProxyConfig {
     pub(crate) cross_slot_reads: bool,
     pub(crate) cluster_emulation: bool,
     pub(crate) cluster_announce: Option<Address>,
+    pub(crate) client_username: Option<String>,
+    pub(crate) client_password: Option<Secret>,
 }
 
 /// The cluster behind the proxy.
@@ -129,6 +131,11 @@ impl Config {
             login_timeout: cluster.connect_timeout,
             retry_percent: cluster.retry_percent as u64,
             client_in_flight_max: limits.client_in_flight_max,
+            client_login_timeout: millis(limits.client_login_timeout_ms),
+            client_request_timeout: millis(limits.client_request_timeout_ms),
+            client_idle_timeout: millis(limits.client_idle_timeout_ms),
+            client_output_timeout: millis(limits.client_output_timeout_ms),
+            login: self.login(),
             subscriber_output_bytes_max: limits.subscriber_output_bytes_max,
             client_subscription_bytes_max: limits.client_subscription_bytes_max,
             client_output_bytes_max: limits.client_output_bytes_max,
@@ -163,6 +170,16 @@ impl Config {
         self.proxy.cluster_emulation.then_some(emulation)
     }
 
+    /// What clients have to log in with.
+    fn login(&self) -> Option<Login> {
+        let Secret(password) = self.proxy.client_password.as_ref()?;
+        let username = self.proxy.client_username.as_deref().unwrap_or("default");
+        Some(Login {
+            username: username.into(),
+            password: password.as_str().into(),
+        })
+    }
+
     /// What to log in with at the nodes.
     pub(crate) fn credentials(&self) -> Option<Credentials> {
         let Secret(password) = self.cluster.password.as_ref()?;
@@ -186,7 +203,9 @@ impl Config {
 impl ProxyConfig {
     fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
-        Self {
+        let username_place = section.place("client_username");
+        let password_place = section.place("client_password");
+        let config = Self {
             listen: section.listen("listen", default.listen),
             workers: section.count("workers", WORKERS, default.workers),
             max_clients: section.count("max_clients", 1..=1_000_000, default.max_clients),
@@ -196,7 +215,17 @@ impl ProxyConfig {
             cross_slot_reads: section.flag("cross_slot_reads", default.cross_slot_reads),
             cluster_emulation: section.flag("cluster_emulation", default.cluster_emulation),
             cluster_announce: section.address("cluster_announce"),
+            client_username: section.text("client_username"),
+            client_password: section.text("client_password").map(Secret),
+        };
+        if config.client_username.is_some() && config.client_password.is_none() {
+            let problem = "needs a 'client_password' beside it";
+            section.refuse(username_place, "client_username", problem);
         }
+        if config.client_password == Some(Secret(String::new())) {
+            section.refuse(password_place, "client_password", "must not be empty");
+        }
+        config
     }
 }
 
@@ -266,6 +295,10 @@ impl LogConfig {
                 .unwrap_or_else(|| Self::default().filter),
         }
     }
+}
+
+fn millis(count: usize) -> Duration {
+    Duration::from_millis(count as u64)
 }
 
 /// Also the range of `--workers`.

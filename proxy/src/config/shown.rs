@@ -19,6 +19,7 @@ impl Config {
         vec![
             ("admin_listen", text(admin.listen.as_ref())),
             ("assist_failover", cluster.assist_failover.to_string()),
+            ("client_username", text(proxy.client_username.as_ref())),
             ("cluster_announce", text(announce)),
             ("cluster_emulation", proxy.cluster_emulation.to_string()),
             ("commands_interval_ms", millis(cluster.commands_interval)),
@@ -84,7 +85,7 @@ mod tests {
         let mut document = Document::new("");
         let config = Config::read(&mut document);
         let mut expected: Vec<String> = document.known();
-        expected.retain(|key| key != "cluster.password");
+        expected.retain(|key| key != "cluster.password" && key != "proxy.client_password");
         for key in &mut expected {
             let (section, name) = key.split_once('.').unwrap();
             *key = match section {

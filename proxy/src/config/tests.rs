@@ -62,6 +62,8 @@ fn every_key_has_an_effect() {
         cross_slot_reads = true
         cluster_emulation = true
         cluster_announce = 'c:3'
+        client_username = 'cu'
+        client_password = 'cp'
         [cluster]
         seeds = ['a:1', '[::1]:2']
         username = 'u'
@@ -93,6 +95,10 @@ fn every_key_has_an_effect() {
         request_bytes_max = 4096
         client_output_bytes_max = 0x1000
         client_in_flight_max = 2
+        client_login_timeout_ms = 21
+        client_request_timeout_ms = 22
+        client_idle_timeout_ms = 23
+        client_output_timeout_ms = 24
         subscriber_output_bytes_max = 2049
         client_subscription_bytes_max = 2050
         backend_queue_bytes_max = 1048577
@@ -123,6 +129,8 @@ fn every_key_has_an_effect() {
             cross_slot_reads: true,
             cluster_emulation: true,
             cluster_announce: Some(Address::new("c", 3)),
+            client_username: Some("cu".to_owned()),
+            client_password: Some(Secret("cp".to_owned())),
         },
         cluster: ClusterConfig {
             seeds: vec![Address::new("a", 1), Address::new("::1", 2)],
@@ -160,8 +168,12 @@ fn every_key_has_an_effect() {
             inline_bytes_max: 65,
             request_bytes_max: 4096,
             client_output_bytes_max: 4096,
-            client_output_bytes_cut: 256 * MIB,
+            client_output_bytes_cut: 64 * MIB,
             client_in_flight_max: 2,
+            client_login_timeout_ms: 21,
+            client_request_timeout_ms: 22,
+            client_idle_timeout_ms: 23,
+            client_output_timeout_ms: 24,
             subscriber_output_bytes_max: 2049,
             client_subscription_bytes_max: 2050,
             backend_queue_bytes_max: MIB + 1,

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use slotway::engine::{self, Agreed, LargeKeys, Memory, Options, Program, Proxy, Stats};
+use slotway::engine::{self, Agreed, LargeKeys, Memory, Options, Program, Proxy, Stats, Suspicion};
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::Address;
@@ -83,6 +84,7 @@ impl Workers {
                 engine::Notice::LoginRefused { address, text } => {
                     tracing::warn!(node = %address, reply = %text, "a node refuses our login");
                 }
+                engine::Notice::Suspicious { client, suspicion } => warn_of(client, suspicion),
                 engine::Notice::Agreed(newer) => {
                     agreed.send_modify(|all| Arc::make_mut(all).merge(&newer));
                 }
@@ -165,6 +167,17 @@ impl Workers {
             worker.join();
         }
     }
+}
+
+/// The engine sees to it that this is not said too often.
+fn warn_of(client: SocketAddr, suspicion: Suspicion) {
+    let what = match suspicion {
+        Suspicion::Login => "a client says a wrong user name or password",
+        Suspicion::Http => "a client speaks HTTP, perhaps from a browser that was made to; cut off",
+        Suspicion::Tls => "a client speaks TLS, which this port does not; cut off",
+        Suspicion::Garbage => "a client speaks nothing that can be understood; cut off",
+    };
+    tracing::warn!(%client, "{what}");
 }
 
 /// Gives a message to the workers that it is for, straight from the one that it is from. One whose

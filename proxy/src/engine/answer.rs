@@ -19,6 +19,8 @@ pub(crate) const QUEUE_FULL: &[u8] =
     b"ERR proxy: too much waits for this node (backend_queue_bytes_max, \
       backend_queue_requests_max)";
 
+pub(crate) const NOT_LOGGED_IN: &[u8] = b"NOAUTH Authentication required.";
+
 /// Memory is scarce, and the node has much to do.
 pub(crate) const OUT_OF_MEMORY: &[u8] =
     b"OOM proxy: too much is under way for the memory that there is (memory_bytes_max)";

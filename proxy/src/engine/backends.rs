@@ -302,6 +302,7 @@ impl Proxy {
         self.runs[self.pipelines[index].backend] = None;
         self.gates.open(self.pipelines[index].backend);
         let error = Bytes::from(answer::unreachable(&self.pipelines[index].address));
+        self.abandon_passing(index, now);
         let taken = self.pipelines[index].take_all();
         let repeatable = repeatable(&taken);
         let owned = || taken.iter().filter(|(entry, ..)| entry.has_slot());

@@ -89,7 +89,7 @@ fn listing(question: &Question, answers: Vec<Answer>, protocol: Protocol) -> Vec
 }
 
 /// `CLIENT KILL <address>` or `CLIENT KILL <filter> <value> ...`
-pub(super) fn kill(request: &Request<'_>, me: u64) -> Result<Survey, Vec<u8>> {
+pub(super) fn kill(request: &Request<'_>, me: u64, user: &str) -> Result<Survey, Vec<u8>> {
     if request.len() == 3 {
         let filter = Filter {
             remote: Some(request.arg(2).to_vec()),
@@ -101,11 +101,11 @@ pub(super) fn kill(request: &Request<'_>, me: u64) -> Result<Survey, Vec<u8>> {
         };
         return Ok(Survey::new(Question::Kill { filter, me }, summary));
     }
-    let filter = kill_filter(request, me)?;
+    let filter = kill_filter(request, me, user)?;
     Ok(Survey::new(Question::Kill { filter, me }, count))
 }
 
-fn kill_filter(request: &Request<'_>, me: u64) -> Result<Filter, Vec<u8>> {
+fn kill_filter(request: &Request<'_>, me: u64, user: &str) -> Result<Filter, Vec<u8>> {
     let mut filter = Filter {
         except: Some(me),
         ..Filter::default()
@@ -128,8 +128,8 @@ fn kill_filter(request: &Request<'_>, me: u64) -> Result<Filter, Vec<u8>> {
         } else if request.is_arg(next, b"laddr") {
             filter.local = Some(value.to_vec());
         } else if request.is_arg(next, b"user") {
-            // All clients are the default user.
-            if value != b"default" {
+            // All clients are the same user.
+            if value != user.as_bytes() {
                 return Err(error_about("No such user", value));
             }
         } else if request.is_arg(next, b"skipme") {
@@ -222,7 +222,7 @@ impl Proxy {
         let fitting = clients.filter(|session| filter.fits(session, now));
         let lines = fitting.map(|session| {
             let mut line = Vec::new();
-            write_line(session, now, &mut line);
+            write_line(session, self.options.user(), now, &mut line);
             (session.client_id, line)
         });
         Answer::Lines(lines.collect())

@@ -196,9 +196,15 @@ impl Proxy {
         }
         let unread = std::mem::replace(&mut session.unread, input.len() as u32) as usize;
         if input.len() >= LARGE_UNREAD {
+            // What a client announces is believed only as far as it has sent as much.
+            let missing = session.scanner.missing(input.len());
+            input.reserve(missing.min(3 * input.len()));
             self.limit_large(connection);
         } else if unread >= LARGE_UNREAD {
             self.end_large(connection);
+        }
+        if !matches!(input.first(), None | Some(b'*')) {
+            self.look_at_line(connection, input, now);
         }
         if self
             .meter

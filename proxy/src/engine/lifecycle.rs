@@ -14,7 +14,10 @@ impl Proxy {
         self.clients_seen += 1;
         let client_id = self.clients_seen << 8 | u64::from(self.options.worker);
         let mut session = Session::new(connection, client_id, Ends::of(peer), now);
-        session.window = self.first_window();
+        session.is_newcomer = self.options.login.is_some();
+        if !session.is_newcomer {
+            session.window = self.first_window();
+        }
         self.connections[connection.index as usize] = Connection::Client(session);
         self.stats.clients.add(1);
         self.stats.clients_accepted.inc();

@@ -12,7 +12,7 @@ use super::session::{Session, Watching};
 
 /// Appends the line. Where the proxy has no such thing as a field is about, the field has the value
 /// that redis-server shows of a client without it.
-pub(super) fn write_line(session: &Session, now: Instant, line: &mut Vec<u8>) {
+pub(super) fn write_line(session: &Session, user: &str, now: Instant, line: &mut Vec<u8>) {
     let seconds = |since| now.since(since).as_secs();
     let (remote, local) = (session.ends.remote(), session.ends.local());
     let mut head = format!(
@@ -32,7 +32,7 @@ pub(super) fn write_line(session: &Session, now: Instant, line: &mut Vec<u8>) {
         head,
         " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf=0 qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem=0 tot-mem={} events={} cmd={} \
-         user=default redir=-1 resp={}",
+         user={user} redir=-1 resp={}",
         seconds(session.opened),
         seconds(session.active),
         Letters(session),

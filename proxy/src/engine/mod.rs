@@ -20,6 +20,7 @@ mod hold;
 mod invariants;
 mod key_news;
 mod large_keys;
+mod lateness;
 mod learned;
 mod lifecycle;
 mod listing;
@@ -28,9 +29,11 @@ mod login;
 mod memory;
 mod merge;
 mod monitor;
+mod newcomers;
 mod options;
 mod outside;
 mod own;
+mod passing;
 mod pausing;
 mod peers;
 mod pipeline;
@@ -88,14 +91,15 @@ mod tests;
 
 pub use large_keys::LargeKeys;
 pub use memory::Memory;
-pub use options::{Credentials, Emulation, Options};
+pub use newcomers::Suspicion;
+pub use options::{Credentials, Emulation, Login, Options};
 pub use outside::{Event, Notice};
 pub use peers::Message;
 pub use program::Program;
 pub use reads::{READ_RULES_MAX, ReadFrom, ReadOptions, ReadRule};
 pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};
-pub(crate) use stats::Cut;
 pub use stats::Stats;
+pub(crate) use stats::{Cut, CutBackend};
 
 use core::time::Duration;
 use std::collections::{HashSet, VecDeque};
@@ -116,6 +120,7 @@ use self::connection::Connection;
 use self::feed::Feed;
 use self::gates::Gates;
 use self::hold::{Held, Holds};
+use self::lateness::Backlogs;
 use self::memory::{Meter, Strain};
 use self::merge::Merges;
 use self::monitor::Monitors;
@@ -190,6 +195,9 @@ pub struct Proxy {
     aged: Instant,
     bounds: Bounds,
     queue: Queue,
+    backlogs: Backlogs,
+    /// When the outside was told of something suspicious last.
+    suspicion_told: Option<Instant>,
     started: Option<Instant>,
     clients_seen: u64,
     /// The connection whose input is being handled: it is written without a wake.
@@ -228,13 +236,15 @@ impl Proxy {
         }
         let plans = Plans::new(options.cluster.is_some());
         let reads = Reads::new(&options.reads, &plans);
-        Self {
+        let proxy = Self {
             counted: Instant::default(),
             meter: Meter::default(),
             knows_large_keys: false,
             aged: Instant::default(),
             bounds: Bounds::new(&options, Strain::None),
             queue: Queue::default(),
+            backlogs: Backlogs::default(),
+            suspicion_told: None,
             plans,
             random: options.random_seed | 1,
             databases: None,
@@ -277,7 +287,9 @@ impl Proxy {
             draining: false,
             drained: false,
             scratch: Scratch::default(),
-        }
+        };
+        proxy.show_memory_max();
+        proxy
     }
 
     fn session(&mut self, connection: ConnectionId) -> Option<&mut Session> {
@@ -386,6 +398,9 @@ impl Engine for Proxy {
     #[inline]
     fn handle_written(&mut self, connection: ConnectionId, now: Now) {
         match self.connections.get(connection.index as usize) {
+            Some(Connection::Client(session)) if session.is_passed => {
+                self.go_on_if_taken(connection, now.instant);
+            }
             Some(Connection::Client(session)) if session.paused || session.solo => {
                 self.resume_if_ready(connection);
             }
@@ -417,6 +432,7 @@ impl Engine for Proxy {
             self.sweep_scripts();
             self.ask_for_home();
             self.sweep_large_keys(now);
+            self.sweep_passing(now);
             if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
                 self.count_memory(now);
             }
@@ -425,6 +441,7 @@ impl Engine for Proxy {
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
             self.shrink(now);
+            self.cut_late(now);
         }
         self.advance_due(now);
         self.wake_tasks(now);

@@ -75,6 +75,17 @@ pub struct Options {
     pub cross_slot_reads: bool,
     /// Bytes kept for one such read; beyond it the request gets an error.
     pub cross_slot_bytes_max: usize,
+    /// What clients have to log in with, if they have to.
+    pub login: Option<Login>,
+    /// How long a client may take to do that.
+    pub client_login_timeout: Duration,
+    /// How long a client may take to send a request whole, and a second more for each 64 KiB of it.
+    pub client_request_timeout: Duration,
+    /// After which time a client that says nothing is cut off; zero for never.
+    pub client_idle_timeout: Duration,
+    /// Within which time a client for which more than `client_output_bytes_max` waits must take as
+    /// much again.
+    pub client_output_timeout: Duration,
     /// Bytes that the process may take; 0 for as many as `memory` says. When they are nearly used
     /// up, less is read, and who takes most is cut off.
     pub memory_bytes_max: usize,
@@ -121,6 +132,46 @@ pub struct Credentials {
     pub password: Arc<str>,
 }
 
+/// The user name and the password of the clients.
+#[derive(Clone)]
+pub struct Login {
+    pub username: Arc<str>,
+    pub password: Arc<str>,
+}
+
+impl core::fmt::Debug for Login {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    /// Takes the same time for every password of one length, however much of it is right.
+    pub(crate) fn accepts(&self, username: &[u8], password: &[u8]) -> bool {
+        let secret = self.password.as_bytes();
+        let mut different = secret.len() ^ password.len();
+        for (index, byte) in password.iter().enumerate() {
+            let own = secret.get(index % secret.len().max(1)).unwrap_or(&0);
+            different |= usize::from(own ^ byte);
+        }
+        let is_user = username == self.username.as_bytes();
+        core::hint::black_box(different) == 0 && is_user
+    }
+}
+
+/// The user that clients are unless the settings say otherwise.
+pub(crate) const DEFAULT_USER: &str = "default";
+
+impl Options {
+    /// What the user is called that all clients are.
+    pub(crate) fn user(&self) -> &str {
+        let login = self.login.as_ref();
+        login.map_or(DEFAULT_USER, |login| &login.username)
+    }
+}
+
 impl core::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Credentials")
@@ -145,7 +196,7 @@ impl Default for Options {
             redirect_hosts: Vec::new(),
             client_in_flight_max: 1024,
             client_output_bytes_max: 1024 * 1024,
-            client_output_bytes_cut: 256 * 1024 * 1024,
+            client_output_bytes_cut: 64 * 1024 * 1024,
             subscriber_output_bytes_max: 32 * 1024 * 1024,
             client_subscription_bytes_max: 64 * 1024 * 1024,
             backend_queue_bytes_max: 256 * 1024 * 1024,
@@ -159,6 +210,11 @@ impl Default for Options {
             merge_bytes_max: 256 * 1024 * 1024,
             cross_slot_reads: false,
             cross_slot_bytes_max: 64 * 1024 * 1024,
+            login: None,
+            client_login_timeout: Duration::from_secs(10),
+            client_request_timeout: Duration::from_secs(30),
+            client_idle_timeout: Duration::ZERO,
+            client_output_timeout: Duration::from_secs(60),
             memory_bytes_max: 0,
             memory: Arc::default(),
             large_keys: Arc::default(),

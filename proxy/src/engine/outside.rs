@@ -1,11 +1,13 @@
 //! What the engine is told from outside besides bytes, and what it tells.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::Address;
 
+use super::newcomers::Suspicion;
 use super::peers::Message;
 use super::settings::Agreed;
 
@@ -37,6 +39,11 @@ pub enum Notice {
     Agreed(Agreed),
     /// A node does not accept our user name and password.
     LoginRefused { address: Address, text: String },
+    /// Somebody should know of who connects.
+    Suspicious {
+        client: SocketAddr,
+        suspicion: Suspicion,
+    },
     /// No client is left after [`Event::Drain`]; sent once.
     Drained,
     /// For the other workers, or one of them, as an [`Event::Peer`].

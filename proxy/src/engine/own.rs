@@ -16,6 +16,9 @@ impl Proxy {
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
         self.local_reply(incoming, local, &mut reply);
+        if matches!(local, Local::Auth | Local::Hello | Local::Reset) {
+            self.note_login(incoming.connection, &reply, incoming.now);
+        }
         if local == Local::Info && local::needs_nodes(&incoming.request) {
             let task = Box::new(Gather::keyspace(&reply));
             self.begin_task(incoming, command, task, None);

@@ -10,6 +10,7 @@ use slotway_protocol::engine::{Address, ConnectionId, Instant};
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{Protocol, ReplyScanner};
 
+use super::passing::Passing;
 use super::session::Ticket;
 
 /// A connection to a node, or the intention to have one.
@@ -42,6 +43,8 @@ pub(crate) struct Pipeline {
     block: Block,
     /// Bytes of the front of a reply that have arrived.
     pub(crate) unread: usize,
+    /// The client has the beginning of the reply that is coming.
+    pub(crate) passing: Option<Passing>,
 }
 
 /// The replies to a request of several commands, of which the last one counts.
@@ -130,6 +133,7 @@ impl Pipeline {
             suspect: false,
             block: Block::default(),
             unread: 0,
+            passing: None,
         }
     }
 
@@ -243,6 +247,12 @@ impl Pipeline {
     /// The first error among the replies that came before the one that counts.
     pub(crate) fn preceding_error(&mut self) -> Option<Box<[u8]>> {
         self.block.error.take()
+    }
+
+    /// Whether no reply to the oldest request comes before the one that counts.
+    pub(crate) fn is_in_last_reply(&self) -> bool {
+        let preceding = self.in_flight.front().map_or(0, |front| front.preceding);
+        self.block.seen >= preceding
     }
 
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = &InFlight> {

@@ -134,6 +134,17 @@ impl Places {
         });
     }
 
+    /// Whether the place is the first and a reply of a node fills it.
+    pub(crate) fn is_in_turn(&self, sequence: u32) -> bool {
+        let first = self.places.front();
+        sequence == self.first && first.is_some_and(|place| place.state == State::Waiting)
+    }
+
+    /// Whether the client does not want the next reply.
+    pub(crate) fn is_first_silent(&self) -> bool {
+        self.places.front().is_some_and(|place| place.silent)
+    }
+
     /// Marks the place as one that a merge fills.
     pub(crate) fn set_merging(&mut self, sequence: u32, merge: MergeId) {
         let index = self.index(sequence);

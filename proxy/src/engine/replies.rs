@@ -10,7 +10,7 @@ use slotway_protocol::output::LARGE_BYTES;
 use super::pipeline::Kind;
 use super::redirect::{Verdict, judge};
 use super::session::{Delivered, Reply, Ticket};
-use super::stats::Cut;
+use super::stats::{Cut, CutBackend};
 use super::{Connection, Notice, Proxy, answer};
 
 impl Proxy {
@@ -21,16 +21,25 @@ impl Proxy {
         input: &mut BytesMut,
         now: Instant,
     ) {
-        let before = input.len();
+        let mut before = input.len();
         let mut consumed = 0;
         self.pipelines[index].heard = now;
+        if self.pipelines[index].passing.is_some() && !self.go_on_passing(index, input, now) {
+            return;
+        }
+        before = before.min(input.len());
         loop {
             let rest = &input[consumed..];
             let pipeline = &mut self.pipelines[index];
             let len = match pipeline.scanner.scan(rest) {
                 Ok(Some(len)) => len,
-                Ok(None) => break,
-                Err(_) => return self.cut_backend(index, input),
+                Ok(None) => {
+                    if rest.len() >= LARGE_BYTES {
+                        consumed = self.expect_large(index, input, consumed, now);
+                    }
+                    break;
+                }
+                Err(_) => return self.cut_backend(index, input, CutBackend::Unreadable),
             };
             if self.deliver_plain(index, &rest[..len], now) {
                 consumed += len;
@@ -52,7 +61,7 @@ impl Proxy {
                 if kind.is_some() {
                     self.handle_reply(index, Reply::Copied(&rest[..len]), now);
                 }
-                return self.cut_backend(index, input);
+                return self.cut_backend(index, input, CutBackend::Unasked);
             } else if pipeline.note_preceding(&rest[..len]) {
                 consumed += len;
             } else if kind == Some(Kind::Asking) {
@@ -95,12 +104,13 @@ impl Proxy {
         let address = self.pipelines[index].address.clone();
         let notice = Notice::LoginRefused { address, text };
         self.actions.push_back(Action::Notify(notice));
-        self.cut_backend(index, input);
+        self.cut_backend(index, input, CutBackend::Login);
     }
 
     /// The node said something that nobody asked for, or that can't be read: nothing that follows
     /// can be trusted to belong to its request.
-    fn cut_backend(&mut self, index: usize, input: &mut BytesMut) {
+    pub(super) fn cut_backend(&mut self, index: usize, input: &mut BytesMut, reason: CutBackend) {
+        self.stats.backends_cut[reason as usize].inc();
         input.clear();
         if let Some(connection) = self.pipelines[index].connection() {
             self.close(connection, CloseWhen::Now);
@@ -246,7 +256,7 @@ impl Proxy {
     }
 
     #[cold]
-    fn attend(&mut self, connection: ConnectionId) {
+    pub(super) fn attend(&mut self, connection: ConnectionId) {
         self.resume_if_ready(connection);
         self.close_if_finished(connection);
     }

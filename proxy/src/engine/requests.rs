@@ -3,15 +3,17 @@
 use bytes::{Buf, Bytes, BytesMut};
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{self, Command, CommandId, Group};
-use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
+use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
 use super::hold::{Held, Target};
 use super::local::Local;
+use super::newcomers::Suspicion;
 use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
 use super::session::Ticket;
+use super::stats::Cut;
 use super::wait_time::may_wait;
 use super::waiting::note_held;
 use super::{Connection, NO_OWNER, Proxy, Session};
@@ -36,7 +38,8 @@ impl Proxy {
         let before = input.len();
         let mut buffers = std::mem::take(&mut self.scratch.buffers);
         let mut consumed = 0;
-        while let Some(scan) = self.next_request(connection, &input[consumed..], &mut buffers) {
+        while let Some(scan) = self.next_request(connection, &input[consumed..], &mut buffers, now)
+        {
             match scan {
                 Ok(Scan::Incomplete) => break,
                 Ok(Scan::Empty { consumed: skipped }) => consumed += skipped,
@@ -105,6 +108,7 @@ impl Proxy {
         connection: ConnectionId,
         input: &[u8],
         buffers: &mut RequestBuffers,
+        now: Instant,
     ) -> Option<Result<Scan, RequestError>> {
         let Connection::Client(session) = &mut self.connections[connection.index as usize] else {
             return None;
@@ -118,6 +122,9 @@ impl Proxy {
         if session.owed() >= usize::from(session.window)
             || session.held_bytes() >= self.bounds.output
         {
+            if session.is_newcomer {
+                return self.hear_newcomer(connection, input, buffers, now);
+            }
             return self.wait_for_room(connection);
         }
         Some(session.scanner.scan(input, &self.options.request, buffers))
@@ -171,7 +178,7 @@ impl Proxy {
             || self.reads.is_on() && self.must_wait_for_reads(connection, request, command, now)
     }
 
-    fn handle_request(
+    pub(super) fn handle_request(
         &mut self,
         incoming: Incoming<'_>,
         command: Result<&'static Command, command::Refusal>,
@@ -393,9 +400,17 @@ impl Proxy {
         if error.is_replied() {
             return session.answer(CommandId(0), now, |out| error.reply(out));
         }
-        if !std::mem::replace(&mut session.leaving, true) {
-            self.close(connection, CloseWhen::Now);
+        if session.leaving {
+            return;
         }
+        let reason = match error {
+            RequestError::CrossProtocol => {
+                self.tell_suspicion(connection, Suspicion::Http, now);
+                Cut::Http
+            }
+            _ => Cut::RequestSize,
+        };
+        self.cut_client(connection, reason);
     }
 }
 
@@ -427,7 +442,7 @@ fn passes_transaction(plan: Plan) -> bool {
 }
 
 /// Redis 7.0 does not have the command, but clients send it.
-fn is_client_set_info(request: &Request<'_>) -> bool {
+pub(super) fn is_client_set_info(request: &Request<'_>) -> bool {
     request.len() > 1
         && request.arg(0).eq_ignore_ascii_case(b"client")
         && request.arg(1).eq_ignore_ascii_case(b"setinfo")

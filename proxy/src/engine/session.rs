@@ -46,6 +46,12 @@ pub(crate) struct Session {
     pub(crate) window: u16,
     /// It was too large lately: what was owed came to more than may wait.
     pub(crate) overfull: bool,
+    /// It has not said the password, though there is one.
+    pub(crate) is_newcomer: bool,
+    /// What it has begun with is no request of a Redis client.
+    pub(crate) is_odd: bool,
+    /// A large reply is being handed on in pieces.
+    pub(crate) is_passed: bool,
     /// Reading is paused until fewer replies are owed or the output is shorter.
     pub(crate) paused: bool,
     /// It is paused until no reply is owed at all.
@@ -156,6 +162,9 @@ impl Session {
             places: Places::default(),
             window: 0,
             overfull: false,
+            is_passed: false,
+            is_newcomer: false,
+            is_odd: false,
             paused: false,
             waits_for_all: false,
             solo: false,
@@ -309,6 +318,18 @@ impl Session {
         self.places.park_next(command, silent, now, write);
     }
 
+    /// Whether the reply with that ticket is the next one, and comes as it is from a node.
+    pub(crate) fn is_in_turn(&self, ticket: Ticket) -> bool {
+        self.places.is_in_turn(ticket.sequence)
+    }
+
+    /// Hands on a piece of the reply that is in turn.
+    pub(crate) fn pass(&mut self, piece: Bytes) {
+        if !self.places.is_first_silent() {
+            self.output.push_shared(piece);
+        }
+    }
+
     /// Puts the reply in its place; all that is in turn goes to the output.
     #[inline]
     pub(crate) fn fill(&mut self, ticket: Ticket, reply: Reply<'_>) -> Delivered {
@@ -349,6 +370,11 @@ impl Session {
     /// The merges that were under way when the client left.
     pub(crate) fn merges(&self) -> impl Iterator<Item = MergeId> + '_ {
         self.places.merges()
+    }
+
+    /// Whether it has not made a request yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.last_command.is_none() && self.places.is_empty() && self.places.passed() == 1
     }
 
     /// Whether the client owes nothing more to wait for and asked, or must be made, to leave.

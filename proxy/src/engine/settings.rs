@@ -187,6 +187,30 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.client_output_bytes_max = value as usize,
     },
     Setting {
+        name: "client_idle_timeout_ms",
+        range: 0..=24 * HOUR_MS,
+        read: |options| millis(options.client_idle_timeout),
+        write: |options, value| options.client_idle_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "client_login_timeout_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.client_login_timeout),
+        write: |options, value| options.client_login_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "client_output_timeout_ms",
+        range: 1..=24 * HOUR_MS,
+        read: |options| millis(options.client_output_timeout),
+        write: |options, value| options.client_output_timeout = Duration::from_millis(value),
+    },
+    Setting {
+        name: "client_request_timeout_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.client_request_timeout),
+        write: |options, value| options.client_request_timeout = Duration::from_millis(value),
+    },
+    Setting {
         name: "client_subscription_bytes_max",
         range: KIB..=64 * 1024 * MIB,
         read: |options| options.client_subscription_bytes_max as u64,

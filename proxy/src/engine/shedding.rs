@@ -18,6 +18,11 @@ pub(super) struct Bounds {
     pub(super) output: usize,
     /// Request bytes kept for one connection to a node; beyond it requests get an error.
     pub(super) queue: usize,
+    /// Of a reply that is not whole the beginning is handed on from here on. A smaller one can
+    /// still be asked for again when the connection to the node is lost.
+    pub(super) passed: usize,
+    /// Reply bytes waiting for a client while its reply is handed on; beyond it the node waits.
+    pub(super) passing: usize,
 }
 
 impl Bounds {
@@ -32,7 +37,18 @@ impl Bounds {
         if strain >= Strain::Short {
             queue = queue.min(SHORT_QUEUE_BYTES);
         }
-        Self { output, queue }
+        let memory_max = options.memory.max(options.memory_bytes_max);
+        Self {
+            output,
+            queue,
+            passed: (memory_max / 64).clamp(MIB, 4 * MIB),
+            passing: match strain {
+                Strain::None => (memory_max / 16)
+                    .min(options.client_output_bytes_cut)
+                    .max(MIB),
+                _ => MIB,
+            },
+        }
     }
 }
 
@@ -63,16 +79,23 @@ impl Proxy {
         let (memory, setting) = (&self.options.memory, self.options.memory_bytes_max);
         let counted = self.meter.set(kept, worker, memory, setting);
         if worker == 0 {
-            let max = memory.max(setting);
-            let max = if max == usize::MAX { 0 } else { max };
-            self.stats.memory_max.set(max as i64);
             self.stats.memory_strain.set(counted.now as i64);
+            self.show_memory_max();
         }
         if counted.before != counted.now {
             self.change_strain(counted);
         }
         if counted.excess > 0 {
             self.cut_largest(counted.excess);
+        }
+    }
+
+    /// One worker shows it for all.
+    pub(super) fn show_memory_max(&self) {
+        let options = &self.options;
+        let max = options.memory.max(options.memory_bytes_max);
+        if options.worker == 0 && max < usize::MAX {
+            self.stats.memory_max.set(max as i64);
         }
     }
 
@@ -188,5 +211,6 @@ pub(super) const LARGE_UNREAD: usize = 64 * 1024;
 /// Who takes less than this is not cut off for it.
 const WORTH_IT: usize = 64 * 1024;
 
+const MIB: usize = 1024 * 1024;
 const TIGHT_OUTPUT_BYTES: usize = 64 * 1024;
 const SHORT_QUEUE_BYTES: usize = 1024 * 1024;

@@ -1,7 +1,7 @@
 //! The commands that take more than one request each, by name: which task serves which command.
 
 use slotway_protocol::command::CommandId;
-use slotway_protocol::resp::{Protocol, Request};
+use slotway_protocol::resp::Request;
 
 use super::clients;
 use super::gather::Gather;
@@ -52,11 +52,11 @@ impl Special {
         self,
         command: CommandId,
         request: &Request<'_>,
-        _protocol: Protocol,
+        user: &str,
         client_id: u64,
     ) -> Result<Box<dyn Task>, Vec<u8>> {
         Ok(match self {
-            Self::ClientKill => Box::new(clients::kill(request, client_id)?),
+            Self::ClientKill => Box::new(clients::kill(request, client_id, user)?),
             Self::ClientList => Box::new(clients::list(request)?),
             Self::ClientPause => Box::new(pausing::pause(request)?),
             Self::ClientUnpause => Box::new(pausing::unpause()),

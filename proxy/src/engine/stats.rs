@@ -75,6 +75,12 @@ pub struct Stats {
     pub in_flight: Gauge,
     /// Clients not read from because they do not take their replies, or are owed too many.
     pub clients_paused: Counter,
+    /// Large replies handed on in pieces.
+    pub replies_passed: Counter,
+    /// Wrong user names and passwords of clients.
+    pub logins_failed: Counter,
+    /// Connections to nodes that were cut, by the reason.
+    pub(crate) backends_cut: [Counter; CutBackend::NAMES.len()],
     /// Clients cut off, by the reason.
     pub(crate) clients_cut: [Counter; Cut::NAMES.len()],
     /// What is kept for clients and nodes, as far as it is counted.
@@ -204,11 +210,55 @@ pub(crate) enum Cut {
     Output,
     /// It took most of the memory when that was scarce.
     Memory,
+    /// It took what waited for it too slowly.
+    OutputTime,
+    /// The rest of its request did not come.
+    RequestTime,
+    /// It had nothing to say for long.
+    Idle,
+    /// It did not say the password in time.
+    Login,
+    /// The node was lost in the middle of a reply of which the client had the beginning.
+    ReplyLost,
+    /// Its request was longer than may be.
+    RequestSize,
+    /// It spoke HTTP, TLS, or nothing that can be understood.
+    Http,
+    Tls,
+    Garbage,
 }
 
 impl Cut {
     /// In the order of the reasons.
-    pub(crate) const NAMES: [&str; 2] = ["output", "memory"];
+    pub(crate) const NAMES: [&str; 11] = [
+        "output",
+        "memory",
+        "output_timeout",
+        "request_timeout",
+        "idle_timeout",
+        "login_timeout",
+        "reply_lost",
+        "request_size",
+        "http",
+        "tls",
+        "garbage",
+    ];
+}
+
+/// Why a connection to a node is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CutBackend {
+    /// It said something that can't be read.
+    Unreadable,
+    /// It said something that nobody had asked for.
+    Unasked,
+    /// It did not let us log in.
+    Login,
+}
+
+impl CutBackend {
+    /// In the order of the reasons.
+    pub(crate) const NAMES: [&str; 3] = ["unreadable", "unasked", "login"];
 }
 
 /// Three counters for each command.

@@ -59,8 +59,9 @@ impl Proxy {
         let Some(session) = self.session(incoming.connection) else {
             return;
         };
-        let (protocol, client_id) = (session.protocol, session.client_id);
-        match special.task(command.id, &incoming.request, protocol, client_id) {
+        let client_id = session.client_id;
+        let user = self.options.user();
+        match special.task(command.id, &incoming.request, user, client_id) {
             Ok(task) => self.begin_task(incoming, command.id, task, None),
             Err(reply) => self.answer_at_once(incoming, command.id, &reply),
         }

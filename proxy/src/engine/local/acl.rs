@@ -1,33 +1,50 @@
-//! `ACL`: the proxy has one user, `default`, who needs no password and may do everything. What
-//! the nodes allow the proxy's own user is their matter.
+//! `ACL`: the proxy has one user, who may do everything, and needs a password if the settings say
+//! one. What the nodes allow the proxy's own user is their matter.
 
 use slotway_protocol::command::{self, Command};
 use slotway_protocol::resp::{Protocol, Request, encode};
 
-pub(super) fn who_am_i(out: &mut Vec<u8>) {
-    encode::bulk(out, USER);
+use crate::engine::options::Options;
+
+pub(super) fn who_am_i(options: &Options, out: &mut Vec<u8>) {
+    encode::bulk(out, options.user().as_bytes());
 }
 
-pub(super) fn users(out: &mut Vec<u8>) {
+pub(super) fn users(options: &Options, out: &mut Vec<u8>) {
     encode::array(out, 1);
-    encode::bulk(out, USER);
+    encode::bulk(out, options.user().as_bytes());
 }
 
-pub(super) fn list(out: &mut Vec<u8>) {
+/// Of a password not even the hash is shown.
+pub(super) fn list(options: &Options, out: &mut Vec<u8>) {
     encode::array(out, 1);
-    encode::bulk(out, b"user default on nopass ~* &* +@all");
+    let user = options.user();
+    let nopass = if options.login.is_some() {
+        ""
+    } else {
+        " nopass"
+    };
+    encode::bulk(
+        out,
+        format!("user {user} on{nopass} ~* &* +@all").as_bytes(),
+    );
 }
 
 /// `ACL GETUSER username`
-pub(super) fn user(name: &[u8], protocol: Protocol, out: &mut Vec<u8>) {
-    if name != USER {
+pub(super) fn user(name: &[u8], options: &Options, protocol: Protocol, out: &mut Vec<u8>) {
+    if name != options.user().as_bytes() {
         return encode::null(out, protocol);
     }
     encode::map(out, protocol, 6);
     encode::bulk(out, b"flags");
-    encode::set(out, protocol, 2);
-    encode::bulk(out, b"on");
-    encode::bulk(out, b"nopass");
+    let flags: &[&str] = match options.login {
+        Some(_) => &["on"],
+        None => &["on", "nopass"],
+    };
+    encode::set(out, protocol, flags.len());
+    flags
+        .iter()
+        .for_each(|flag| encode::bulk(out, flag.as_bytes()));
     encode::bulk(out, b"passwords");
     encode::array(out, 0);
     for (field, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
@@ -91,9 +108,9 @@ fn all_commands() -> impl Iterator<Item = &'static Command> {
 }
 
 /// `ACL DRYRUN username command [argument ...]`
-pub(super) fn dry_run(request: &Request<'_>, out: &mut Vec<u8>) {
+pub(super) fn dry_run(request: &Request<'_>, options: &Options, out: &mut Vec<u8>) {
     let name = request.arg(2);
-    if name != USER {
+    if name != options.user().as_bytes() {
         let text = [&b"ERR User '"[..], name, b"' not found"].concat();
         return encode::error(out, &text);
     }
@@ -114,9 +131,6 @@ pub(super) fn dry_run(request: &Request<'_>, out: &mut Vec<u8>) {
     }
     encode::simple(out, b"OK");
 }
-
-/// The user that every client is.
-const USER: &[u8] = b"default";
 
 #[cfg(test)]
 mod tests {

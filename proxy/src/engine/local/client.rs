@@ -18,12 +18,12 @@ pub(super) fn no_evict(choice: &[u8], session: &mut Session, out: &mut Vec<u8>) 
 }
 
 /// `CLIENT INFO`
-pub(super) fn info(session: &mut Session, now: Instant, out: &mut Vec<u8>) {
+pub(super) fn info(session: &mut Session, user: &str, now: Instant, out: &mut Vec<u8>) {
     session.last_command = lookup(b"client")
         .and_then(|client| client.subcommand(b"info"))
         .map(|command| command.id);
     let mut line = Vec::new();
-    listing::write_line(session, now, &mut line);
+    listing::write_line(session, user, now, &mut line);
     encode::verbatim(out, session.protocol, &line);
 }
 

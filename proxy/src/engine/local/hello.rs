@@ -4,9 +4,28 @@ use slotway_protocol::resp::{Protocol, Request, encode};
 
 use super::client::{BAD_CLIENT_NAME, is_client_word, keep_name};
 use super::{REDIS_VERSION, parse_integer};
+use crate::engine::options::{DEFAULT_USER, Login};
 use crate::engine::session::Session;
 
-pub(super) fn auth(request: &Request<'_>, out: &mut Vec<u8>) {
+/// `AUTH [username] password`
+pub(super) fn auth(
+    request: &Request<'_>,
+    session: &mut Session,
+    login: Option<&Login>,
+    out: &mut Vec<u8>,
+) {
+    if let Some(login) = login {
+        let accepted = match request.len() {
+            2 => login.accepts(DEFAULT_USER.as_bytes(), request.arg(1)),
+            3 => login.accepts(request.arg(1), request.arg(2)),
+            _ => return encode::error(out, b"ERR syntax error"),
+        };
+        if !accepted {
+            return encode::error(out, WRONG_PASSWORD);
+        }
+        session.is_newcomer = false;
+        return encode::simple(out, b"OK");
+    }
     match request.len() {
         2 => encode::error(out, AUTH_WITHOUT_PASSWORD),
         3 if request.arg(1) == b"default" => encode::simple(out, b"OK"),
@@ -19,6 +38,7 @@ pub(super) fn auth(request: &Request<'_>, out: &mut Vec<u8>) {
 pub(super) fn hello(
     request: &Request<'_>,
     session: &mut Session,
+    login: Option<&Login>,
     mode: &'static str,
     out: &mut Vec<u8>,
 ) {
@@ -35,9 +55,15 @@ pub(super) fn hello(
     while next < request.len() {
         let (option, left) = (request.arg(next), request.len() - next - 1);
         if option.eq_ignore_ascii_case(b"auth") && left >= 2 {
-            if request.arg(next + 1) != b"default" {
+            let (username, password) = (request.arg(next + 1), request.arg(next + 2));
+            let accepted = match login {
+                Some(login) => login.accepts(username, password),
+                None => username == DEFAULT_USER.as_bytes(),
+            };
+            if !accepted {
                 return encode::error(out, WRONG_PASSWORD);
             }
+            session.is_newcomer = false;
             next += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
             // A name stays although a later option is refused.
@@ -53,6 +79,9 @@ pub(super) fn hello(
             let text = [&b"ERR Syntax error in HELLO option '"[..], shown, b"'"].concat();
             return encode::error(out, &text);
         }
+    }
+    if session.is_newcomer {
+        return encode::error(out, HELLO_WITHOUT_LOGIN);
     }
     session.protocol = protocol;
     write_hello(session, mode, out);
@@ -87,6 +116,10 @@ const AUTH_WITHOUT_PASSWORD: &[u8] = b"ERR AUTH <password> called without any pa
 for the default user. Are you sure your configuration is correct?";
 
 const WRONG_PASSWORD: &[u8] = b"WRONGPASS invalid username-password pair or user is disabled.";
+
+const HELLO_WITHOUT_LOGIN: &[u8] = b"NOAUTH HELLO must be called with the client already \
+authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate \
+the client and select the RESP protocol version at the same time";
 
 const HELLO_NOT_A_NUMBER: &[u8] = b"ERR Protocol version is not an integer or out of range";
 

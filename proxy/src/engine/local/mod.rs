@@ -164,17 +164,17 @@ pub(crate) fn run(
     let protocol = session.protocol;
     match local {
         Local::AclCat => acl::categories(request, out),
-        Local::AclDryRun => acl::dry_run(request, out),
-        Local::AclGetUser => acl::user(request.arg(2), protocol, out),
-        Local::AclList => acl::list(out),
-        Local::AclUsers => acl::users(out),
-        Local::AclWhoAmI => acl::who_am_i(out),
-        Local::Auth => hello::auth(request, out),
+        Local::AclDryRun => acl::dry_run(request, around.options, out),
+        Local::AclGetUser => acl::user(request.arg(2), around.options, protocol, out),
+        Local::AclList => acl::list(around.options, out),
+        Local::AclUsers => acl::users(around.options, out),
+        Local::AclWhoAmI => acl::who_am_i(around.options, out),
+        Local::Auth => hello::auth(request, session, around.options.login.as_ref(), out),
         Local::ClientCaching => encode::error(out, client::CACHING_WITHOUT_TRACKING),
         Local::ClientGetName => client::name(session, out),
         Local::ClientGetRedir => encode::integer(out, client::NO_REDIRECT),
         Local::ClientId => encode::integer(out, session.client_id as i64),
-        Local::ClientInfo => client::info(session, around.now.instant, out),
+        Local::ClientInfo => client::info(session, around.options.user(), around.now.instant, out),
         Local::ClientNoEvict => client::no_evict(request.arg(2), session, out),
         Local::ClientReply => client::choose_replies(request.arg(2), session, out),
         Local::ClientSetInfo => client::set_info(request, session, out),
@@ -193,7 +193,10 @@ pub(crate) fn run(
         Local::ConfigRewrite => config::rewrite(around, out),
         Local::ConfigSet => return config::set(request, around, out),
         Local::Echo => encode::bulk(out, request.arg(1)),
-        Local::Hello => hello::hello(request, session, around.mode(), out),
+        Local::Hello => {
+            let login = around.options.login.as_ref();
+            hello::hello(request, session, login, around.mode(), out);
+        }
         Local::Help => help::help(request.arg(0), around.plans, out),
         Local::Info => info::info(request, protocol, around, None, out),
         Local::Lolwut => server::lolwut(request, protocol, out),
@@ -206,6 +209,7 @@ pub(crate) fn run(
         }
         Local::Reset => {
             session.reset();
+            session.is_newcomer = around.options.login.is_some();
             encode::simple(out, b"RESET");
         }
         Local::Role => server::role(out),

@@ -6,8 +6,10 @@ mod databases;
 mod failures;
 mod flow;
 mod guide;
+mod lateness;
 mod learned;
 mod own;
+mod passing;
 mod pubsub;
 mod reads;
 mod reads_model;
@@ -34,6 +36,7 @@ use slotway_protocol::engine::{
     Origin, Peer,
 };
 
+use super::Suspicion;
 use super::feeds::feed_of;
 use super::{Agreed, Credentials, Event, Message, Notice, Options, Proxy, Stats};
 
@@ -61,6 +64,7 @@ struct Bench {
     /// What was said to other workers.
     messages: Vec<Message>,
     agreed: Vec<Agreed>,
+    suspicions: Vec<Suspicion>,
     /// Nodes of the cluster without slots, by port.
     slotless: Vec<u16>,
 }
@@ -85,6 +89,7 @@ impl Bench {
             refusals: Vec::new(),
             messages: Vec::new(),
             agreed: Vec::new(),
+            suspicions: Vec::new(),
             slotless: Vec::new(),
         };
         bench.call(|proxy, now| proxy.handle_event(Event::Databases(1), now));
@@ -119,6 +124,9 @@ impl Bench {
                 Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
                 Action::Notify(Notice::Peers(message)) => self.messages.push(message),
                 Action::Notify(Notice::Agreed(agreed)) => self.agreed.push(agreed),
+                Action::Notify(Notice::Suspicious { suspicion, .. }) => {
+                    self.suspicions.push(suspicion);
+                }
                 Action::Notify(Notice::Drained) | Action::Wake(_) => {}
             }
         }
