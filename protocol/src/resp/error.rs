@@ -72,6 +72,9 @@ pub enum ReplyError {
     /// A bulk string is not followed by CR LF: its length was wrong.
     #[error("no line end after a bulk string")]
     MissingLineEnd,
+    /// Aggregates lie in each other deeper than any server replies.
+    #[error("too deep")]
+    TooDeep,
     #[error("too many elements")]
     TooManyElements,
     /// Only when reading tokens: the reply ends too early.

@@ -7,8 +7,9 @@ use super::line::{digit, parse_integer, short_bulk};
 
 /// Where one connection stands in the reply that is arriving.
 ///
-/// Nesting costs nothing: a value ends when as many values have been read as all the counts in it
-/// have declared, however they are nested. No memory is reserved by what is declared.
+/// A value ends when as many values have been read as all the counts in it have declared, however
+/// they are nested; how deep that is has a bound, for the sake of whoever reads the reply. No
+/// memory is reserved by what is declared.
 #[derive(Debug, Default)]
 pub struct ReplyScanner {
     /// The first byte that is not read; behind the input when it is in a bulk string.
@@ -19,6 +20,9 @@ pub struct ReplyScanner {
     searched: u32,
     /// Whether `position` is at the line end after a bulk string.
     is_after_bulk: bool,
+    /// For each aggregate around `position`, but for the outermost, how many values still come
+    /// once it has ended. Ended ones are only taken out when the next aggregate begins.
+    levels: Vec<u64>,
 }
 
 impl ReplyScanner {
@@ -35,7 +39,11 @@ impl ReplyScanner {
         }
         let result = self.advance(input);
         if !matches!(result, Ok(None)) {
-            *self = Self::default();
+            self.position = 0;
+            self.remaining = 0;
+            self.searched = 0;
+            self.is_after_bulk = false;
+            self.levels.clear();
         }
         result
     }
@@ -95,12 +103,14 @@ impl ReplyScanner {
                 self.is_after_bulk = true;
             }
             Shape::Elements(count) => {
+                self.enter(self.remaining - 1)?;
                 self.remaining = (self.remaining - 1)
                     .checked_add(count)
                     .ok_or(ReplyError::TooManyElements)?;
             }
             // It is not a value: the value comes after its elements.
             Shape::Attribute(count) => {
+                self.enter(self.remaining)?;
                 self.remaining = self
                     .remaining
                     .checked_add(count)
@@ -110,6 +120,21 @@ impl ReplyScanner {
         self.position += 1 + line.len() + 2;
         self.searched = 0;
         Ok(true)
+    }
+
+    /// An aggregate begins; so many values come behind it.
+    fn enter(&mut self, behind: u64) -> Result<(), ReplyError> {
+        while self.levels.last().is_some_and(|end| self.remaining <= *end) {
+            self.levels.pop();
+        }
+        // Most replies have no aggregate in another, and then nothing has to be kept.
+        if self.remaining > 1 || self.position > 0 {
+            self.levels.push(behind);
+        }
+        if self.levels.len() >= DEPTH_MAX {
+            return Err(ReplyError::TooDeep);
+        }
+        Ok(())
     }
 }
 
@@ -246,6 +271,9 @@ pub const TEXT_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// The longest line that holds a length, an integer, a boolean or nothing.
 pub const NUMBER_BYTES_MAX: usize = 64;
 
+/// How deep aggregates may lie in each other.
+pub const DEPTH_MAX: usize = 128;
+
 /// The largest number of elements, or of pairs, that one aggregate may declare.
 pub const ELEMENTS_MAX: u64 = u32::MAX as u64;
 
@@ -338,9 +366,27 @@ mod tests {
     fn declared_counts_neither_reserve_nor_overflow() {
         assert_eq!(scan(b"*4294967295\r\n:1\r\n"), Ok(None));
         assert_eq!(scan(b"$4294967296\r\nabc"), Ok(None));
-        let nested = b"%4294967295\r\n".repeat(1000);
+        let nested = b"%4294967295\r\n".repeat(100);
         assert_eq!(scan(&nested), Ok(None));
-        assert!(size_of::<ReplyScanner>() <= 24);
+        assert!(size_of::<ReplyScanner>() <= 48);
+    }
+
+    #[test]
+    fn depth_has_a_bound() {
+        for kind in ["*1", "%1", "~1", ">1", "|1"] {
+            let deep = |depth: usize| format!("{kind}\r\n").repeat(depth).into_bytes();
+            assert_eq!(scan(&deep(DEPTH_MAX)), Ok(None), "{kind}");
+            assert_eq!(
+                scan(&deep(DEPTH_MAX + 1)),
+                Err(ReplyError::TooDeep),
+                "{kind}"
+            );
+        }
+        // Many beside each other are no depth.
+        let wide = [&b"*1000\r\n"[..], &b"*1\r\n*1\r\n*0\r\n".repeat(1000)].concat();
+        assert_eq!(scan(&wide), Ok(Some(wide.len())));
+        let attributes = [&b"*1000\r\n"[..], &b"|1\r\n:1\r\n*0\r\n*0\r\n".repeat(1000)].concat();
+        assert_eq!(scan(&attributes), Ok(Some(attributes.len())));
     }
 
     #[test]
