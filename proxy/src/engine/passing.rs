@@ -1,6 +1,6 @@
-//! Hands a large reply on to its client in pieces, as it comes, so that it is never held whole. Only
-//! what the client does not take waits here; when that becomes much, the node waits for the client,
-//! and when that takes long, the client is cut off.
+//! Hands a large reply on to its client in pieces, as it comes, so that it is never held whole.
+//! Only what the client does not take waits here; when that becomes much, the node waits for the
+//! client, and when that takes long, the client is cut off.
 
 use core::time::Duration;
 
