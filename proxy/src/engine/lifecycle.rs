@@ -101,10 +101,11 @@ impl Proxy {
                 session.shrink();
             }
             if session.leaving {
-                if session.leaving_since == Instant::default() {
-                    session.leaving_since = now;
+                if !session.leaving_noticed {
+                    session.leaving_noticed = true;
+                    session.active = now;
                 }
-                if now.since(session.leaving_since) >= self.options.close_timeout {
+                if now.since(session.active) >= self.options.close_timeout {
                     stuck.push(session.connection);
                 }
             }

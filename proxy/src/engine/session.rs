@@ -64,8 +64,8 @@ pub(crate) struct Session {
     pub(crate) ended: bool,
     /// The engine has asked for the connection to be closed.
     pub(crate) leaving: bool,
-    /// When that was noticed; zero for not yet.
-    pub(crate) leaving_since: Instant,
+    /// That was noticed, at the time that `active` says from then on.
+    pub(crate) leaving_noticed: bool,
     /// When the last request arrived.
     pub(crate) active: Instant,
     pub(crate) opened: Instant,
@@ -171,7 +171,7 @@ impl Session {
             closing: false,
             ended: false,
             leaving: false,
-            leaving_since: Instant::default(),
+            leaving_noticed: false,
             active: now,
             opened: now,
             last_command: None,
