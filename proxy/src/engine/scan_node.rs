@@ -1,7 +1,7 @@
 //! What SCAN has to know of a node: which run of which server it is, how its cursors are made, and
 //! which slots it says are its own.
 
-use slotway_protocol::cluster::nodes::parse_nodes;
+use slotway_protocol::cluster::nodes::{NodeLine, parse_nodes};
 use slotway_protocol::cluster::{SLOTS, Slot};
 use slotway_protocol::engine::Address;
 
@@ -91,7 +91,9 @@ impl Run {
     }
 }
 
-/// What a node says of itself in CLUSTER NODES. Of its own slots nobody knows better.
+/// What a node says of itself in CLUSTER NODES. Of its own slots nobody knows better, unless it
+/// does not reach the majority of the primaries: its replica may have taken over, and it answers SCAN
+/// all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) epoch: u64,
@@ -111,7 +113,10 @@ impl View {
         let leaving = myself.migrating.iter();
         Some(Self {
             epoch: myself.config_epoch,
-            owned: myself.slots.clone(),
+            owned: match reaches_majority(&lines) {
+                true => myself.slots.clone(),
+                false => Vec::new(),
+            },
             leaving: leaving.map(|(slot, id)| (*slot, address(*id))).collect(),
         })
     }
@@ -143,6 +148,16 @@ impl View {
         let inside = leaving.filter(|(slot, _)| (first..=last).contains(&slot.number()));
         inside.cloned().collect()
     }
+}
+
+/// Whether the node that said this reaches most of those that have slots. Only then it serves any
+/// keys by itself.
+fn reaches_majority(lines: &[NodeLine]) -> bool {
+    let owners = lines.iter().filter(|line| !line.slots.is_empty());
+    let reached = owners
+        .clone()
+        .filter(|line| !line.is_failed && !line.is_suspected && !line.is_unreachable);
+    2 * reached.count() > owners.count()
 }
 
 /// Major and minor number of a version.
@@ -217,5 +232,29 @@ mod tests {
         assert_eq!(view.last_from(slot(8)), Some(slot(16_383)));
         assert_eq!(view.leaving(0, 8), [(slot(3), Some(Address::new("h", 7)))]);
         assert_eq!(view.epoch, 3);
+    }
+
+    #[test]
+    fn who_is_cut_off_owns_nothing() {
+        let [me, one, other] = ["a", "b", "c"].map(|id| id.repeat(40));
+        for (flag, other_flag, owns) in [
+            ("", "", true),
+            (",fail", "", true),
+            ("", ",fail?", true),
+            (",fail?", ",fail?", false),
+            (",fail", ",fail?", false),
+        ] {
+            let text = format!(
+                "{me} :1@2 myself,master - 0 0 3 connected 0-5\n\
+                 {one} h:7@8 master{flag} - 0 0 1 connected 6\n\
+                 {other} h:9@10 master{other_flag} - 0 0 2 connected 7\n"
+            );
+            let view = View::parse(text.as_bytes(), &Address::new("o", 1)).unwrap();
+            assert_eq!(
+                view.owns(Slot::new(0).unwrap()),
+                owns,
+                "{flag} {other_flag}"
+            );
+        }
     }
 }
