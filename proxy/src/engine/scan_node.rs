@@ -92,8 +92,8 @@ impl Run {
 }
 
 /// What a node says of itself in CLUSTER NODES. Of its own slots nobody knows better, unless it
-/// does not reach the majority of the primaries: its replica may have taken over, and it answers SCAN
-/// all the same.
+/// does not reach the majority of the primaries: its replica may have taken over, and it answers
+/// SCAN all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) epoch: u64,
