@@ -173,6 +173,7 @@ fn without_a_cluster_it_brings_its_own_and_stops_cleanly() {
         "slotway_requests_total{command=\"mget\",outcome=\"ok\"} 1\n",
         "slotway_topology_slots_covered 16384\n",
         "slotway_clients_refused_total{reason=\"max_clients\"} 0\n",
+        "slotway_clients_refused_total{reason=\"files\"} 0\n",
         "# TYPE process_cpu_seconds_total counter\n",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");

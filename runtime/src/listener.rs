@@ -1,13 +1,16 @@
 //! Listens on an address and hands each accepted connection to the worker that has the fewest.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +93,10 @@ pub struct AcceptOptions {
     pub connections_max: ConnectionsMax,
     /// When it says so, nobody is let in. Default: never.
     pub overload: Overload,
+    /// A connection whose file has this number or a higher one is not let in, because the files
+    /// above are for what the process opens itself: the system gives out the lowest number that is
+    /// free. Default: no limit.
+    pub files_max: usize,
 }
 
 /// Asks whether there is no room for another connection, whatever their number.
@@ -133,6 +140,7 @@ impl Default for AcceptOptions {
             listener: 0,
             connections_max: ConnectionsMax::new(10_000),
             overload: Overload::new(|| false),
+            files_max: usize::MAX,
         }
     }
 }
@@ -145,6 +153,8 @@ pub struct AcceptMetrics {
     pub refused: Counter,
     /// Connections turned away because of [`AcceptOptions::overload`].
     pub overloaded: Counter,
+    /// Connections turned away because files were short.
+    pub short_of_files: Counter,
     /// Failed calls to accept, such as for want of a file descriptor.
     pub failed: Counter,
 }
@@ -171,6 +181,7 @@ pub async fn accept_loop<Event>(
         options,
         metrics,
         last: 0,
+        spare: spare_file(&listener),
         logged: None,
     };
     tokio::select! {
@@ -185,6 +196,9 @@ struct Acceptor<Event> {
     metrics: Arc<AcceptMetrics>,
     /// The worker that got the last connection.
     last: usize,
+    /// A file of no use but to be closed when files are short, so that there is one with which a
+    /// client can be told so. Without it clients would wait without a word.
+    spare: Option<Socket>,
     /// When a failure was last logged.
     logged: Option<Instant>,
 }
@@ -195,7 +209,7 @@ impl<Event> Acceptor<Event> {
             let accepted = listener.accept().await;
             match accepted.and_then(|(socket, _)| socket.into_std()) {
                 Ok(socket) => self.take(socket).await?,
-                Err(error) => self.failed(&error).await,
+                Err(error) => self.failed(listener, &error).await,
             }
         }
     }
@@ -204,7 +218,13 @@ impl<Event> Acceptor<Event> {
         let connections: usize = self.workers.iter().map(WorkerHandle::connections).sum();
         if connections >= self.options.connections_max.value() {
             self.metrics.refused.inc();
-            refuse(socket, b"-ERR max number of clients reached\r\n");
+            refuse(socket, TOO_MANY);
+            return Ok(());
+        }
+        if usize::try_from(socket.as_raw_fd()).is_ok_and(|it| it >= self.options.files_max) {
+            self.metrics.short_of_files.inc();
+            self.tell("too many files are open");
+            refuse(socket, TOO_MANY);
             return Ok(());
         }
         if (self.options.overload.0)() {
@@ -239,9 +259,10 @@ impl<Event> Acceptor<Event> {
         Ok(Some(socket))
     }
 
-    /// Waits before the next attempt unless only that one connection was at fault: without a free
-    /// file descriptor the listener stays readable, and trying again at once would spin.
-    async fn failed(&mut self, error: &io::Error) {
+    /// Turns away those who wait if files are short. Otherwise, or where that can't be done, waits
+    /// before the next attempt unless only that one connection was at fault: the listener stays
+    /// readable, and trying again at once would spin.
+    async fn failed(&mut self, listener: &TcpListener, error: &io::Error) {
         self.metrics.failed.inc();
         if matches!(
             error.kind(),
@@ -251,6 +272,40 @@ impl<Event> Acceptor<Event> {
         ) {
             return;
         }
+        self.tell(error);
+        let is_short = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
+        if is_short && self.spare.take().is_some() {
+            let are_all_gone = self.turn_away(listener).await;
+            self.spare = spare_file(listener);
+            if are_all_gone && self.spare.is_some() {
+                return;
+            }
+        }
+        tokio::time::sleep(BACK_OFF).await;
+        if self.spare.is_none() {
+            self.spare = spare_file(listener);
+        }
+    }
+
+    /// Tells those who wait, but not without end, that there are too many. True when nobody waits
+    /// any more; then the listener is not readable until somebody comes.
+    async fn turn_away(&self, listener: &TcpListener) -> bool {
+        for _ in 0..TURNED_AWAY_AT_ONCE {
+            let accepted = poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await;
+            match accepted.map_ok(|(socket, _)| socket.into_std()) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(Ok(socket))) => {
+                    self.metrics.short_of_files.inc();
+                    refuse(socket, TOO_MANY);
+                }
+                Poll::Ready(_) => return false,
+            }
+        }
+        false
+    }
+
+    /// Logs that clients can't be let in, now and then.
+    fn tell(&mut self, error: impl fmt::Display) {
         if self.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             self.logged = Some(Instant::now());
             let failures = self.metrics.failed.value();
@@ -259,8 +314,12 @@ impl<Event> Acceptor<Event> {
                 "can't accept connections; if files are short, raise the limit (ulimit -n)"
             );
         }
-        tokio::time::sleep(BACK_OFF).await;
     }
+}
+
+/// Any file will do; this one needs no path.
+fn spare_file(listener: &TcpListener) -> Option<Socket> {
+    SockRef::from(listener).try_clone().ok()
 }
 
 /// The workers by the number of their connections; among equals the next after `last` is first.
@@ -277,6 +336,8 @@ fn refuse(socket: StdStream, text: &[u8]) {
     let _ = (&socket).write(text);
 }
 
+const TOO_MANY: &[u8] = b"-ERR max number of clients reached\r\n";
+
 const OVERLOADED: &[u8] = b"-OOM proxy: no room for another client now (memory_bytes_max)\r\n";
 
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -285,3 +346,10 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const ALL_FULL: Duration = Duration::from_millis(2);
 
 const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// How many are told so before somebody else may need the file.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+
+/// The process, or the system, has no more files.
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;

@@ -172,6 +172,20 @@ fn nobody_is_let_in_while_there_is_no_room() {
 }
 
 #[test]
+fn files_above_a_number_are_not_for_clients() {
+    let accept = AcceptOptions {
+        files_max: 3,
+        ..AcceptOptions::default()
+    };
+    let server = Server::start(1, WorkerOptions::default(), accept);
+    let mut text = String::new();
+    server.client().0.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "-ERR max number of clients reached\r\n");
+    assert_eq!(server.metrics.short_of_files.value(), 1);
+    assert_eq!(server.metrics.accepted.value(), 0);
+}
+
+#[test]
 fn a_taken_address_names_the_way_out() {
     let taken = bind("127.0.0.1:0".parse().unwrap(), 16, "--listen").unwrap();
     let address = taken.local_addr().unwrap();

@@ -52,6 +52,12 @@ impl Files {
         self.clients_max.clone()
     }
 
+    /// The number from which on files are not for clients, whatever has taken the others.
+    pub(super) fn files_max(&self) -> usize {
+        let kept = |limit: usize| limit - FILES_KEPT.min(limit / 4);
+        self.limit.map_or(usize::MAX, kept)
+    }
+
     /// Counts the nodes of each new topology.
     pub(super) async fn follow(self, mut topologies: watch::Receiver<Arc<Topology>>) {
         self.warn(NODES_ASSUMED);
@@ -113,6 +119,10 @@ const FEEDS: usize = 1;
 /// small cluster can grow without turning clients away.
 const NODES_ASSUMED: usize = 12;
 
+/// So many files are left for connections to nodes, for the admin port and for the logs even when
+/// something that is not reckoned with has taken more than it should.
+const FILES_KEPT: usize = 64;
+
 /// Open files that are no clients': listeners, admin connections, the discovery's, logs.
 const FILES_RESERVED: usize = 128;
 
@@ -170,7 +180,7 @@ mod tests {
         }
         // However few there are, somebody is served.
         let files = Files::within(&config(4, 2, 10_000), Some(64));
-        assert_eq!(files.clients_max().value(), 1);
+        assert_eq!((files.clients_max().value(), files.files_max()), (1, 48));
     }
 
     #[test]

@@ -176,6 +176,7 @@ fn refused(accept: &AcceptMetrics) -> Family {
     );
     family.sample(&[("reason", "max_clients")], accept.refused.value() as f64);
     family.sample(&[("reason", "memory")], accept.overloaded.value() as f64);
+    family.sample(&[("reason", "files")], accept.short_of_files.value() as f64);
     family
 }
 

@@ -158,6 +158,7 @@ fn accept_options(files: &Files, memory: Arc<Memory>) -> AcceptOptions {
     AcceptOptions {
         connections_max: files.clients_max(),
         overload: Overload::new(move || memory.is_short()),
+        files_max: files.files_max(),
         ..AcceptOptions::default()
     }
 }
