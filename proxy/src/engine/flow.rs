@@ -199,7 +199,7 @@ impl Proxy {
             // What a client announces is believed only as far as it has sent as much.
             let missing = session.scanner.missing(input.len());
             input.reserve(missing.min(3 * input.len()));
-            self.limit_large(connection);
+            self.limit_large(connection, missing);
         } else if unread >= LARGE_UNREAD {
             self.end_large(connection);
         }

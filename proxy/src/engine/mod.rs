@@ -433,7 +433,7 @@ impl Engine for Proxy {
             self.ask_for_home();
             self.sweep_large_keys(now);
             self.sweep_passing(now);
-            if self.meter.strain > Strain::None || now.since(self.counted) >= SHRINK_INTERVAL {
+            if self.is_to_count(now) {
                 self.count_memory(now);
             }
             self.sweep_reads(now);

@@ -9,7 +9,7 @@ use super::memory::{Counted, Strain};
 use super::options::Options;
 use super::pipeline::InFlight;
 use super::stats::Cut;
-use super::{Connection, Proxy, answer};
+use super::{Connection, Proxy, SHRINK_INTERVAL, answer};
 
 /// Limits that are narrower than the options say while memory is scarce.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +69,12 @@ impl Queue {
 }
 
 impl Proxy {
+    /// Whether to count without regard to what has come in.
+    pub(super) fn is_to_count(&self, now: Instant) -> bool {
+        let is_eventful = self.meter.strain > Strain::None || !self.queue.waiting.is_empty();
+        is_eventful || now.since(self.counted) >= SHRINK_INTERVAL
+    }
+
     /// Counts what this worker keeps, tells the others, and does what has to be done about it.
     #[cold]
     pub(super) fn count_memory(&mut self, now: Instant) {
@@ -88,6 +94,7 @@ impl Proxy {
         if counted.excess > 0 {
             self.cut_largest(counted.excess);
         }
+        self.let_next_in();
     }
 
     /// One worker shows it for all.
@@ -141,18 +148,18 @@ impl Proxy {
         }
     }
 
-    /// Part of a large request has come. When memory is scarce, clients send such ones one after
-    /// the other.
+    /// Part of a large request has come, and so much of it is still to come. When memory is scarce,
+    /// or the rest would make it so, clients send such ones one after the other.
     #[cold]
-    pub(super) fn limit_large(&mut self, connection: ConnectionId) {
-        if self.meter.strain < Strain::Tight {
+    pub(super) fn limit_large(&mut self, connection: ConnectionId, missing: usize) {
+        if self.meter.strain < Strain::Tight && !self.is_much(missing) {
             return;
         }
         match self.queue.first {
-            None => self.queue.first = Some(connection),
             Some(first) if first == connection => {}
-            Some(_) if self.queue.makes_wait(connection) => {}
-            Some(_) => {
+            _ if self.queue.makes_wait(connection) => {}
+            None if self.queue.waiting.is_empty() => self.queue.first = Some(connection),
+            _ => {
                 self.stats.requests_delayed.inc();
                 self.pause(connection);
                 self.queue.waiting.push_back(connection);
@@ -160,16 +167,48 @@ impl Proxy {
         }
     }
 
+    /// Whether so much more would be too much if others did the same: what has begun has to be kept
+    /// until it is whole, so that it is too late to wait once memory is scarce.
+    fn is_much(&self, missing: usize) -> bool {
+        let (memory, setting) = (&self.options.memory, self.options.memory_bytes_max);
+        memory.total().saturating_add(missing) > memory.max(setting) / 2
+    }
+
     /// The client's large request is whole, or the client is gone.
     #[cold]
     pub(super) fn end_large(&mut self, connection: ConnectionId) {
         self.queue.waiting.retain(|waiting| *waiting != connection);
         if self.queue.first == Some(connection) {
-            self.queue.first = self.queue.waiting.pop_front();
-            if let Some(next) = self.queue.first {
-                self.read_on(next);
-            }
+            self.queue.first = None;
+            self.let_next_in();
         }
+    }
+
+    /// Reads on from the next client with a large request if nobody else is sending one. Unless
+    /// there is room for it, those that are under way have to be answered first; what waits here
+    /// has no end before it gets its turn.
+    fn let_next_in(&mut self) {
+        let Some(next) = self.queue.waiting.front().copied() else {
+            return;
+        };
+        if self.queue.first.is_some() {
+            return;
+        }
+        let missing = self.session(next).map_or(0, |session| {
+            session.scanner.missing(session.unread as usize)
+        });
+        let max = self.options.memory.max(self.options.memory_bytes_max);
+        let sent: usize = self
+            .pipelines
+            .iter()
+            .map(|pipeline| pipeline.memory())
+            .sum();
+        if self.is_much(missing) && sent > max / 16 {
+            return;
+        }
+        self.queue.waiting.pop_front();
+        self.queue.first = Some(next);
+        self.read_on(next);
     }
 
     /// Too much waits for the node that the request is for.

@@ -69,9 +69,23 @@ fn large_requests_come_one_after_the_other_when_memory_is_tight() {
     inputs[0].extend_from_slice(rest.as_bytes());
     bench.call(|proxy, now| proxy.handle_input(clients[0], &mut inputs[0], now));
     assert!(inputs[0].is_empty());
-    assert_eq!(bench.resumed, [clients[1]]);
-    // The second gives up.
-    bench.call(|proxy, now| proxy.handle_close(clients[1], now));
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, [], "it is still kept, for the node");
+    bench.connect();
+    bench.sent(1);
+    bench.reply(1, "+OK\r\n");
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, clients[1..], "there is room for both");
+}
+
+#[test]
+fn large_requests_that_have_no_room_together_come_one_after_the_other() {
+    let (mut bench, _) = bench();
+    let clients = [(); 2].map(|()| bench.client());
+    let inputs = clients.map(|client| bench.input(client, &begun(5 * MIB, 100_000)));
+    assert!(inputs.iter().all(|input| !input.is_empty()));
+    assert_eq!(bench.paused, clients[1..], "the first may go on");
+    bench.call(|proxy, now| proxy.handle_close(clients[0], now));
     assert_eq!(bench.resumed, clients[1..]);
 }
 
