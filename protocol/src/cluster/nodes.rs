@@ -10,6 +10,9 @@ use crate::engine::Address;
 pub struct NodeLine {
     pub id: NodeId,
     pub address: Address,
+    /// What redirects may call it instead: by the name that it announces besides its address
+    /// (`cluster-announce-hostname`).
+    pub aliases: Vec<Address>,
     /// The node that answered.
     pub is_myself: bool,
     pub is_primary: bool,
@@ -83,7 +86,8 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
     let mut words = line.split(' ');
     let mut word = |problem| words.next().ok_or(problem);
     let id = NodeId::parse(word("no id")?).ok_or("the id is not 40 hexadecimal digits")?;
-    let address = parse_address(word("no address")?, origin)?;
+    let place = word("no address")?;
+    let address = parse_address(place, origin)?;
     let flags: Vec<&str> = word("no flags")?.split(',').collect();
     let primary = match word("no primary")? {
         "-" => None,
@@ -108,6 +112,7 @@ fn parse_line(line: &str, origin: &Address) -> Result<NodeLine, &'static str> {
     Ok(NodeLine {
         id,
         is_unreachable: has("noaddr") || has("handshake") || address.port == 0,
+        aliases: Vec::from_iter(parse_name(place, address.port)),
         address,
         is_myself: has("myself"),
         is_primary: has("master"),
@@ -132,6 +137,12 @@ fn parse_address(word: &str, origin: &Address) -> Result<Address, &'static str> 
         host.into()
     };
     Ok(Address { host, port })
+}
+
+/// What is behind the first comma; later fields of newer servers have a `=`.
+fn parse_name(place: &str, port: u16) -> Option<Address> {
+    let name = place.split(',').nth(1)?;
+    (!name.is_empty() && !name.contains('=')).then(|| Address::new(name, port))
 }
 
 fn parse_range(range: &str) -> Option<(Slot, Slot)> {
@@ -167,6 +178,7 @@ mod tests {
         );
         let node = line(&text);
         assert_eq!(node.address, Address::new("127.0.0.1", 30001));
+        assert_eq!(node.aliases, [Address::new("host-1", 30001)]);
         assert!(node.is_primary && node.is_myself && !node.is_failed && !node.is_unreachable);
         let slot = |number| Slot::new(number).unwrap();
         assert_eq!(node.slots, [(slot(0), slot(5460)), (slot(9), slot(9))]);
@@ -188,6 +200,8 @@ mod tests {
             "{ID} h:1@2 slave,fail?,nofailover {PRIMARY} 1 2 3 connected"
         ));
         assert!(node.is_suspected && !node.is_failed && node.is_passive && node.is_linked);
+        let node = line(&format!("{ID} h:1@2,,shard-id=7 master - 0 0 0 connected"));
+        assert_eq!((node.address.port, node.aliases), (1, vec![]));
         let node = line(&format!("{ID} :7001@17001 myself,master - 0 0 0 connected"));
         assert_eq!(node.address, Address::new("10.1.1.1", 7001));
         assert!(line(&format!("{ID} :0@0 master,noaddr - 0 0 0 disconnected")).is_unreachable);

@@ -14,7 +14,8 @@ pub enum Redirect {
 
 impl Redirect {
     /// Reads `MOVED 3999 127.0.0.1:6381` or `ASK ...`, without the leading `-` and the line end.
-    /// An empty host stands for the host of the node that answered, `origin`.
+    /// No host, and `?` (`cluster-preferred-endpoint-type unknown-endpoint`), stand for the host of
+    /// the node that answered, `origin`.
     pub fn parse(error: &[u8], origin: &Address) -> Option<Self> {
         let error = core::str::from_utf8(error).ok()?;
         let mut words = error.split(' ');
@@ -26,7 +27,7 @@ impl Redirect {
             .strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host);
-        let host = if host.is_empty() {
+        let host = if host.is_empty() || host == "?" {
             origin.host.clone()
         } else {
             host.into()
@@ -51,6 +52,7 @@ mod tests {
         for (error, host, port) in [
             ("MOVED 3999 127.0.0.1:6381", "127.0.0.1", 6381),
             ("MOVED 3999 :6381", "10.0.0.9", 6381),
+            ("MOVED 3999 ?:6381", "10.0.0.9", 6381),
             ("MOVED 3999 ::1:6381", "::1", 6381),
             ("MOVED 3999 node-1.example:6381", "node-1.example", 6381),
         ] {

@@ -1,5 +1,7 @@
 //! Which node owns which slot: one immutable value, replaced as a whole.
 
+use std::collections::BTreeMap;
+
 use super::slot::{SLOTS, Slot};
 use crate::engine::Address;
 
@@ -11,6 +13,8 @@ pub struct Topology {
     owners: Vec<u16>,
     /// Nodes of the cluster that own no slots and follow nobody who does, sorted.
     others: Vec<Address>,
+    /// What else nodes may call a node, and the address at which it is reached.
+    aliases: BTreeMap<Address, Address>,
 }
 
 /// A primary and its replicas.
@@ -34,6 +38,7 @@ impl Topology {
             shards: Vec::new(),
             owners: vec![NO_SHARD; SLOTS],
             others: Vec::new(),
+            aliases: BTreeMap::new(),
         }
     }
 
@@ -69,6 +74,16 @@ impl Topology {
         {
             self.others.insert(place, address.clone());
         }
+    }
+
+    /// Notes that redirects may call the node at `address` by another name.
+    pub fn add_alias(&mut self, alias: &Address, address: &Address) {
+        self.aliases.insert(alias.clone(), address.clone());
+    }
+
+    /// Other names of nodes, each with the address at which the node is reached.
+    pub fn aliases(&self) -> impl Iterator<Item = (&Address, &Address)> {
+        self.aliases.iter()
     }
 
     /// Whether the node is in a shard, or at least a member of the cluster.

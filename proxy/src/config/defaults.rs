@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use slotway::discovery::Addresses;
 use slotway::engine::ReadOptions;
 
 use super::limits::{KIB, MIB};
@@ -47,6 +48,7 @@ impl Default for ClusterConfig {
             retry_percent: 20,
             assist_failover: false,
             reads: ReadOptions::default(),
+            addresses: Addresses::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The proxy's configuration: every key with its default and range, read from TOML into checked
 //! types. `config/proxy.toml` documents each key for users; a test keeps the two the same.
 
+mod addresses;
 mod defaults;
 mod limits;
 mod nearest;
@@ -13,6 +14,7 @@ use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use slotway::discovery::Addresses;
 use slotway::engine::{Credentials, Emulation, Login, Options, ReadOptions};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
@@ -69,6 +71,7 @@ pub(crate) struct ClusterConfig {
     pub(crate) retry_percent: usize,
     pub(crate) assist_failover: bool,
     pub(crate) reads: ReadOptions,
+    pub(crate) addresses: Addresses,
 }
 
 /// Metrics and health over HTTP.
@@ -271,6 +274,7 @@ impl ClusterConfig {
             retry_percent: section.count("retry_percent", 0..=1_000, default.retry_percent),
             assist_failover: section.flag("assist_failover", default.assist_failover),
             reads: reads::read(section),
+            addresses: addresses::read(section),
         };
         if config.username.is_some() && config.password.is_none() {
             section.refuse(username_place, "username", "needs a 'password' beside it");

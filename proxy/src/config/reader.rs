@@ -375,6 +375,28 @@ impl<'t> Section<'t> {
         texts
     }
 
+    /// A table of texts, `{ "from" = "to" }`, in the order of its keys.
+    pub(super) fn pairs(&mut self, key: &'static str) -> Vec<(usize, String, String)> {
+        let Some((offset, value)) = self.take(key) else {
+            return Vec::new();
+        };
+        let DeValue::Table(entries) = value else {
+            let found = describe(&value);
+            let problem = format!("must be a table such as {{ \"from\" = \"to\" }}, got {found}");
+            self.mistake(offset, key, &problem);
+            return Vec::new();
+        };
+        let mut pairs = Vec::new();
+        for (from, to) in entries {
+            let (offset, from) = (from.span().start, from.into_inner().into_owned());
+            match string(to.into_inner()) {
+                Ok(to) => pairs.push((offset, from, to.into_owned())),
+                Err(problem) => self.mistake(offset, key, &problem),
+            }
+        }
+        pairs
+    }
+
     /// Takes the key and turns its value into what the config wants, by the caller's rule.
     pub(super) fn read<T>(
         &mut self,

@@ -1,7 +1,7 @@
 //! The configuration as `CONFIG GET` shows it: the keys that stay as they are while the proxy runs.
 //! The others are the engine's own `SETTINGS`.
 
-use super::{Config, reads};
+use super::{Config, addresses, reads};
 
 impl Config {
     /// Each such key with its value. A password is not shown.
@@ -17,6 +17,7 @@ impl Config {
         let seeds: Vec<_> = cluster.seeds.iter().map(ToString::to_string).collect();
         let announce = proxy.cluster_announce.as_ref();
         vec![
+            ("address_map", addresses::shown(&cluster.addresses)),
             ("admin_listen", text(admin.listen.as_ref())),
             ("assist_failover", cluster.assist_failover.to_string()),
             ("client_username", text(proxy.client_username.as_ref())),
@@ -39,6 +40,10 @@ impl Config {
             ("log_filter", log.filter.clone()),
             ("max_clients", proxy.max_clients.to_string()),
             ("monitor", proxy.monitor.to_string()),
+            (
+                "prefer_hostnames",
+                cluster.addresses.prefer_hostnames.to_string(),
+            ),
             ("read_from", cluster.reads.read_from.name().to_owned()),
             ("read_rules", reads::shown(&cluster.reads.rules)),
             ("redirect_hosts", cluster.redirect_hosts.join(" ")),

@@ -88,6 +88,8 @@ fn every_key_has_an_effect() {
         replica_check_interval_ms = 100
         replica_timeout_ms = 11
         read_your_writes_ms = 12
+        prefer_hostnames = true
+        address_map = { '10.0.0.1:1' = 'a:2', 'b' = '::1' }
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -160,6 +162,11 @@ fn every_key_has_an_effect() {
                 check_interval: Duration::from_millis(100),
                 replica_timeout: Duration::from_millis(11),
                 your_writes: Duration::from_millis(12),
+            },
+            addresses: Addresses {
+                nodes: [(Address::new("10.0.0.1", 1), Address::new("a", 2))].into(),
+                hosts: [("b".into(), "::1".into())].into(),
+                prefer_hostnames: true,
             },
         },
         limits: LimitsConfig {

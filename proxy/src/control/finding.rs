@@ -49,6 +49,7 @@ impl Discovering {
             refresh_interval: config.cluster.refresh_interval,
             answer_timeout: config.cluster.connect_timeout,
             commands_interval: config.cluster.commands_interval,
+            addresses: config.cluster.addresses.clone(),
             assist_failover: config.cluster.assist_failover,
             random_seed: random_seed(),
         };

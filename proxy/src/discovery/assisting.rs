@@ -73,7 +73,7 @@ impl Discovery {
         match subject {
             Subject::Pulse => self.assist.handle_probe(Pulse::Alive, now),
             Subject::Standing => {
-                let standing = Standing::read(replies, address);
+                let standing = Standing::read(replies, address, &self.options.addresses);
                 self.assist.handle_standing(address, standing, now);
             }
             _ => {

@@ -114,6 +114,9 @@ impl Beliefs {
         // A slot on its way to a node that has none yet is asked for there.
         for line in nodes.values() {
             topology.add_node(&line.address);
+            for alias in &line.aliases {
+                topology.add_alias(alias, &line.address);
+            }
         }
         self.primaries = primaries;
         topology

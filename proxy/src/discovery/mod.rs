@@ -2,6 +2,7 @@
 //! believes the claim with the highest config epoch. Learns the nodes' commands besides. An engine
 //! of its own, on the control thread.
 
+mod addresses;
 mod assist;
 mod assisting;
 mod beliefs;
@@ -13,6 +14,7 @@ mod rounds;
 mod standing;
 mod story;
 
+pub use addresses::Addresses;
 pub use options::Options;
 pub use story::{Outcome, Story};
 

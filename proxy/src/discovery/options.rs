@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use slotway_protocol::engine::Address;
 
+use super::addresses::Addresses;
 use crate::engine::Credentials;
 
 /// What discovery is told once at its start.
@@ -12,6 +13,8 @@ pub struct Options {
     /// Nodes to begin with, and to come back to when no known node answers.
     pub seeds: Vec<Address>,
     pub credentials: Option<Credentials>,
+    /// Where nodes are reached that announce something else.
+    pub addresses: Addresses,
     /// The time between two rounds when nothing has happened; up to a tenth is added at random.
     pub refresh_interval: Duration,
     /// A node that has not answered in this time is not waited for; once another has, much less.

@@ -7,6 +7,7 @@ use slotway_protocol::output::Output;
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{ReplyScanner, encode};
 
+use super::addresses::Addresses;
 use super::lessons;
 use crate::engine::Credentials;
 
@@ -160,13 +161,19 @@ const DATABASES: &str = "cluster-databases";
 /// The setting that says after what time the nodes hold another to be down.
 const NODE_TIMEOUT: &str = "cluster-node-timeout";
 
-/// What the reply of the node at that address says of the cluster. Else what is wrong with it, or
+/// What the reply of the node at that address says of the cluster, `addresses` heeded. Else what is wrong with it, or
 /// `None` when the node says that it is in no cluster.
-pub(super) fn told_nodes(reply: &[u8], address: &Address) -> Result<Vec<NodeLine>, Option<String>> {
+pub(super) fn told_nodes(
+    reply: &[u8],
+    address: &Address,
+    addresses: &Addresses,
+) -> Result<Vec<NodeLine>, Option<String>> {
     match TokenReader::new(reply).next_token() {
         Ok(Some(Token::Bulk(text) | Token::Verbatim(text))) => {
             let text = String::from_utf8_lossy(text);
-            parse_nodes(&text, address).map_err(|error| Some(error.to_string()))
+            let mut lines = parse_nodes(&text, address).map_err(|error| Some(error.to_string()))?;
+            lines.iter_mut().for_each(|line| addresses.translate(line));
+            Ok(lines)
         }
         Ok(Some(Token::Error(text))) => {
             let text = String::from_utf8_lossy(text).into_owned();

@@ -198,7 +198,7 @@ impl Discovery {
         reply: &[u8],
         at: Instant,
     ) -> Option<Answer> {
-        match told_nodes(reply, address) {
+        match told_nodes(reply, address, &self.options.addresses) {
             Ok(lines) => Some(Answer {
                 from: address.clone(),
                 round: self.rounds,

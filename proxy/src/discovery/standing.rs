@@ -11,6 +11,7 @@ use slotway_protocol::cluster::nodes::{NodeId, NodeLine};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
+use super::addresses::Addresses;
 use super::question::told_nodes;
 
 /// A primary that seems to be gone, and those who could do something about it.
@@ -93,14 +94,18 @@ pub(super) enum Unfit {
 impl Standing {
     /// Reads the replies to `CLUSTER INFO`, `INFO replication`, `CONFIG GET cluster-node-timeout`
     /// and `CLUSTER NODES`. The third may be refused.
-    pub(super) fn read(replies: &[BytesMut], origin: &Address) -> Option<Self> {
+    pub(super) fn read(
+        replies: &[BytesMut],
+        origin: &Address,
+        addresses: &Addresses,
+    ) -> Option<Self> {
         let [cluster, replication, timeout, nodes] = replies else {
             return None;
         };
         let cluster = text(cluster)?;
         let replication = text(replication)?;
         Some(Self {
-            lines: told_nodes(nodes, origin).ok()?,
+            lines: told_nodes(nodes, origin, addresses).ok()?,
             epoch: number(&cluster, "cluster_current_epoch")?,
             following: Following::read(&replication),
             node_timeout: told_millis(timeout),

@@ -9,6 +9,7 @@ use slotway_protocol::engine::{
     Action, Address, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
 };
 
+use super::addresses::Addresses;
 use super::question::Subject;
 use super::{Discovery, Event, Notice, Options};
 
@@ -49,6 +50,7 @@ impl Bench {
             refresh_interval: REFRESH,
             answer_timeout: ANSWER,
             commands_interval,
+            addresses: Addresses::default(),
             assist_failover: false,
             random_seed: 7,
         };

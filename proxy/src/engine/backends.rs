@@ -17,6 +17,7 @@ use super::hold::{Held, Target};
 use super::pipeline::{InFlight, Kind, Link, PING, Pipeline};
 use super::retries::RetryBudget;
 use super::session::Reply;
+use super::strangers::Members;
 use super::{Connection, NO_OWNER, Notice, Proxy, answer};
 
 /// A node that requests go to.
@@ -141,7 +142,7 @@ impl Proxy {
             backend.used = used;
             backend.member = topology.has_node(&backend.address);
         }
-        self.members = topology.nodes().cloned().collect();
+        self.members = Members::of(topology);
         self.told.clone_from(&owners);
         let before = std::mem::replace(&mut self.owners, owners);
         for slot in self.slots_in_flight_elsewhere() {

@@ -102,14 +102,14 @@ pub use stats::Stats;
 pub(crate) use stats::{Cut, CutBackend};
 
 use core::time::Duration;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use slotway_protocol::cluster::{SLOTS, Slot};
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
-    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
     Origin, Peer,
 };
 use slotway_protocol::output::Output;
@@ -156,7 +156,7 @@ pub struct Proxy {
     /// The same as the last topology told it, without what redirects said since.
     told: Vec<u32>,
     /// All nodes of the last topology.
-    members: HashSet<Address>,
+    members: strangers::Members,
     /// For each slot how many requests nodes have not answered.
     in_flight_by_slot: Vec<u32>,
     /// [`Proxy::lanes`] for each backend, in the order of the backends.
@@ -255,7 +255,7 @@ impl Proxy {
             backends: Vec::new(),
             owners: vec![NO_OWNER; SLOTS],
             told: vec![NO_OWNER; SLOTS],
-            members: HashSet::new(),
+            members: strangers::Members::default(),
             in_flight_by_slot: vec![0; SLOTS],
             pipelines: Vec::new(),
             feeds: Vec::new(),

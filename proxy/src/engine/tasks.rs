@@ -287,7 +287,12 @@ impl Proxy {
                 self.send_private(id, leg, slot, private, now);
             }
             To::Address(ref address) => {
-                let backend = self.backend(address);
+                let Some(address) = self.way_to(address.clone()) else {
+                    self.stats.redirects_refused.inc();
+                    let reply = answer::error(answer::STRANGER);
+                    return self.deliver(ticket, Reply::Copied(&reply), now);
+                };
+                let backend = self.backend(&address);
                 let entry = direct_entry(ticket, &leg, now);
                 self.dispatch_direct(entry, backend, lane, &leg.frame);
             }

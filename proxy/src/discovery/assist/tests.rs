@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 use slotway_protocol::cluster::nodes::{NodeId, NodeLine, parse_nodes};
 
+use super::super::addresses::Addresses;
 use super::super::standing::Following;
 use super::*;
 
@@ -562,7 +563,7 @@ fn standings_are_read_from_replies() {
     let timeout = BytesMut::from("*2\r\n$20\r\ncluster-node-timeout\r\n$4\r\n2000\r\n");
     let read = |replication: &str, timeout: &BytesMut| {
         let replies = [bulk(info), bulk(replication), timeout.clone(), bulk(&nodes)];
-        Standing::read(&replies, &node(1)).unwrap()
+        Standing::read(&replies, &node(1), &Addresses::default()).unwrap()
     };
     let standing = read(replica, &timeout);
     let following = Following {
@@ -581,9 +582,12 @@ fn standings_are_read_from_replies() {
     let standing = read(primary, &denied);
     assert_eq!((standing.following, standing.node_timeout), (None, None));
     let replies = [denied.clone(), bulk(primary), timeout.clone(), bulk(&nodes)];
-    assert_eq!(Standing::read(&replies, &node(1)), None);
     assert_eq!(
-        Standing::read(&[denied], &node(1)),
+        Standing::read(&replies, &node(1), &Addresses::default()),
+        None
+    );
+    assert_eq!(
+        Standing::read(&[denied], &node(1), &Addresses::default()),
         None,
         "the login was refused"
     );

@@ -67,6 +67,8 @@ struct Bench {
     suspicions: Vec<Suspicion>,
     /// Nodes of the cluster without slots, by port.
     slotless: Vec<u16>,
+    /// Other names of nodes, by port.
+    aliases: Vec<(&'static str, u16)>,
 }
 
 impl Bench {
@@ -91,6 +93,7 @@ impl Bench {
             agreed: Vec::new(),
             suspicions: Vec::new(),
             slotless: Vec::new(),
+            aliases: Vec::new(),
         };
         bench.call(|proxy, now| proxy.handle_event(Event::Databases(1), now));
         bench
@@ -151,6 +154,9 @@ impl Bench {
         }
         for port in &self.slotless {
             topology.add_node(&Address::new("node", *port));
+        }
+        for (name, port) in &self.aliases {
+            topology.add_alias(&Address::new(*name, *port), &Address::new("node", *port));
         }
         self.call(|proxy, now| proxy.handle_event(Event::Topology(Arc::new(topology)), now));
     }

@@ -194,6 +194,33 @@ fn a_redirect_to_a_stranger_is_not_followed() {
 }
 
 #[test]
+fn a_redirect_may_call_a_node_by_another_name() {
+    let mut bench = Bench::with_two_nodes();
+    bench.aliases = vec![("redis-2.example", 2)];
+    bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+    let client = bench.client();
+    let slot = Slot::of(LOWER.as_bytes());
+    for reply in ["MOVED", "ASK"] {
+        bench.input(client, &request(&["get", LOWER]));
+        bench.sent(1);
+        bench.reply(1, &format!("-{reply} {slot} redis-2.example:2\r\n"));
+        let sent = bench.sent(2);
+        assert!(sent.ends_with(&request(&["get", LOWER])), "{sent}");
+        bench.reply(
+            2,
+            if reply == "ASK" {
+                "+OK\r\n$1\r\n7\r\n"
+            } else {
+                "$1\r\n7\r\n"
+            },
+        );
+        assert_eq!(bench.written(client), "$1\r\n7\r\n");
+        bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+    }
+    assert_eq!(bench.stats.redirects_refused.value(), 0);
+}
+
+#[test]
 fn a_redirect_may_lead_to_hosts_that_the_settings_name() {
     let mut bench = Bench::new(Options {
         redirect_hosts: vec!["new".into()],

@@ -315,7 +315,11 @@ fn keys_that_have_left_are_listed_where_they_went() {
             let mut servers = three_nodes(by_slot);
             servers.put("{b}:list");
             let mut world = World::new(servers, 2, 1);
-            // Of a server without slots a proxy knows only what the other one says.
+            // Of a server without slots a proxy knows that it is a member.
+            for (bench, _) in &mut world.proxies {
+                bench.slotless.push(4);
+                bench.topology(&world.servers.ranges());
+            }
             world.servers.servers.push(Server {
                 port: 4,
                 owned: BTreeSet::new(),
