@@ -71,10 +71,34 @@ impl Beliefs {
     }
 
     /// Forgets what is older than `age_max`: a node that has left, or an owner that lost its slots
-    /// without a new epoch, must not be believed for ever.
+    /// without a new epoch, must not be believed for ever. While most primaries are silent their
+    /// last words count much longer, lest the few that are left lead back to what was before.
     pub(super) fn expire(&mut self, now: Instant, age_max: Duration) {
-        self.answers
-            .retain(|answer| now.since(answer.at) <= age_max);
+        let spoke = self.answers.iter().filter_map(|answer| {
+            let line = answer.myself()?;
+            let is_owner = line.is_primary && !line.slots.is_empty();
+            is_owner.then_some(answer.at)
+        });
+        let spoke: Vec<Instant> = spoke.collect();
+        let count = self.primaries.len();
+        self.answers.retain(|answer| {
+            let age = now.since(answer.at);
+            let later = spoke.iter().filter(|at| **at > answer.at).count();
+            age <= age_max || later * 2 <= count && age <= age_max * MINORITY_AGES
+        });
+    }
+
+    /// Whether a node that answered in this round holds an owner of slots to be down, or suspects
+    /// it.
+    pub(super) fn is_in_trouble(&self, round: u64) -> bool {
+        let answers = self.answers.iter();
+        let mut lines = answers
+            .filter(|answer| answer.round == round)
+            .flat_map(|answer| answer.lines.iter());
+        lines.any(|line| {
+            let is_down = line.is_failed || line.is_suspected;
+            is_down && self.primaries.iter().any(|primary| primary.id == line.id)
+        })
     }
 
     /// Forgets what nodes said that nobody would ask again.
@@ -168,6 +192,9 @@ impl Beliefs {
         newest
     }
 }
+
+/// So many times longer an answer counts when no majority of the primaries has spoken since.
+const MINORITY_AGES: u32 = 30;
 
 /// The replicas of each primary.
 fn replicas(nodes: &BTreeMap<NodeId, &NodeLine>) -> HashMap<NodeId, Vec<Address>> {

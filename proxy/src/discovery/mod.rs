@@ -82,6 +82,8 @@ pub struct Discovery {
     rounds: u64,
     next_round: Instant,
     last_round: Instant,
+    /// Since when slots have been without an owner that is up.
+    trouble_since: Option<Instant>,
     /// Rounds without an answer since the last with one.
     failures: u32,
     published: Option<Arc<Topology>>,
@@ -114,6 +116,7 @@ impl Discovery {
             rounds: 0,
             next_round: Instant::default(),
             last_round: Instant::default(),
+            trouble_since: None,
             failures: 0,
             published: None,
             connections: HashMap::new(),

@@ -113,7 +113,7 @@ impl Discovery {
         } else {
             self.failures += 1;
         }
-        self.next_round = now + self.pause(round.answered);
+        self.next_round = now + self.pause(round.answered, now);
         if round.stale_again {
             self.hurry(now);
         }
@@ -123,14 +123,25 @@ impl Discovery {
     }
 
     /// The time to the next round if nothing happens.
-    fn pause(&mut self, answered: bool) -> Duration {
+    fn pause(&mut self, answered: bool, now: Instant) -> Duration {
         if self.watch.is_some() {
             return WATCH_APART;
         }
-        let published = self.published.as_ref();
-        if !answered || published.is_none_or(|topology| topology.covered() < SLOTS) {
+        if !answered {
             return RETRY_INTERVAL;
         }
+        let published = self.published.as_ref();
+        let is_whole = published.is_some_and(|topology| topology.covered() == SLOTS);
+        if !is_whole || self.beliefs.is_in_trouble(self.rounds) {
+            let since = *self.trouble_since.get_or_insert(now);
+            let is_fresh = now.since(since) <= TROUBLE_FRESH;
+            return if is_fresh {
+                TROUBLE_APART
+            } else {
+                TROUBLE_LATER
+            };
+        }
+        self.trouble_since = None;
         let jitter = self
             .random
             .below(self.options.refresh_interval.as_micros() as u64 / 10);
@@ -172,8 +183,9 @@ impl Discovery {
             nodes.push(shard.primary.clone());
             nodes.extend(shard.replicas.iter().cloned());
         }
-        self.known.retain(|address| nodes.contains(address));
-        for node in &nodes {
+        // A member without slots may know of the next owner before the others do.
+        self.known.retain(|address| topology.has_node(address));
+        for node in topology.nodes() {
             if !self.known.contains(node) {
                 self.known.push_back(node.clone());
             }
@@ -242,5 +254,15 @@ const ROUNDS_APART: Duration = Duration::from_millis(50);
 /// The same while a replica is about to take over.
 const WATCH_APART: Duration = Duration::from_millis(20);
 
-/// The time to the next round while no node answers or slots are without an owner.
+/// The time to the next round while no node answers.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The same while slots are without an owner, or one is said to be down: a new one may come at any
+/// moment.
+const TROUBLE_APART: Duration = Duration::from_millis(100);
+
+/// From then on it is probably there to stay.
+const TROUBLE_FRESH: Duration = Duration::from_secs(60);
+
+/// The time to the next round in such a lasting trouble.
+const TROUBLE_LATER: Duration = Duration::from_millis(500);

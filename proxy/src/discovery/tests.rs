@@ -879,3 +879,90 @@ fn a_node_that_answers_anything_is_alive() {
         assert_eq!(bench.asked(), NOBODY);
     }
 }
+
+#[test]
+fn while_most_primaries_are_silent_the_others_do_not_lead_back() {
+    let mut bench = Bench::with_three_nodes();
+    // A replica at port 4 has taken over from node 1, which is cut off and has not heard of it.
+    let after = |me: u16| {
+        [
+            primary(1, 1, 1, &[], false),
+            primary(2, 2, 2, &[1], me == 2),
+            primary(3, 3, 3, &[2], me == 3),
+            primary(4, 4, 4, &[0], me == 4),
+        ]
+        .concat()
+    };
+    bench.begin();
+    for port in [2, 3] {
+        bench.answer(port, &after(port));
+    }
+    bench.refuse(1);
+    assert_eq!(bench.owners(), [4, 2, 3]);
+    // Now only node 1 is reached.
+    let begun = bench.now;
+    let mut answers = 0;
+    while bench.now.since(begun) < 6 * REFRESH {
+        bench.wait();
+        for port in bench.asked() {
+            match port {
+                1 => {
+                    bench.answer(1, &thirds(1));
+                    answers += 1;
+                }
+                _ => bench.refuse(port),
+            }
+        }
+    }
+    assert!(answers >= 3, "it was asked {answers} times");
+    assert_eq!(bench.owners(), [4, 2, 3]);
+    // What all of them say counts as always, and some day even what the few say.
+    let forever = REFRESH * 100;
+    while bench.now.since(begun) < forever {
+        bench.wait();
+        for port in bench.asked() {
+            match port {
+                1 => bench.answer(1, &thirds(1)),
+                _ => bench.refuse(port),
+            }
+        }
+    }
+    assert_eq!(bench.owners(), [1, 2, 3]);
+}
+
+#[test]
+fn a_primary_that_is_said_to_be_down_is_watched() {
+    let mut bench = Bench::with_three_nodes();
+    let pauses = |bench: &mut Bench, flags: &str| {
+        bench.begin();
+        for port in bench.asked() {
+            let suspected = thirds(port).replace("master", flags);
+            let own = suspected.replace(&format!("myself,{flags}"), "myself,master");
+            bench.answer(port, &own);
+        }
+        bench.discovery.next_round.since(bench.now).as_millis()
+    };
+    assert!(pauses(&mut bench, "master") >= REFRESH.as_millis());
+    assert_eq!(pauses(&mut bench, "master,fail?"), 100);
+    assert_eq!(pauses(&mut bench, "master,fail"), 100);
+    bench.pass(Duration::from_secs(61));
+    assert_eq!(pauses(&mut bench, "master,fail"), 500, "it lasts");
+    assert!(pauses(&mut bench, "master") >= REFRESH.as_millis());
+    assert_eq!(pauses(&mut bench, "master,fail"), 100, "it is another time");
+}
+
+#[test]
+fn a_translated_address_is_the_one_to_connect_to() {
+    let mut bench = Bench::new(&[1]);
+    let to = Address::new("gate", 7003);
+    let map = [(Address::new("127.0.0.1", 3), to.clone())];
+    bench.discovery.options.addresses.nodes = map.into();
+    bench.begin();
+    bench.answer(1, &thirds(1));
+    let topology = bench.topologies.last().unwrap();
+    assert!(topology.has_node(&to) && !topology.has_node(&Address::new("127.0.0.1", 3)));
+    let aliases: Vec<_> = topology.aliases().collect();
+    assert_eq!(aliases, [(&Address::new("127.0.0.1", 3), &to)]);
+    bench.begin();
+    assert_eq!(bench.asked(), [1, 2, 7003]);
+}
