@@ -230,7 +230,10 @@ impl Proxy {
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
         let mut login = self.pipeline_login(index);
         let pipeline = &mut self.pipelines[index];
-        if pipeline.suspect {
+        if !login.is_empty() {
+            // Its replies show as well that the node lives.
+            pipeline.suspect = false;
+        } else if pipeline.suspect {
             login.push(PING.to_vec());
         }
         pipeline.link = Link::Open(connection);
@@ -273,6 +276,8 @@ impl Proxy {
         self.node_is_lost(index);
         self.stats.backends.add(-1);
         let pipeline = &mut self.pipelines[index];
+        // The kernel of a node that has just died may still accept one more connection.
+        pipeline.suspect = true;
         let until = if pipeline.failures > 0 {
             let until = now + reconnect_delay(pipeline.failures);
             pipeline.link = Link::Down { until };

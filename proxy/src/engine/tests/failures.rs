@@ -123,17 +123,17 @@ fn after_a_silence_a_node_has_to_show_that_it_lives() {
     bench.lose(1);
     bench.wait(Duration::from_millis(100));
     assert_eq!(
-        bench.sent(1),
+        bench.sent_first(1),
         request(&["PING"]),
         "nothing but the question"
     );
     bench.input(client, &request(&["incr", LOWER]));
-    assert_eq!(bench.sent(1), "");
+    assert_eq!(bench.sent_first(1), "");
     bench.wait(Duration::from_millis(1_100));
     assert_eq!(bench.closed.len(), 2, "it has a second to answer");
     bench.lose(1);
     bench.wait(Duration::from_millis(200));
-    assert_eq!(bench.sent(1), request(&["PING"]));
+    assert_eq!(bench.sent_first(1), request(&["PING"]));
     bench.reply(1, "-LOADING Redis is loading the dataset in memory\r\n");
     assert_eq!(
         bench.sent(1),
@@ -147,7 +147,10 @@ fn after_a_silence_a_node_has_to_show_that_it_lives() {
     bench.lose(1);
     bench.input(client, &request(&["get", LOWER]));
     bench.wait(Duration::from_millis(100));
-    assert_eq!(bench.sent(1), request(&["get", LOWER]), "no more questions");
+    let first = bench.sent_first(1);
+    assert_eq!(first, request(&["PING"]), "a dying host may take one more");
+    bench.reply(1, "+PONG\r\n");
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
 }
 
 #[test]
@@ -161,11 +164,11 @@ fn an_idle_connection_is_asked_whether_it_lives() {
     bench.wait(Duration::from_millis(4_800));
     assert_eq!(bench.stats.backend_checks.value(), 0);
     bench.wait(Duration::from_millis(300));
-    assert_eq!(bench.sent(1), request(&["PING"]));
+    assert_eq!(bench.sent_first(1), request(&["PING"]));
     bench.reply(1, "+PONG\r\n");
     assert_eq!(bench.written(client), "");
     bench.wait(Duration::from_millis(5_300));
-    assert_eq!(bench.sent(1), request(&["PING"]));
+    assert_eq!(bench.sent_first(1), request(&["PING"]));
     bench.wait(Duration::from_millis(5_300));
     assert_eq!(bench.closed[0], (bench.nodes[&1], CloseWhen::Now));
     assert_eq!(bench.stats.backend_checks.value(), 2);

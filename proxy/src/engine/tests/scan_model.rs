@@ -211,6 +211,7 @@ impl Servers {
                 array(&keys.take(count).cloned().collect::<Vec<_>>())
             }
             "ASKING" => "+OK\r\n".to_owned(),
+            "PING" => "+PONG\r\n".to_owned(),
             "TYPE" if asking || server.owned.contains(&slot_of(&words[1])) => {
                 let there = server.keys.contains(&words[1]);
                 let kind = if words[1].contains("list") {
