@@ -67,6 +67,8 @@ pub(crate) fn set_options(socket: &TcpStream, liveness: Liveness) -> io::Result<
 #[derive(Clone, Default)]
 pub(crate) struct Lookups {
     pending: Rc<RefCell<HashMap<Arc<str>, watch::Receiver<Found>>>>,
+    /// What each name led to last.
+    last: Rc<RefCell<HashMap<Arc<str>, Vec<IpAddr>>>>,
 }
 
 /// What a lookup has come to, if it has.
@@ -85,6 +87,39 @@ impl Lookups {
         found.map_or(None, |found| found.clone())
     }
 
+    /// What the name leads to. Where it led before is not given up because the name server is
+    /// silent, slow or at a loss.
+    async fn find_or_recall(
+        &self,
+        host: &Arc<str>,
+        deadline: Instant,
+        look_up: impl Future<Output = io::Result<Vec<IpAddr>>> + 'static,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        let last = self.last.borrow().get(host).cloned();
+        let patience = match &last {
+            Some(_) => deadline.min(Instant::now() + PATIENCE),
+            None => deadline,
+        };
+        let error = match timeout_at(patience, self.find(host, look_up)).await {
+            Ok(Some(Ok(ips))) if !ips.is_empty() => return Ok(ips),
+            Ok(Some(Ok(_))) => LookupError::Failed("the name has no address".to_owned()),
+            Ok(Some(Err(reason))) => LookupError::Failed(reason),
+            Ok(None) => LookupError::Failed("the lookup broke off".to_owned()),
+            Err(_) => LookupError::Late,
+        };
+        last.ok_or(error)
+    }
+
+    fn remember(&self, host: Arc<str>, found: &Result<Vec<IpAddr>, String>) {
+        let mut last = self.last.borrow_mut();
+        if let Ok(ips) = found
+            && !ips.is_empty()
+            && (last.len() < NAMES_MAX || last.contains_key(&host))
+        {
+            last.insert(host, ips.clone());
+        }
+    }
+
     fn begin(
         &self,
         host: Arc<str>,
@@ -99,6 +134,7 @@ impl Lookups {
         spawn_local(async move {
             let found = look_up.await.map_err(|error| error.to_string());
             lookups.pending.borrow_mut().remove(&host);
+            lookups.remember(host, &found);
             sender.send_replace(Some(found));
         });
         receiver
@@ -115,20 +151,33 @@ async fn resolve(
         let found = lookup_host((&*host, 0)).await?;
         Ok(found.map(|address| address.ip()).collect())
     };
-    let found = timeout_at(deadline, lookups.find(&address.host, look_up)).await;
-    let found = found.map_err(|_| ConnectError::TimedOut)?;
+    let found = lookups
+        .find_or_recall(&address.host, deadline, look_up)
+        .await;
     match found {
-        Some(Ok(ips)) if !ips.is_empty() => {
+        Ok(ips) => {
             let addresses = ips.into_iter();
             Ok(addresses
                 .map(|ip| SocketAddr::new(ip, address.port))
                 .collect())
         }
-        Some(Ok(_)) => Err(unresolved(address, "the name has no address")),
-        Some(Err(reason)) => Err(unresolved(address, &reason)),
-        None => Err(unresolved(address, "the lookup broke off")),
+        Err(LookupError::Failed(reason)) => Err(unresolved(address, &reason)),
+        Err(LookupError::Late) => Err(ConnectError::TimedOut),
     }
 }
+
+/// Why a name leads nowhere.
+#[derive(Debug, PartialEq, Eq)]
+enum LookupError {
+    Late,
+    Failed(String),
+}
+
+/// How long a lookup is waited for when it is known where the name led before.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The places of so many names are remembered.
+const NAMES_MAX: usize = 4096;
 
 /// Tries one address after the other. Each has its share of the time that is left: one that leads
 /// nowhere must not cost the others theirs.
@@ -215,6 +264,35 @@ mod tests {
             assert_eq!(lookups.find(&name, slow(&begun)).await, found);
             assert_eq!(begun.get(), 3, "what was found is not kept");
             assert!(lookups.pending.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn where_a_name_led_before_is_not_given_up() {
+        local_runtime().unwrap().block_on(async {
+            let (lookups, begun) = (Lookups::default(), Rc::new(Cell::new(0)));
+            let name: Arc<str> = "a".into();
+            let fails = || async { Err(io::Error::other("no answer")) };
+            let never = std::future::pending::<io::Result<Vec<IpAddr>>>;
+            let deadline = || Instant::now() + Duration::from_secs(1);
+            let failed = lookups.find_or_recall(&name, deadline(), fails()).await;
+            assert_eq!(failed, Err(LookupError::Failed("no answer".to_owned())));
+            let found = Ok(vec![IpAddr::from(Ipv4Addr::LOCALHOST)]);
+            let looked_up = lookups.find_or_recall(&name, deadline(), slow(&begun));
+            assert_eq!(looked_up.await, found);
+            let recalled = lookups.find_or_recall(&name, deadline(), fails()).await;
+            assert_eq!(recalled, found);
+            let other: Arc<str> = "b".into();
+            let short = Instant::now() + Duration::from_millis(5);
+            let late = lookups.find_or_recall(&other, short, never()).await;
+            assert_eq!(late, Err(LookupError::Late));
+            let begun = Instant::now();
+            let recalled = lookups.find_or_recall(&name, deadline(), never()).await;
+            assert_eq!(recalled, found);
+            assert!(
+                begun.elapsed() < Duration::from_millis(900),
+                "it is not waited for long"
+            );
         });
     }
 

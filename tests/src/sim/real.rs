@@ -39,7 +39,7 @@ pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<d
         refresh_interval: Duration::from_secs(1),
         answer_timeout: Duration::from_millis(500),
         commands_interval: Duration::from_secs(1),
-        addresses: slotway::discovery::Addresses::default(),
+        addresses: discovery::Addresses::default(),
         assist_failover: false,
         random_seed: random.next(),
     };
