@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn usage_follows_what_the_process_does() {
         let before = Usage::read().unwrap();
-        let files: Vec<_> = (0..10)
+        let files: Vec<_> = (0..200)
             .map(|_| fs::File::open("/dev/null").unwrap())
             .collect();
         let memory = vec![1u8; 64 << 20];
@@ -264,7 +264,9 @@ mod tests {
             spun = std::hint::black_box(spun + 1);
         }
         let after = Usage::read().unwrap();
-        assert_eq!(after.open_files, before.open_files + files.len() as u64);
+        // Other tests open and close some meanwhile.
+        let opened = after.open_files.saturating_sub(before.open_files);
+        assert!(opened.abs_diff(files.len() as u64) < 50, "{opened}");
         assert!(after.resident_bytes >= before.resident_bytes + (60 << 20));
         assert!(after.virtual_bytes >= after.resident_bytes);
         assert!(after.cpu_seconds > before.cpu_seconds);

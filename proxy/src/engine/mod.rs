@@ -109,8 +109,7 @@ use bytes::BytesMut;
 use slotway_protocol::cluster::{SLOTS, Slot};
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
-    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
-    Origin, Peer,
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
 };
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::RequestBuffers;
