@@ -330,49 +330,37 @@ impl<'t> Section<'t> {
 
     /// A list of `host:port`.
     pub(super) fn addresses(&mut self, key: &'static str) -> Vec<Address> {
-        let Some((offset, value)) = self.take(key) else {
-            return Vec::new();
-        };
-        let DeValue::Array(items) = value else {
-            let found = describe(&value);
-            self.mistake(
-                offset,
-                key,
-                &format!("must be a list of \"host:port\", got {found}"),
-            );
-            return Vec::new();
-        };
-        let mut addresses = Vec::new();
-        for item in items {
-            let offset = item.span().start;
-            let address = string(item.into_inner()).and_then(|text| parse_address(&text));
-            match address {
-                Ok(address) => addresses.push(address),
-                Err(problem) => self.mistake(offset, key, &problem),
-            }
-        }
-        addresses
+        self.list(key, "\"host:port\"", |value| parse_address(&string(value)?))
     }
 
     /// A list of texts.
     pub(super) fn texts(&mut self, key: &'static str) -> Vec<String> {
+        self.list(key, "texts", |value| string(value).map(Cow::into_owned))
+    }
+
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        of: &str,
+        convert: impl Fn(DeValue<'t>) -> Result<T, String>,
+    ) -> Vec<T> {
         let Some((offset, value)) = self.take(key) else {
             return Vec::new();
         };
         let DeValue::Array(items) = value else {
-            let problem = format!("must be a list of texts, got {}", describe(&value));
+            let problem = format!("must be a list of {of}, got {}", describe(&value));
             self.mistake(offset, key, &problem);
             return Vec::new();
         };
-        let mut texts = Vec::new();
+        let mut values = Vec::new();
         for item in items {
             let offset = item.span().start;
-            match string(item.into_inner()) {
-                Ok(text) => texts.push(text.to_string()),
+            match convert(item.into_inner()) {
+                Ok(value) => values.push(value),
                 Err(problem) => self.mistake(offset, key, &problem),
             }
         }
-        texts
+        values
     }
 
     /// A table of texts, `{ "from" = "to" }`, in the order of its keys.

@@ -161,8 +161,8 @@ const DATABASES: &str = "cluster-databases";
 /// The setting that says after what time the nodes hold another to be down.
 const NODE_TIMEOUT: &str = "cluster-node-timeout";
 
-/// What the reply of the node at that address says of the cluster, `addresses` heeded. Else what is wrong with it, or
-/// `None` when the node says that it is in no cluster.
+/// What the reply of the node at that address says of the cluster, `addresses` heeded. Else what is
+/// wrong with it, or `None` when the node says that it is in no cluster.
 pub(super) fn told_nodes(
     reply: &[u8],
     address: &Address,
