@@ -195,13 +195,14 @@ impl Proxy {
             input.clear();
         }
         let unread = std::mem::replace(&mut session.unread, input.len() as u32) as usize;
+        if unread >= LARGE_UNREAD && input.len() < before {
+            self.end_large(connection, now);
+        }
         if input.len() >= LARGE_UNREAD {
             // What a client announces is believed only as far as it has sent as much.
-            let missing = session.scanner.missing(input.len());
+            let (_, missing) = self.arriving(connection);
             input.reserve(missing.min(3 * input.len()));
             self.limit_large(connection, missing);
-        } else if unread >= LARGE_UNREAD {
-            self.end_large(connection);
         }
         if !matches!(input.first(), None | Some(b'*')) {
             self.look_at_line(connection, input, now);

@@ -31,7 +31,7 @@ impl Proxy {
             self.leave_monitor(session.connection);
         }
         if session.unread as usize >= LARGE_UNREAD {
-            self.end_large(session.connection);
+            self.end_large(session.connection, now);
         }
         self.drop_subscriptions(session.connection, now);
         for task in session.tasks() {

@@ -6,8 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 /// What all workers of a proxy share.
 #[derive(Debug)]
 pub struct Memory {
-    /// For each worker what it keeps in bytes, as it was counted last.
-    kept: Box<[AtomicUsize]>,
+    shares: Box<[Share]>,
     /// What the process takes besides.
     base: usize,
     /// What all may take together where no setting says so.
@@ -15,12 +14,23 @@ pub struct Memory {
     is_short: AtomicBool,
 }
 
+/// What one worker tells the others, in bytes, as it was counted last.
+#[derive(Debug, Default)]
+struct Share {
+    /// What it keeps.
+    kept: AtomicUsize,
+    /// The part of it that waits for nodes, or for their replies.
+    sent: AtomicUsize,
+    /// What is still to come of the large requests that it has let in.
+    expected: AtomicUsize,
+}
+
 impl Memory {
     /// For so many workers of a process that takes `base` bytes before there is any client, and
     /// may take `default_max` unless a setting says otherwise.
     pub fn new(workers: usize, base: usize, default_max: usize) -> Self {
         Self {
-            kept: (0..workers.max(1)).map(|_| AtomicUsize::new(0)).collect(),
+            shares: (0..workers.max(1)).map(|_| Share::default()).collect(),
             base,
             default_max,
             is_short: AtomicBool::new(false),
@@ -45,10 +55,44 @@ impl Memory {
         }
     }
 
+    pub(crate) fn workers(&self) -> usize {
+        self.shares.len()
+    }
+
     /// What the workers keep together.
     fn kept(&self) -> usize {
-        let kept = self.kept.iter().map(|kept| kept.load(Relaxed));
-        kept.fold(0, usize::saturating_add)
+        self.sum(|share| &share.kept)
+    }
+
+    /// Whether a request that comes to so many bytes has room beside all that is there and all that
+    /// is to come. If nothing is to come, more is let in than else, so that what is too large to
+    /// share the room has its turn; it may have to wait for what is under way to nodes.
+    pub(crate) fn has_room(&self, bytes: usize, setting: usize) -> bool {
+        let max = self.max(setting);
+        let expected = self.sum(|share| &share.expected);
+        let taken = self.total().saturating_add(expected).saturating_add(bytes);
+        let is_alone = expected == 0;
+        taken <= max / 16 * 9
+            || is_alone && (taken <= max / 4 * 3 || self.sum(|share| &share.sent) <= max / 16)
+    }
+
+    /// Says what is still to come of the requests that a worker has let in.
+    pub(crate) fn set_expected(&self, bytes: usize, worker: usize) {
+        if let Some(share) = self.shares.get(worker) {
+            share.expected.store(bytes, Relaxed);
+        }
+    }
+
+    /// Says what a worker keeps that waits for nodes.
+    pub(crate) fn set_sent(&self, bytes: usize, worker: usize) {
+        if let Some(share) = self.shares.get(worker) {
+            share.sent.store(bytes, Relaxed);
+        }
+    }
+
+    fn sum(&self, part: impl Fn(&Share) -> &AtomicUsize) -> usize {
+        let parts = self.shares.iter().map(|share| part(share).load(Relaxed));
+        parts.fold(0, usize::saturating_add)
     }
 }
 
@@ -135,8 +179,8 @@ impl Meter {
         setting: usize,
     ) -> Counted {
         self.kept = kept;
-        if let Some(own) = memory.kept.get(worker) {
-            own.store(kept, Relaxed);
+        if let Some(share) = memory.shares.get(worker) {
+            share.kept.store(kept, Relaxed);
         }
         let (total, max) = (memory.total(), memory.max(setting));
         let before = self.strain;
@@ -147,8 +191,8 @@ impl Meter {
         }
         self.strain = now;
         memory.is_short.store(now >= Strain::Short, Relaxed);
-        let room = (max / 8 * 7).saturating_sub(total) / 2 / memory.kept.len();
-        let least = (max / 64 / memory.kept.len()).clamp(LEAST_ROOM, MOST_ROOM);
+        let room = (max / 8 * 7).saturating_sub(total) / 2 / memory.workers();
+        let least = (max / 64 / memory.workers()).clamp(LEAST_ROOM, MOST_ROOM);
         self.left = room.clamp(least, MOST_ROOM) as isize;
         let excess = match now {
             Strain::Over => {
@@ -214,6 +258,27 @@ mod tests {
         assert_eq!(counted.excess, 100 * MIB);
         let counted = one.set(500 * MIB, 0, &memory, 1000 * MIB);
         assert_eq!((counted.now, counted.excess), (Strain::Short, 0));
+    }
+
+    #[test]
+    fn what_is_to_come_takes_room() {
+        let memory = Memory::new(2, 0, 160 * MIB);
+        assert!(memory.has_room(90 * MIB, 0));
+        memory.set_expected(50 * MIB, 1);
+        assert!(memory.has_room(40 * MIB, 0));
+        assert!(!memory.has_room(41 * MIB, 0));
+        assert!(memory.has_room(41 * MIB, 320 * MIB));
+        memory.set_expected(0, 1);
+        assert!(
+            memory.has_room(1000 * MIB, 0),
+            "it will never have more room"
+        );
+        memory.set_sent(11 * MIB, 0);
+        assert!(memory.has_room(120 * MIB, 0));
+        assert!(
+            !memory.has_room(121 * MIB, 0),
+            "it will when that is answered"
+        );
     }
 
     #[test]

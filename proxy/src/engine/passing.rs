@@ -9,7 +9,7 @@ use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 
 use super::Proxy;
-use super::pipeline::InFlight;
+use super::pipeline::{InFlight, Pipeline};
 use super::running::TaskId;
 use super::session::{Reply, Session};
 use super::stats::{Cut, CutBackend};
@@ -120,6 +120,13 @@ impl Proxy {
         is_over
     }
 
+    /// How much of a reply may wait for its client, beside the others that are handed on.
+    fn passing_max(&self) -> usize {
+        let is_passing = |pipeline: &&Pipeline| pipeline.passing.is_some();
+        let count = self.pipelines.iter().filter(is_passing).count();
+        (self.bounds.passing / count.max(1)).max(LEAST_PASSING)
+    }
+
     /// Hands on all that is here, but for a line that is not whole.
     fn pass_pieces(&mut self, index: usize, input: &mut BytesMut, now: Instant) {
         let pipeline = &mut self.pipelines[index];
@@ -135,7 +142,7 @@ impl Proxy {
         let piece = input.split_to(count).freeze();
         self.stats.client_bytes_out.add(count as u64);
         let client = front.ticket.connection;
-        let limit = self.bounds.passing;
+        let limit = self.passing_max();
         let current = self.current;
         let Some(session) = self.session(client).filter(|it| !it.leaving) else {
             return;
@@ -165,7 +172,7 @@ impl Proxy {
     /// The client has taken some of its reply: the node may go on.
     #[cold]
     pub(super) fn go_on_if_taken(&mut self, client: ConnectionId, now: Instant) {
-        let limit = self.bounds.passing / 2;
+        let limit = self.passing_max() / 2;
         let is_ready = |session: &mut Session| session.output.len() <= limit;
         if !self.session(client).is_some_and(is_ready) {
             return;
@@ -272,3 +279,6 @@ impl Proxy {
 
 /// How long a node waits for one client in all.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// So many bytes may always wait for a client: fewer would make its node wait all the time.
+const LEAST_PASSING: usize = 1024 * 1024;

@@ -1,11 +1,11 @@
 //! What the engine does when memory is scarce: counts what it keeps, reads less, lets large
-//! requests in one after the other, and at last cuts off the clients that take most.
+//! requests in as far as there is room for them, and at last cuts off the clients that take most.
 
 use std::collections::VecDeque;
 
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 
-use super::memory::{Counted, Strain};
+use super::memory::Strain;
 use super::options::Options;
 use super::pipeline::InFlight;
 use super::stats::Cut;
@@ -21,7 +21,8 @@ pub(super) struct Bounds {
     /// Of a reply that is not whole the beginning is handed on from here on. A smaller one can
     /// still be asked for again when the connection to the node is lost.
     pub(super) passed: usize,
-    /// Reply bytes waiting for a client while its reply is handed on; beyond it the node waits.
+    /// Reply bytes waiting for all clients to which replies are handed on; a node waits beyond its
+    /// part of it.
     pub(super) passing: usize,
 }
 
@@ -43,7 +44,7 @@ impl Bounds {
             queue,
             passed: (memory_max / 64).clamp(MIB, 4 * MIB),
             passing: match strain {
-                Strain::None => (memory_max / 16)
+                Strain::None => (memory_max / 16 / options.memory.workers())
                     .min(options.client_output_bytes_cut)
                     .max(MIB),
                 _ => MIB,
@@ -52,11 +53,12 @@ impl Bounds {
     }
 }
 
-/// Who may go on sending a large request while memory is scarce: one client at a time, so that at
-/// least that one's becomes whole.
+/// Who may go on sending a large request. What has begun has to be kept until it is whole, so that
+/// it is too late to wait once memory is scarce.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    first: Option<ConnectionId>,
+    /// Those for whose requests there is room. They are few, since only large ones are asked about.
+    let_in: Vec<ConnectionId>,
     /// Those that are not read from until it is their turn.
     waiting: VecDeque<ConnectionId>,
 }
@@ -82,6 +84,9 @@ impl Proxy {
         let kept = self.kept_bytes();
         self.stats.memory_kept.set(kept as i64);
         let worker = usize::from(self.options.worker);
+        let pipelines = self.pipelines.iter().map(|pipeline| pipeline.memory());
+        self.options.memory.set_sent(pipelines.sum(), worker);
+        self.tell_expected();
         let (memory, setting) = (&self.options.memory, self.options.memory_bytes_max);
         let counted = self.meter.set(kept, worker, memory, setting);
         if worker == 0 {
@@ -89,7 +94,7 @@ impl Proxy {
             self.show_memory_max();
         }
         if counted.before != counted.now {
-            self.change_strain(counted);
+            self.bounds = Bounds::new(&self.options, counted.now);
         }
         if counted.excess > 0 {
             self.cut_largest(counted.excess);
@@ -123,16 +128,6 @@ impl Proxy {
             + self.scripts.bytes()
     }
 
-    fn change_strain(&mut self, counted: Counted) {
-        self.bounds = Bounds::new(&self.options, counted.now);
-        if counted.now == Strain::None {
-            self.queue.first = None;
-            while let Some(connection) = self.queue.waiting.pop_front() {
-                self.read_on(connection);
-            }
-        }
-    }
-
     /// Cuts off those that take most, until they take that much less.
     fn cut_largest(&mut self, excess: usize) {
         let clients = self.connections.iter().filter_map(Connection::client);
@@ -148,67 +143,86 @@ impl Proxy {
         }
     }
 
-    /// Part of a large request has come, and so much of it is still to come. When memory is scarce,
-    /// or the rest would make it so, clients send such ones one after the other.
+    /// Part of a large request has come, and so much of it is still to come. It is read on if there
+    /// is room for it; clients wait for that in the order in which they came.
     #[cold]
     pub(super) fn limit_large(&mut self, connection: ConnectionId, missing: usize) {
-        if self.meter.strain < Strain::Tight && !self.is_much(missing) {
+        if self.has_usual_room(missing)
+            || self.queue.let_in.contains(&connection)
+            || self.queue.makes_wait(connection)
+        {
             return;
         }
-        match self.queue.first {
-            Some(first) if first == connection => {}
-            _ if self.queue.makes_wait(connection) => {}
-            None if self.queue.waiting.is_empty() => self.queue.first = Some(connection),
-            _ => {
-                self.stats.requests_delayed.inc();
-                self.pause(connection);
-                self.queue.waiting.push_back(connection);
-            }
+        if self.queue.waiting.is_empty() && self.has_room(connection) {
+            self.queue.let_in.push(connection);
+            self.tell_expected();
+        } else {
+            self.stats.requests_delayed.inc();
+            self.pause(connection);
+            self.queue.waiting.push_back(connection);
         }
     }
 
-    /// Whether so much more would be too much if others did the same: what has begun has to be kept
-    /// until it is whole, so that it is too late to wait once memory is scarce.
-    fn is_much(&self, missing: usize) -> bool {
-        let (memory, setting) = (&self.options.memory, self.options.memory_bytes_max);
-        memory.total().saturating_add(missing) > memory.max(setting) / 2
+    /// Whether so little is still to come that nobody need be asked, unless memory is scarce.
+    fn has_usual_room(&self, missing: usize) -> bool {
+        let max = self.options.memory.max(self.options.memory_bytes_max);
+        self.meter.strain < Strain::Tight && missing <= max / 64
+    }
+
+    /// Whether the request that the client is sending has room.
+    fn has_room(&self, connection: ConnectionId) -> bool {
+        // What has come of it may have been counted already, but that is little.
+        let (unread, missing) = self.arriving(connection);
+        let setting = self.options.memory_bytes_max;
+        self.options.memory.has_room(unread + missing, setting)
+    }
+
+    /// How much of a request is here, and how much more there will be at least.
+    pub(super) fn arriving(&self, connection: ConnectionId) -> (usize, usize) {
+        match self.connections.get(connection.index as usize) {
+            Some(Connection::Client(session)) if session.connection == connection => {
+                let unread = session.unread as usize;
+                (unread, session.scanner.missing(unread))
+            }
+            _ => (0, 0),
+        }
+    }
+
+    /// Tells the other workers what is still to come of the requests that were let in.
+    fn tell_expected(&self) {
+        let missing = self.queue.let_in.iter().map(|it| self.arriving(*it).1);
+        // One that is nearly whole is still under way.
+        let expected = missing.map(|missing| missing.max(1)).sum();
+        let worker = usize::from(self.options.worker);
+        self.options.memory.set_expected(expected, worker);
     }
 
     /// The client's large request is whole, or the client is gone.
     #[cold]
-    pub(super) fn end_large(&mut self, connection: ConnectionId) {
+    pub(super) fn end_large(&mut self, connection: ConnectionId, now: Instant) {
         self.queue.waiting.retain(|waiting| *waiting != connection);
-        if self.queue.first == Some(connection) {
-            self.queue.first = None;
-            self.let_next_in();
+        let let_in = self.queue.let_in.len();
+        self.queue.let_in.retain(|it| *it != connection);
+        if self.queue.let_in.len() < let_in {
+            // What was expected of it is kept from now on, or will never come.
+            self.count_memory(now);
         }
     }
 
-    /// Reads on from the next client with a large request if nobody else is sending one. Unless
-    /// there is room for it, those that are under way have to be answered first; what waits here
-    /// has no end before it gets its turn.
+    /// Reads on from those that wait, as far as there is room.
     fn let_next_in(&mut self) {
-        let Some(next) = self.queue.waiting.front().copied() else {
-            return;
-        };
-        if self.queue.first.is_some() {
-            return;
+        while let Some(next) = self.queue.waiting.front().copied() {
+            let is_usual = self.has_usual_room(self.arriving(next).1);
+            if !is_usual && !self.has_room(next) {
+                return;
+            }
+            self.queue.waiting.pop_front();
+            if !is_usual {
+                self.queue.let_in.push(next);
+                self.tell_expected();
+            }
+            self.read_on(next);
         }
-        let missing = self.session(next).map_or(0, |session| {
-            session.scanner.missing(session.unread as usize)
-        });
-        let max = self.options.memory.max(self.options.memory_bytes_max);
-        let sent: usize = self
-            .pipelines
-            .iter()
-            .map(|pipeline| pipeline.memory())
-            .sum();
-        if self.is_much(missing) && sent > max / 16 {
-            return;
-        }
-        self.queue.waiting.pop_front();
-        self.queue.first = Some(next);
-        self.read_on(next);
     }
 
     /// Too much waits for the node that the request is for.

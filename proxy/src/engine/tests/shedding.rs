@@ -7,7 +7,12 @@ const MIB: usize = 1024 * 1024;
 
 /// One node; the process may take eight mebibytes.
 fn bench() -> (Bench, Arc<Memory>) {
-    let memory = Arc::new(Memory::new(1, 0, 8 * MIB));
+    bench_of(1)
+}
+
+/// The same with the first of so many workers.
+fn bench_of(workers: usize) -> (Bench, Arc<Memory>) {
+    let memory = Arc::new(Memory::new(workers, 0, 8 * MIB));
     let options = Options {
         memory: Arc::clone(&memory),
         ..Options::default()
@@ -49,54 +54,101 @@ fn who_takes_most_is_cut_off_and_nobody_else() {
     assert_eq!(bench.closed.len(), 1);
 }
 
+/// Makes memory tight: the client does not take the replies that are here.
+fn fill(bench: &mut Bench, len: usize) -> ConnectionId {
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    bench.sent(1);
+    bench.reply(1, &bulk(len));
+    bench.wait(Duration::from_millis(200));
+    client
+}
+
 #[test]
 fn large_requests_come_one_after_the_other_when_memory_is_tight() {
     let (mut bench, _) = bench();
+    fill(&mut bench, 5_500_000);
     let clients = [(); 3].map(|()| bench.client());
-    let mut inputs = clients.map(|client| bench.input(client, &begun(2 * MIB, 1_800_000)));
-    bench.wait(Duration::from_millis(1200));
-    assert_eq!(bench.paused, []);
-    let more = "x".repeat(100_000);
-    for (client, input) in clients.iter().zip(&mut inputs) {
-        input.extend_from_slice(more.as_bytes());
-        bench.call(|proxy, now| proxy.handle_input(*client, input, now));
-    }
+    let mut inputs = clients.map(|client| bench.input(client, &begun(150_000, 70_000)));
     assert_eq!(bench.paused, clients[1..], "the first may go on");
     assert_eq!(bench.stats.requests_delayed.value(), 2);
     bench.wait(Duration::from_millis(200));
     assert_eq!(bench.resumed, []);
-    let rest = format!("{}\r\n", "x".repeat(2 * MIB - 1_900_000));
+    let rest = format!("{}\r\n", "x".repeat(80_000));
     inputs[0].extend_from_slice(rest.as_bytes());
     bench.call(|proxy, now| proxy.handle_input(clients[0], &mut inputs[0], now));
     assert!(inputs[0].is_empty());
-    bench.wait(Duration::from_millis(200));
-    assert_eq!(bench.resumed, [], "it is still kept, for the node");
-    bench.connect();
-    bench.sent(1);
-    bench.reply(1, "+OK\r\n");
-    bench.wait(Duration::from_millis(200));
-    assert_eq!(bench.resumed, clients[1..], "there is room for both");
+    assert_eq!(bench.resumed, clients[1..2], "now the second");
+    bench.call(|proxy, now| proxy.handle_close(clients[1], now));
+    assert_eq!(bench.resumed, clients[1..]);
 }
 
 #[test]
 fn large_requests_that_have_no_room_together_come_one_after_the_other() {
     let (mut bench, _) = bench();
+    let clients = [(); 4].map(|()| bench.client());
+    let mut inputs = clients.map(|client| bench.input(client, &begun(2 * MIB, 70_000)));
+    assert_eq!(bench.paused, clients[2..], "there is room for two");
+    let rest = format!("{}\r\n", "x".repeat(2 * MIB - 70_000));
+    for (client, input) in clients.iter().zip(&mut inputs[..2]) {
+        input.extend_from_slice(rest.as_bytes());
+        bench.call(|proxy, now| proxy.handle_input(*client, input, now));
+        assert!(input.is_empty());
+    }
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, [], "they are still kept, for the node");
+    bench.connect();
+    bench.sent(1);
+    bench.reply(1, "+OK\r\n+OK\r\n");
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, clients[2..]);
+    assert_eq!(bench.stats.cut(Cut::Memory), 0);
+}
+
+#[test]
+fn a_large_request_waits_for_one_that_another_worker_reads() {
+    let (mut bench, memory) = bench_of(2);
+    let options = Options {
+        worker: 1,
+        memory,
+        ..Options::default()
+    };
+    let mut other = Bench::new(options);
+    other.topology(&[(0, 16383, 1)]);
+    let (first, second) = (other.client(), bench.client());
+    other.input(first, &begun(3 * MIB, 70_000));
+    bench.input(second, &begun(3 * MIB, 70_000));
+    assert_eq!(
+        (&other.paused[..], &bench.paused[..]),
+        (&[][..], &[second][..])
+    );
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, []);
+    other.call(|proxy, now| proxy.handle_close(first, now));
+    bench.wait(Duration::from_millis(200));
+    assert_eq!(bench.resumed, [second]);
+}
+
+#[test]
+fn the_next_request_of_a_client_waits_for_its_turn() {
+    let (mut bench, _) = bench();
     let clients = [(); 2].map(|()| bench.client());
-    let inputs = clients.map(|client| bench.input(client, &begun(5 * MIB, 100_000)));
-    assert!(inputs.iter().all(|input| !input.is_empty()));
-    assert_eq!(bench.paused, clients[1..], "the first may go on");
-    bench.call(|proxy, now| proxy.handle_close(clients[0], now));
-    assert_eq!(bench.resumed, clients[1..]);
+    let mut inputs = clients.map(|client| bench.input(client, &begun(3 * MIB, 70_000)));
+    assert_eq!(bench.paused, clients[1..]);
+    let next = begun(3 * MIB, 70_000);
+    let rest = format!("{}\r\n{next}", "x".repeat(3 * MIB - 70_000));
+    inputs[0].extend_from_slice(rest.as_bytes());
+    bench.call(|proxy, now| proxy.handle_input(clients[0], &mut inputs[0], now));
+    assert_eq!(inputs[0].len(), next.len());
+    assert_eq!(bench.paused, [clients[1], clients[0]]);
 }
 
 #[test]
 fn those_who_wait_are_read_from_when_there_is_room() {
     let (mut bench, _) = bench();
     let clients = [(); 3].map(|()| bench.client());
-    let mut inputs = clients.map(|client| bench.input(client, &begun(2 * MIB, 1_800_000)));
-    bench.wait(Duration::from_millis(1200));
-    for (client, input) in clients.iter().zip(&mut inputs) {
-        bench.call(|proxy, now| proxy.handle_input(*client, input, now));
+    for client in clients {
+        bench.input(client, &begun(3 * MIB, 70_000));
     }
     assert_eq!(bench.paused, clients[1..]);
     let changes = request(&["config", "set", "memory_bytes_max", "100mb"]);
