@@ -142,7 +142,11 @@ impl Proxy {
             backend.used = used;
             backend.member = topology.has_node(&backend.address);
         }
+        let knew_shards = self.knows_shards();
         self.members = Members::of(topology);
+        if !knew_shards {
+            self.resume_postponed();
+        }
         self.told.clone_from(&owners);
         let before = std::mem::replace(&mut self.owners, owners);
         for slot in self.slots_in_flight_elsewhere() {

@@ -17,6 +17,10 @@ impl Proxy {
     /// Sends the whole request to every shard; the replies become one. Each goes to the owner of a
     /// slot, so that a shard without a primary is waited for as with any request.
     pub(super) fn fan_out(&mut self, incoming: &Incoming<'_>, command: &Command, merge: MergeKind) {
+        if !self.knows_shards() {
+            let reply = answer::error(answer::SLOT_NOT_SERVED);
+            return self.answer_at_once(incoming, command.id, &reply);
+        }
         let Some((ticket, lane)) = self.reserve(incoming, command.id) else {
             return;
         };

@@ -9,6 +9,7 @@ mod blocking;
 mod clients;
 mod connection;
 mod databases;
+mod early;
 mod fan_out;
 mod feed;
 mod feeds;
@@ -427,6 +428,7 @@ impl Engine for Proxy {
             self.sweep_privates(now);
             self.sweep_waiters(now);
             self.settle_databases(now);
+            self.settle_early(now);
             self.expire_subscribing(now);
             self.sweep_scripts();
             self.ask_for_home();

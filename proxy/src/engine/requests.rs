@@ -161,6 +161,10 @@ impl Proxy {
             Plan::Transaction(which) => {
                 self.needs_own_connection(connection, which) && self.wait_for_replies(connection)
             }
+            Plan::Shards(_) => self.must_wait_for_shards(connection, now),
+            Plan::Task(special) => {
+                special.asks_all_shards() && self.must_wait_for_shards(connection, now)
+            }
             _ => false,
         }
     }

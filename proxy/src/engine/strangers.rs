@@ -53,6 +53,10 @@ impl Members {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ways.is_empty()
+    }
+
     /// The address at which the node is reached that is called so.
     fn find(&self, address: &Address) -> Option<&Address> {
         self.ways.get(address)

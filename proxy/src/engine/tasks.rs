@@ -60,6 +60,10 @@ impl Proxy {
             return;
         };
         let client_id = session.client_id;
+        if special.asks_all_shards() && !self.knows_shards() {
+            let reply = answer::error(answer::SLOT_NOT_SERVED);
+            return self.answer_at_once(incoming, command.id, &reply);
+        }
         let user = self.options.user();
         match special.task(command.id, &incoming.request, user, client_id) {
             Ok(task) => self.begin_task(incoming, command.id, task, None),

@@ -364,3 +364,39 @@ fn no_redirect_reaches_a_client() {
         "-CLUSTERDOWN proxy cannot reach node:2\r\n"
     );
 }
+
+#[test]
+fn a_request_for_all_shards_waits_until_they_are_known() {
+    for ask in [
+        &["dbsize"][..],
+        &["flushall"],
+        &["script", "flush"],
+        &["randomkey"],
+    ] {
+        let mut bench = Bench::new(Options::default());
+        let client = bench.client();
+        let rest = bench.input(client, &request(ask));
+        assert_eq!(rest, request(ask).as_bytes(), "it stays unread");
+        bench.topology(&[(0, 8191, 1), (8192, 16383, 2)]);
+        assert_eq!(bench.resumed, [client]);
+        bench.input(client, &request(ask));
+        let sent = [bench.sent(1), bench.sent(2)];
+        assert!(!sent[0].is_empty() && !sent[1].is_empty(), "{sent:?}");
+    }
+}
+
+#[test]
+fn a_request_for_all_shards_gets_an_error_when_they_stay_unknown() {
+    let mut bench = Bench::new(Options::default());
+    let client = bench.client();
+    bench.input(client, &request(&["dbsize"]));
+    bench.wait(Duration::from_millis(9_900));
+    assert_eq!(bench.resumed, []);
+    bench.wait(Duration::from_millis(300));
+    assert_eq!(bench.resumed, [client]);
+    for ask in [&["dbsize"][..], &["randomkey"]] {
+        bench.input(client, &request(ask));
+        let answer = bench.written(client);
+        assert_eq!(answer, "-CLUSTERDOWN Hash slot not served\r\n");
+    }
+}
