@@ -130,7 +130,7 @@ pub struct Stats {
     /// Reads for replicas only that wait for one.
     pub reads_waiting: Gauge,
     /// Replicas in each state, and how often one was left out for it, in the order of
-    /// [`Fitness::ALL`].
+    /// `Fitness::ALL`.
     pub replicas: [Gauge; Fitness::COUNT],
     pub replicas_left_out: [Counter; Fitness::COUNT],
     /// Scripts remembered, what they take, those forgotten to make room for others, and requests
