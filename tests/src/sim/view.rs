@@ -27,7 +27,7 @@ pub struct View {
     pub full_coverage: bool,
     pub migrating: BTreeMap<Slot, usize>,
     pub importing: BTreeMap<Slot, usize>,
-    /// The node serves no keys; see [`View::settle`].
+    /// The node serves no keys.
     pub is_down: bool,
 }
 
