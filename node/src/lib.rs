@@ -6,6 +6,7 @@ mod config;
 mod engine;
 mod keyspace;
 mod number;
+mod persistence;
 mod server_state;
 mod value;
 
@@ -15,3 +16,4 @@ pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
 pub use config::{Config, ConfigError, NodeConfig};
 pub use engine::{Event, Node, Notice};
 pub use keyspace::Exported;
+pub use persistence::rdb::RdbError;

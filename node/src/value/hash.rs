@@ -37,6 +37,11 @@ impl Hash {
         if self.large { "hashtable" } else { "listpack" }
     }
 
+    /// Whether the fields are kept in the order they came in.
+    pub(crate) fn is_small(&self) -> bool {
+        !self.large
+    }
+
     /// The bytes of memory held.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + self.table.memory()

@@ -46,6 +46,14 @@ impl Set {
         }
     }
 
+    /// The members in ascending order while all are integers.
+    pub(crate) fn integers(&self) -> Option<&[i64]> {
+        match &self.0 {
+            Repr::Integers(integers) => Some(integers),
+            Repr::Members(_) => None,
+        }
+    }
+
     /// The bytes of memory held.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>()

@@ -1,0 +1,34 @@
+//! What DUMP returns and RESTORE takes: a value with its kind in front, the version of RDB and a
+//! checksum behind.
+
+use super::crc64::Crc64;
+use super::rdb::{Encoder, Input, READ_VERSION_MAX, RdbError, WRITE_VERSION};
+use crate::value::Value;
+
+/// A value as DUMP returns it.
+pub(crate) fn seal(encoder: &mut Encoder, value: &Value) -> Vec<u8> {
+    let mut payload = Vec::new();
+    encoder.kind(&mut payload, value);
+    encoder.value(&mut payload, value);
+    payload.extend_from_slice(&WRITE_VERSION.to_le_bytes());
+    let checksum = Crc64::of(&payload);
+    payload.extend_from_slice(&checksum.to_le_bytes());
+    payload
+}
+
+/// The part of a payload that is the value; `None` when its version is too new or its checksum
+/// wrong.
+pub(crate) fn unseal(payload: &[u8]) -> Option<&[u8]> {
+    let (summed, checksum) = payload.split_last_chunk()?;
+    let (value, version) = summed.split_last_chunk()?;
+    let is_known = u16::from_le_bytes(*version) <= READ_VERSION_MAX;
+    let is_whole = || u64::from_le_bytes(*checksum) == Crc64::of(summed);
+    (is_known && is_whole()).then_some(value)
+}
+
+/// The value of a payload that was unsealed. As in redis-server, more may follow it.
+pub(crate) fn value(unsealed: &[u8]) -> Result<Value, RdbError> {
+    let mut input = Input::new(unsealed);
+    let kind = input.byte()?;
+    input.value(kind)
+}

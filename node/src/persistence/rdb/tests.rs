@@ -1,0 +1,233 @@
+//! Values as RDB and back, and bytes that are no RDB.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::value::Value;
+use crate::value::hash::Hash;
+use crate::value::list::{End, List};
+use crate::value::set::Set;
+use crate::value::sorted_set::SortedSet;
+use crate::value::text::Text;
+
+/// Everything that can be seen of a value, in its order.
+fn contents(value: &Value) -> (&'static str, Vec<Vec<u8>>) {
+    let elements = match value {
+        Value::String(text) => vec![text.as_bytes(&mut Default::default()).to_vec()],
+        Value::List(list) => list.iter().map(<[u8]>::to_vec).collect(),
+        Value::Set(set) => set.iter().map(|member| member.to_vec()).collect(),
+        Value::Hash(hash) => {
+            let pairs = hash.iter().flat_map(|(field, value)| [field, value]);
+            pairs.map(<[u8]>::to_vec).collect()
+        }
+        Value::SortedSet(set) => set
+            .range(0..set.len())
+            .flat_map(|(member, score)| [member.to_vec(), score.to_bits().to_be_bytes().to_vec()])
+            .collect(),
+    };
+    (value.encoding(), elements)
+}
+
+fn encoded(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = Encoder::default();
+    encoder.kind(&mut out, value);
+    encoder.value(&mut out, value);
+    out
+}
+
+fn decoded(bytes: &[u8]) -> Result<Value, RdbError> {
+    let mut input = Input::new(bytes);
+    let kind = input.byte()?;
+    let value = input.value(kind)?;
+    assert!(input.is_at_end(), "all was read");
+    Ok(value)
+}
+
+/// Elements that are coded in every way there is.
+fn element() -> impl Strategy<Value = Vec<u8>> {
+    let integer = prop_oneof![
+        -200i64..200,
+        -5_000i64..5_000,
+        -40_000i64..40_000,
+        -9_000_000i64..9_000_000,
+        -3_000_000_000i64..3_000_000_000,
+        any::<i64>(),
+    ];
+    prop_oneof![
+        4 => integer.prop_map(|integer| integer.to_string().into_bytes()),
+        4 => proptest::collection::vec(any::<u8>(), 0..80),
+        1 => (any::<u8>(), 0usize..6_000).prop_map(|(byte, len)| vec![byte; len]),
+        1 => proptest::collection::vec(any::<u8>(), 4_000..4_200),
+    ]
+}
+
+fn score() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        any::<i32>().prop_map(f64::from),
+        any::<f64>().prop_filter("scores are numbers", |score| !score.is_nan()),
+        Just(-0.0),
+        Just(f64::INFINITY),
+        Just((i64::MAX / 2) as f64),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let elements = || {
+        prop_oneof![
+            proptest::collection::vec(element(), 1..40),
+            proptest::collection::vec("[a-z]{1,9}".prop_map(String::into_bytes), 100..600),
+            proptest::collection::vec(
+                any::<i16>().prop_map(|integer| integer.to_string().into_bytes()),
+                1..600
+            ),
+        ]
+    };
+    prop_oneof![
+        element().prop_map(|bytes| Value::String(Text::new(&bytes))),
+        elements().prop_map(|elements| {
+            let mut list = List::default();
+            elements
+                .iter()
+                .for_each(|element| list.push(End::Right, element));
+            Value::List(Box::new(list))
+        }),
+        elements().prop_map(|elements| {
+            let mut set = Set::default();
+            elements.iter().for_each(|element| {
+                let _ = set.add(element);
+            });
+            Value::Set(Box::new(set))
+        }),
+        (elements(), element()).prop_map(|(elements, last)| {
+            let mut hash = Hash::default();
+            elements.iter().for_each(|element| {
+                let _ = hash.set(element, element);
+            });
+            hash.set(&elements[0], &last);
+            Value::Hash(Box::new(hash))
+        }),
+        (elements(), proptest::collection::vec(score(), 1..600)).prop_map(|(elements, scores)| {
+            let mut set = SortedSet::default();
+            for (element, score) in elements.iter().zip(scores) {
+                set.insert(element, score);
+            }
+            Value::SortedSet(Box::new(set))
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_value_comes_back_as_it_was(value in value()) {
+        let back = decoded(&encoded(&value)).unwrap();
+        prop_assert_eq!(contents(&back), contents(&value));
+    }
+
+    /// Each prefix lacks something, and says no more than what it lacks.
+    #[test]
+    fn a_cut_value_is_refused(value in value(), cut in any::<prop::sample::Index>()) {
+        let bytes = encoded(&value);
+        let cut = cut.index(bytes.len());
+        let outcome = decoded(&bytes[..cut]).map(|value| contents(&value).1);
+        let Err(RdbError::Cut { needed }) = outcome else {
+            panic!("cut at {cut} of {}: {outcome:?}", bytes.len());
+        };
+        prop_assert!((cut + 1..=bytes.len()).contains(&needed), "{needed} {cut}");
+    }
+
+    #[test]
+    fn no_bytes_cause_a_panic(
+        value in value(),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = encoded(&value);
+        for (place, byte) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let mut input = Input::new(&bytes);
+        let kind = input.byte().unwrap();
+        if let Ok(value) = input.value(kind) {
+            prop_assert!(!value.is_empty_collection());
+        }
+    }
+}
+
+#[test]
+fn lengths_take_as_little_as_the_server_gives_them() {
+    for (len, expected) in [
+        (0, &[0][..]),
+        (63, &[63]),
+        (64, &[0x40, 64]),
+        (16_383, &[0x7f, 0xff]),
+        (16_384, &[0x80, 0, 0, 0x40, 0]),
+        (0xffff_ffff, &[0x80, 0xff, 0xff, 0xff, 0xff]),
+        (0x1_0000_0000, &[0x81, 0, 0, 0, 1, 0, 0, 0, 0]),
+    ] {
+        let mut out = Vec::new();
+        Encoder::length(&mut out, len);
+        assert_eq!(out, expected);
+        assert_eq!(Input::new(&out).length(), Ok(len));
+    }
+}
+
+/// Lengths that nobody could keep are refused before anything is reserved for them.
+#[test]
+fn announced_lengths_reserve_nothing() {
+    let endless = [0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    for kind in [
+        kind::STRING,
+        kind::LIST,
+        kind::SET,
+        kind::HASH,
+        kind::SORTED_SET,
+        kind::QUICKLIST,
+    ] {
+        let outcome = decoded(&[&[kind], &endless[..]].concat());
+        assert!(matches!(outcome, Err(RdbError::Cut { .. })), "{kind}");
+    }
+    let compressed = [&[kind::STRING, coding::LZF, 2], &endless[..], b"\0a"].concat();
+    assert!(matches!(decoded(&compressed), Err(RdbError::Corrupt(_))));
+    // An intset that says it is longer than it is.
+    let intset = [kind::SET_INTSET, 10, 2, 0, 0, 0, 255, 255, 255, 255, 1, 0];
+    assert!(matches!(decoded(&intset), Err(RdbError::Corrupt(_))));
+}
+
+#[test]
+fn what_the_node_lacks_is_named() {
+    for (kind, expected) in [
+        (kind::STREAM, "streams are not supported by this node yet"),
+        (kind::STREAM_3, "streams are not supported by this node yet"),
+        (
+            kind::MODULE,
+            "values of modules are not supported by this node yet",
+        ),
+        (
+            24,
+            "hashes whose fields expire are not supported by this node yet",
+        ),
+        (8, "Internal error in RDB: an unknown type of value"),
+        (26, "Internal error in RDB: an unknown type of value"),
+    ] {
+        assert_eq!(decoded(&[kind, 0]).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn nothing_is_in_a_collection_twice() {
+    let hash = [kind::HASH, 2, 1, b'f', 1, b'v', 1, b'f', 1, b'w'];
+    let set = [kind::SET, 2, 1, b'm', 1, b'm'];
+    let sorted_set = [kind::SORTED_SET_TEXT, 2, 1, b'm', 1, b'1', 1, b'm', 1, b'2'];
+    for bytes in [&hash[..], &set, &sorted_set] {
+        assert!(
+            matches!(decoded(bytes), Err(RdbError::Corrupt(_))),
+            "{bytes:?}"
+        );
+    }
+    let not_a_number = [kind::SORTED_SET_TEXT, 1, 1, b'm', 253];
+    assert!(matches!(decoded(&not_a_number), Err(RdbError::Corrupt(_))));
+    assert_eq!(decoded(&[kind::SET, 0]).unwrap_err(), RdbError::Empty);
+}
