@@ -5,6 +5,7 @@ use slotway_protocol::engine::Now;
 use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::Config;
+use crate::persistence::rdb::Encoder;
 
 pub(crate) struct ServerState {
     pub(crate) config: Config,
@@ -18,6 +19,8 @@ pub(crate) struct ServerState {
     pub(crate) replication_id: String,
     pub(crate) started: Now,
     pub(crate) draining: bool,
+    /// Writes values for DUMP.
+    pub(crate) encoder: Encoder,
     /// A client asked for SHUTDOWN.
     pub(crate) shutdown_wished: bool,
 }
@@ -52,6 +55,7 @@ impl ServerState {
             replication_id: hexadecimal_id(random),
             started,
             draining: false,
+            encoder: Encoder::default(),
             shutdown_wished: false,
         }
     }

@@ -8,6 +8,7 @@
 mod client;
 mod cluster;
 mod connection;
+mod dump;
 mod error;
 mod expire;
 mod hash;
@@ -234,6 +235,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    dump::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
