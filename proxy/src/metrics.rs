@@ -240,6 +240,11 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.requests_delayed,
     ),
     (
+        "slotway_large_requests_waited_total",
+        "Requests, large or with a large reply, that others of the kind went before.",
+        |stats| &stats.large_waits,
+    ),
+    (
         "slotway_client_received_bytes_total",
         "Request bytes read from clients.",
         |stats| &stats.client_bytes_in,

@@ -63,6 +63,7 @@ impl Default for LimitsConfig {
             client_output_bytes_max: MIB,
             client_output_bytes_cut: 64 * MIB,
             client_in_flight_max: 1024,
+            large_in_flight_max: 2,
             client_login_timeout_ms: 10_000,
             client_request_timeout_ms: 30_000,
             client_idle_timeout_ms: 0,

@@ -134,6 +134,7 @@ impl Config {
             login_timeout: cluster.connect_timeout,
             retry_percent: cluster.retry_percent as u64,
             client_in_flight_max: limits.client_in_flight_max,
+            large_in_flight_max: limits.large_in_flight_max,
             client_login_timeout: millis(limits.client_login_timeout_ms),
             client_request_timeout: millis(limits.client_request_timeout_ms),
             client_idle_timeout: millis(limits.client_idle_timeout_ms),

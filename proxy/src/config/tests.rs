@@ -97,6 +97,7 @@ fn every_key_has_an_effect() {
         request_bytes_max = 4096
         client_output_bytes_max = 0x1000
         client_in_flight_max = 2
+        large_in_flight_max = 3
         client_login_timeout_ms = 21
         client_request_timeout_ms = 22
         client_idle_timeout_ms = 23
@@ -177,6 +178,7 @@ fn every_key_has_an_effect() {
             client_output_bytes_max: 4096,
             client_output_bytes_cut: 64 * MIB,
             client_in_flight_max: 2,
+            large_in_flight_max: 3,
             client_login_timeout_ms: 21,
             client_request_timeout_ms: 22,
             client_idle_timeout_ms: 23,
@@ -379,6 +381,7 @@ fn the_engine_is_told_the_limits_of_the_file() {
         request_bytes_max = 4096
         client_output_bytes_max = 4096
         client_in_flight_max = 2
+        large_in_flight_max = 3
         backend_queue_bytes_max = 1048577
         backend_queue_requests_max = 11
         hold_requests_max = 12
@@ -407,6 +410,7 @@ fn the_engine_is_told_the_limits_of_the_file() {
     assert_eq!(options.client_hold_bytes_max, 1300);
     assert_eq!(options.client_output_bytes_max, 4096);
     assert_eq!(options.client_in_flight_max, 2);
+    assert_eq!(options.large_in_flight_max, 3);
     assert_eq!(options.backend_queue_bytes_max, MIB + 1);
     assert_eq!(options.hold_bytes_max, MIB + 2);
     assert_eq!(options.merge_bytes_max, MIB + 4);

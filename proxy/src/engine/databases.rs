@@ -9,6 +9,7 @@ use slotway_protocol::resp::{Protocol, Request};
 use super::Proxy;
 use super::local::{Local, database_number};
 use super::plan::Plan;
+use super::requests::lanes_of_protocol;
 
 impl Proxy {
     /// The nodes have that many databases. Clients that want to know go on.
@@ -116,15 +117,23 @@ impl Proxy {
         index % self.lanes() >= self.base_lanes()
     }
 
-    /// For each protocol version as many as the options say.
+    /// Whether that pipeline is for what is large; for tests.
+    #[cfg(test)]
+    pub(super) fn is_large_lane(&self, index: usize) -> bool {
+        let of_protocol = lanes_of_protocol(self.options.connections_per_node);
+        index % self.lanes() % of_protocol == of_protocol - 1
+    }
+
+    /// For each protocol version as many as the options say, and one for what is large.
     fn lanes_of_database(&self) -> usize {
-        2 * self.options.connections_per_node
+        2 * lanes_of_protocol(self.options.connections_per_node)
     }
 
     /// What a lane speaks, and the database that it is in.
     pub(super) fn about_lane(&self, lane: usize) -> (Protocol, u16) {
         let lane = lane % self.base_lanes();
-        let protocol = if lane % self.lanes_of_database() < self.options.connections_per_node {
+        let of_protocol = lanes_of_protocol(self.options.connections_per_node);
+        let protocol = if lane % self.lanes_of_database() < of_protocol {
             Protocol::Resp2
         } else {
             Protocol::Resp3

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::BytesMut;
-use slotway_protocol::command::{Command, CommandId, Flags, Group, lookup};
+use slotway_protocol::command::{Command, Flags, Group, lookup};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::resp::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
 
@@ -69,30 +69,6 @@ impl Proxy {
         }
     }
 
-    /// Whether the reply to a request for one key will probably be large, and the client has to
-    /// take first what it is owed.
-    #[cold]
-    pub(super) fn wait_for_large(
-        &mut self,
-        connection: ConnectionId,
-        command: CommandId,
-        key: &[u8],
-    ) -> bool {
-        if !self.options.large_keys.has(command, key) || self.is_queuing(connection) {
-            return false;
-        }
-        let bytes_max = self.bounds.output / 2;
-        let Some(session) = self.session(connection) else {
-            return false;
-        };
-        let waits = session.owed() > 0 || session.held_bytes() > bytes_max;
-        if waits {
-            session.waits_for_all = true;
-            self.pause(connection);
-        }
-        waits
-    }
-
     /// The oldest request of a pipeline has such a large reply that it is worth remembering.
     #[cold]
     pub(super) fn note_large_reply(&mut self, index: usize, len: usize) {
@@ -104,7 +80,7 @@ impl Proxy {
         let Plan::Key(position) = self.plans.of(command) else {
             return;
         };
-        if front.preceding > 0 || len < LARGE_REPLY {
+        if front.preceding > 0 || len < self.options.large_reply {
             return;
         }
         let frame = self.pipelines[index].front_bytes();
@@ -137,7 +113,7 @@ impl Proxy {
         if let Plan::Key(position) = self.plans.of(command)
             && command.flags.contains(Flags::WRITE)
             && command.group == Group::String
-            && request.frame().len() >= LARGE_REPLY
+            && request.frame().len() >= self.options.large_reply
             && let Some(get) = lookup(b"get")
         {
             self.options.large_keys.add(get.id, request.arg(position));
@@ -220,6 +196,9 @@ impl Proxy {
         let window_max = self.window_max();
         let bytes_max = self.bounds.output / 2;
         let held = self.holds.bytes_of(connection);
+        if self.awaits_turn(connection) {
+            return;
+        }
         if self.queue.makes_wait(connection) || held > self.options.client_hold_bytes_max / 2 {
             return;
         }
@@ -257,10 +236,7 @@ impl Proxy {
 const REQUEST_WEIGHT: usize = 4;
 
 /// How many replies may be owed to a client at first.
-const FIRST_WINDOW: u16 = 32;
-
-/// From here on it is remembered which keys have such replies.
-const LARGE_REPLY: usize = 256 * 1024;
+const FIRST_WINDOW: u16 = 16;
 
 /// How long it is remembered at least.
 const LARGE_KEPT: Duration = Duration::from_secs(60);

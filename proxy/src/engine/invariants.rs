@@ -12,6 +12,7 @@ impl Proxy {
     /// When something does not hold.
     pub fn check_invariants(&self) {
         self.holds.check_invariants();
+        self.turns.check_invariants();
         self.reads.check_invariants();
         self.privates.check_invariants();
         self.pipelines.iter().for_each(Pipeline::check_invariants);

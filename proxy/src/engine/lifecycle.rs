@@ -1,5 +1,6 @@
 //! How clients come and go: opening and closing their connections, letting them finish when the
-//! program ends, taking back the memory of those that are idle, showing how much is under way.
+//! program ends, the regular work, taking back the memory of those that are idle, showing how much
+//! is under way.
 
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant, Peer};
 
@@ -33,6 +34,7 @@ impl Proxy {
         if session.unread as usize >= LARGE_UNREAD {
             self.end_large(session.connection, now);
         }
+        self.end_turn(session.connection);
         self.drop_subscriptions(session.connection, now);
         for task in session.tasks() {
             self.abandon_task(task, now);
@@ -86,6 +88,28 @@ impl Proxy {
             self.close(connection, CloseWhen::Now);
         }
         self.notify_if_drained();
+    }
+
+    /// What is to be looked at from time to time.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.swept = now;
+        self.sweep_backends(now);
+        self.sweep_feeds(now);
+        self.sweep_privates(now);
+        self.sweep_waiters(now);
+        self.settle_databases(now);
+        self.settle_early(now);
+        self.expire_subscribing(now);
+        self.sweep_scripts();
+        self.ask_for_home();
+        self.sweep_large_keys(now);
+        self.sweep_passing(now);
+        self.sweep_turns();
+        if self.is_to_count(now) {
+            self.count_memory(now);
+        }
+        self.sweep_reads(now);
+        self.show_gauges();
     }
 
     /// Gives back what idle connections hold, and cuts off those that do not let themselves be

@@ -80,6 +80,7 @@ mod tasks;
 mod totals;
 mod transaction;
 mod transactions;
+mod turns;
 mod wait_time;
 mod waiters;
 mod waiting;
@@ -136,6 +137,7 @@ use self::scatter::Scattered;
 use self::script_cache::ScriptCache;
 use self::session::Session;
 use self::shedding::{Bounds, Queue};
+use self::turns::Turns;
 use self::waiters::Waiters;
 
 /// The proxy engine of one worker.
@@ -195,6 +197,7 @@ pub struct Proxy {
     aged: Instant,
     bounds: Bounds,
     queue: Queue,
+    turns: Turns,
     backlogs: Backlogs,
     /// When the outside was told of something suspicious last.
     suspicion_told: Option<Instant>,
@@ -243,6 +246,7 @@ impl Proxy {
             aged: Instant::default(),
             bounds: Bounds::new(&options, Strain::None),
             queue: Queue::default(),
+            turns: Turns::default(),
             backlogs: Backlogs::default(),
             suspicion_told: None,
             plans,
@@ -422,23 +426,7 @@ impl Engine for Proxy {
         }
         self.timeout = now + TICK;
         if now.since(self.swept) >= TICK {
-            self.swept = now;
-            self.sweep_backends(now);
-            self.sweep_feeds(now);
-            self.sweep_privates(now);
-            self.sweep_waiters(now);
-            self.settle_databases(now);
-            self.settle_early(now);
-            self.expire_subscribing(now);
-            self.sweep_scripts();
-            self.ask_for_home();
-            self.sweep_large_keys(now);
-            self.sweep_passing(now);
-            if self.is_to_count(now) {
-                self.count_memory(now);
-            }
-            self.sweep_reads(now);
-            self.show_gauges();
+            self.sweep(now);
         }
         if now.since(self.shrunk) >= SHRINK_INTERVAL {
             self.shrink(now);

@@ -57,6 +57,7 @@ impl Proxy {
             connection,
             request,
             shared: None,
+            large: None,
             now,
         };
         match command {

@@ -40,6 +40,12 @@ pub struct Options {
     pub redirect_hosts: Vec<Arc<str>>,
     /// Replies owed to one client; beyond it nothing more is read from that client.
     pub client_in_flight_max: usize,
+    /// Requests to one node that are large, or whose reply will be, under way at a time.
+    pub large_in_flight_max: usize,
+    /// A request of that many bytes is large. Not for users: the figure is in the documentation.
+    pub large_request: usize,
+    /// A reply of that many bytes is.
+    pub large_reply: usize,
     /// Reply bytes waiting for one client; beyond it nothing more is read from that client.
     pub client_output_bytes_max: usize,
     /// Reply bytes waiting for one client; one that has asked for more than that and does not read
@@ -195,6 +201,9 @@ impl Default for Options {
             redirects_max: 16,
             redirect_hosts: Vec::new(),
             client_in_flight_max: 1024,
+            large_in_flight_max: 2,
+            large_request: 1024 * 1024,
+            large_reply: 256 * 1024,
             client_output_bytes_max: 1024 * 1024,
             client_output_bytes_cut: 64 * 1024 * 1024,
             subscriber_output_bytes_max: 32 * 1024 * 1024,

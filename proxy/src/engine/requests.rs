@@ -24,6 +24,8 @@ pub(super) struct Incoming<'a> {
     pub(super) request: Request<'a>,
     /// The request's bytes, when they are so many that a reference is better than a copy.
     pub(super) shared: Option<&'a Bytes>,
+    /// The slot of one that is large, or whose reply will be.
+    pub(super) large: Option<Slot>,
     pub(super) now: Instant,
 }
 
@@ -55,11 +57,12 @@ impl Proxy {
                         break;
                     }
                     if len < LARGE_BYTES {
-                        let shared = None;
+                        let large = self.large_slot(connection, &request, &command);
                         let incoming = Incoming {
                             connection,
                             request,
-                            shared,
+                            shared: None,
+                            large,
                             now,
                         };
                         self.handle_request(incoming, command);
@@ -75,10 +78,12 @@ impl Proxy {
                     if let Ok(command) = command {
                         self.note_large_request(&request, command);
                     }
+                    let large = self.large_slot(connection, &request, &command);
                     let incoming = Incoming {
                         connection,
                         request,
                         shared,
+                        large,
                         now,
                     };
                     self.handle_request(incoming, command);
@@ -146,11 +151,10 @@ impl Proxy {
             return true;
         }
         match self.plans.of(command) {
-            Plan::Key(position) => {
-                self.knows_large_keys
-                    && self.wait_for_large(connection, command.id, request.arg(position))
+            Plan::Key(_) | Plan::Keys => {
+                self.may_be_large(request) && self.must_wait_for_turn(connection, request, command)
             }
-            Plan::Keys | Plan::Split { .. } => false,
+            Plan::Split { .. } => false,
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
             Plan::Local(Local::Select) => self.must_wait_to_select(connection, request),
             Plan::Block => {
@@ -267,7 +271,12 @@ impl Proxy {
         let per_node = self.options.connections_per_node;
         let session = self.session(incoming.connection)?;
         let ticket = session.reserve(command, incoming.now);
-        Some((ticket, lane(session, per_node)))
+        let Some(slot) = incoming.large else {
+            return Some((ticket, lane(session, per_node)));
+        };
+        let lane = large_lane(session, per_node);
+        self.take_turn(incoming.connection, slot);
+        Some((ticket, lane))
     }
 
     /// Puts a request into the pipeline to its slot's owner, or into the slot's hold.
@@ -421,19 +430,37 @@ impl Proxy {
 /// Which of a backend's pipelines a client uses: always the same one, which keeps its order.
 #[inline]
 pub(super) fn lane(session: &Session, per_node: usize) -> usize {
-    let mut first = if session.protocol == Protocol::Resp3 {
-        per_node
-    } else {
-        0
-    };
-    if session.database > 0 {
-        first += usize::from(session.database) * 2 * per_node;
-    }
+    let first = first_lane(session, per_node);
     if per_node == 1 {
         first
     } else {
         first + session.connection.index as usize % per_node
     }
+}
+
+/// The one through which what is large goes.
+fn large_lane(session: &Session, per_node: usize) -> usize {
+    first_lane(session, per_node) + per_node
+}
+
+/// How many there are for one protocol version and database.
+#[inline]
+pub(super) fn lanes_of_protocol(per_node: usize) -> usize {
+    per_node + 1
+}
+
+#[inline]
+fn first_lane(session: &Session, per_node: usize) -> usize {
+    let of_protocol = lanes_of_protocol(per_node);
+    let mut first = if session.protocol == Protocol::Resp3 {
+        of_protocol
+    } else {
+        0
+    };
+    if session.database > 0 {
+        first += usize::from(session.database) * 2 * of_protocol;
+    }
+    first
 }
 
 /// What is not queued between MULTI and EXEC.

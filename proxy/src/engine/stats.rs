@@ -90,6 +90,8 @@ pub struct Stats {
     pub memory_strain: Gauge,
     /// Large requests that were not read on because memory was scarce.
     pub requests_delayed: Counter,
+    /// Requests that waited for others that were large, or had a large reply.
+    pub large_waits: Counter,
     /// Requests refused because a node's queue was full.
     pub queue_full: Counter,
     /// Requests whose reply would have been too large to be put together.

@@ -237,6 +237,7 @@ impl Proxy {
             let again = Incoming {
                 request: buffers.request(frame),
                 shared: None,
+                large: None,
                 ..*incoming
             };
             let mut reply = Vec::new();

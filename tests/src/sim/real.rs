@@ -25,11 +25,17 @@ pub fn proxy(scenario: &Scenario, random: Random) -> Box<dyn Machine> {
         hold_timeout: Duration::from_micros(HOLD_MICROS),
         client_in_flight_max: scenario.in_flight_max,
         client_output_bytes_max: scenario.output_bytes_max,
+        // The large values of the workload take turns.
+        large_request: LARGE_VALUE,
+        large_reply: LARGE_VALUE,
         ..proxy::Options::default()
     };
     let engine = Proxy::new(options, Arc::new(Stats::new()));
     Box::new(Host::new(engine, limits(scenario), random))
 }
+
+/// Of the values that a scenario calls large nearly all are larger.
+const LARGE_VALUE: usize = 33_200;
 
 /// A discovery that knows all nodes.
 pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<dyn Machine> {

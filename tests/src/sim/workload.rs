@@ -180,8 +180,8 @@ impl Workload {
     pub(super) fn value(&mut self, key: &str, part: u64) -> String {
         let padding = match self.random.below(100) {
             0..80 => 0,
+            90.. if self.style.large_values => 33_000 + self.random.below(1000),
             80..99 => self.random.below(200),
-            _ if self.style.large_values => 40_000 + self.random.below(1000),
             _ => 2_000,
         };
         let filler = "~".repeat(padding as usize);

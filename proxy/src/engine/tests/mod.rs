@@ -50,6 +50,8 @@ struct Bench {
     nodes: HashMap<u16, ConnectionId>,
     /// Open connections for reads at replicas, by port.
     readers: HashMap<u16, ConnectionId>,
+    /// Open connections for what is large, by port.
+    large: HashMap<u16, ConnectionId>,
     /// Open feeds, by port.
     feeds: HashMap<u16, ConnectionId>,
     /// Connections asked for and not answered.
@@ -81,6 +83,7 @@ impl Bench {
             connections: 0,
             nodes: HashMap::new(),
             readers: HashMap::new(),
+            large: HashMap::new(),
             feeds: HashMap::new(),
             wanted: Vec::new(),
             closed: Vec::new(),
@@ -188,6 +191,7 @@ impl Bench {
             let of = match feed_of(token) {
                 Some(_) => &mut self.feeds,
                 None if self.proxy.is_read_lane(token.0 as usize) => &mut self.readers,
+                None if self.proxy.is_large_lane(token.0 as usize) => &mut self.large,
                 None => &mut self.nodes,
             };
             of.insert(address.port, connection);

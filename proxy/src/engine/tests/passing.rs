@@ -105,7 +105,7 @@ fn the_node_waits_for_the_client_but_not_for_ever() {
     assert_eq!(bench.resumed, [node, node], "the rest is for nobody");
     bench.call(|proxy, now| proxy.handle_close(client, now));
     let other = bench.client();
-    bench.input(other, &request(&["get", LOWER]));
+    bench.input(other, &request(&["get", "other"]));
     bench.sent(1);
     let rest = format!("{}\r\n$1\r\ny\r\n", "x".repeat(20_000_000 - 6 * MIB));
     input.extend_from_slice(rest.as_bytes());
