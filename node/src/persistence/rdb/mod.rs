@@ -6,12 +6,16 @@
 mod input;
 mod intset;
 mod listpack;
+mod load;
 mod read;
+mod save;
 mod write;
 mod ziplist;
 mod zipmap;
 
 pub(crate) use input::Input;
+pub(crate) use load::{LoadedKey, Loader};
+pub(crate) use save::{About, Saver};
 pub(crate) use write::Encoder;
 
 /// Why bytes can't be read. Where redis-server has words for it, these are they.
@@ -72,6 +76,22 @@ mod kind {
     pub(super) const STREAM_3: u8 = 21;
     pub(super) const HASH_TTL_PRE: u8 = 22;
     pub(super) const HASH_LISTPACK_TTL: u8 = 25;
+}
+
+/// What stands where a kind of value could, and says what follows instead.
+mod opcode {
+    pub(super) const SLOT_INFO: u8 = 244;
+    pub(super) const FUNCTION: u8 = 245;
+    pub(super) const FUNCTION_PRE: u8 = 246;
+    pub(super) const MODULE_AUX: u8 = 247;
+    pub(super) const IDLE: u8 = 248;
+    pub(super) const FREQUENCY: u8 = 249;
+    pub(super) const AUX: u8 = 250;
+    pub(super) const RESIZE: u8 = 251;
+    pub(super) const EXPIRES_MS: u8 = 252;
+    pub(super) const EXPIRES_SECONDS: u8 = 253;
+    pub(super) const DATABASE: u8 = 254;
+    pub(super) const END: u8 = 255;
 }
 
 /// How a node of a quicklist holds its elements.

@@ -231,3 +231,166 @@ fn nothing_is_in_a_collection_twice() {
     assert!(matches!(decoded(&not_a_number), Err(RdbError::Corrupt(_))));
     assert_eq!(decoded(&[kind::SET, 0]).unwrap_err(), RdbError::Empty);
 }
+
+/// Keys as they stand in a file: database, key, what is seen of the value, and the date.
+type Keys = Vec<(u32, Vec<u8>, (&'static str, Vec<Vec<u8>>), u64)>;
+
+fn file(values: &[(u32, Value, u64)], compress: bool) -> (Vec<u8>, Keys) {
+    let about = About {
+        server_version: "7.0.15",
+        unix_seconds: 1_700_000_000,
+        memory: 1 << 40,
+    };
+    let mut saver = Saver::new(about, compress, true);
+    let mut file = Vec::new();
+    let mut keys = Keys::new();
+    saver.database(0, values.len(), 0);
+    for (index, (database, value, expires_at)) in values.iter().enumerate() {
+        let key = format!("key:{index}").into_bytes();
+        saver.key(*database, &key, value, *expires_at);
+        keys.push((*database, key, contents(value), *expires_at));
+        if index % 2 == 0 {
+            file.extend(saver.take());
+        }
+    }
+    saver.end();
+    file.extend(saver.take());
+    (file, keys)
+}
+
+/// Reads a file in pieces that end at the cuts.
+fn read(file: &[u8], len: Option<u64>, cuts: &[usize]) -> Result<Keys, RdbError> {
+    let mut keys = Keys::new();
+    let mut take = |key: LoadedKey<'_>| {
+        keys.push((
+            key.database,
+            key.key.to_vec(),
+            contents(&key.value),
+            key.expires_at,
+        ));
+        Ok(())
+    };
+    let mut loader = Loader::new(len, true);
+    let mut from = 0;
+    for cut in cuts.iter().copied().chain([file.len()]) {
+        loader.push(&file[from..cut], &mut take)?;
+        from = cut;
+    }
+    loader.finish(&mut take)?;
+    Ok(keys)
+}
+
+fn values() -> impl Strategy<Value = Vec<(u32, Value, u64)>> {
+    let one = (0u32..3, value(), prop_oneof![Just(0), 1u64..u64::MAX >> 1]);
+    proptest::collection::vec(one, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn a_file_comes_back_in_any_pieces(
+        values in values(),
+        compress in any::<bool>(),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..9),
+    ) {
+        let (file, keys) = file(&values, compress);
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(file.len())).collect();
+        cuts.sort_unstable();
+        let len = Some(file.len() as u64);
+        prop_assert!(read(&file, len, &cuts) == Ok(keys.clone()));
+        prop_assert!(read(&file, None, &cuts) == Ok(keys));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_refused(values in values(), cut in any::<prop::sample::Index>()) {
+        let (file, _) = file(&values, true);
+        let cut = cut.index(file.len());
+        let outcome = read(&file[..cut], None, &[cut / 2]).map(|keys| keys.len());
+        prop_assert!(matches!(outcome, Err(RdbError::Cut { .. })), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_file_with_a_flipped_bit_is_refused(
+        values in values(),
+        place in any::<prop::sample::Index>(),
+        bit in 0u32..8,
+    ) {
+        let (mut file, _) = file(&values, true);
+        let place = place.index(file.len());
+        file[place] ^= 1u8 << bit;
+        prop_assert!(read(&file, None, &[]).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn a_file_is_told_from_others() {
+    for (file, expected) in [
+        (
+            &b"REDIX0010"[..],
+            "Wrong signature trying to load DB from file",
+        ),
+        (b"REDIS0013", "Can't handle RDB format version 13"),
+        (b"REDIS0000", "Can't handle RDB format version 0"),
+        (b"REDIS00x1", "Can't handle RDB format version 0"),
+        (
+            b"REDIS",
+            "Short read or OOM loading DB. Unrecoverable error, aborting now.",
+        ),
+        (
+            b"",
+            "Short read or OOM loading DB. Unrecoverable error, aborting now.",
+        ),
+        (
+            b"REDIS0010\xf5\x00",
+            "functions are not supported by this node yet",
+        ),
+        (
+            b"REDIS0010\xf7\x00",
+            "values of modules are not supported by this node yet",
+        ),
+        (
+            b"REDIS0010\xff\x01\0\0\0\0\0\0\0",
+            "Wrong RDB checksum expected: (1) but got (eb7ea789fe37fda9). Aborting now.",
+        ),
+    ] {
+        let error = read(file, None, &[]).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    // Before version 5 there was no checksum, and 0 says that there is none.
+    assert_eq!(read(b"REDIS0004\xff", None, &[]), Ok(Keys::new()));
+    assert_eq!(
+        read(b"REDIS0010\xff\0\0\0\0\0\0\0\0", None, &[]),
+        Ok(Keys::new())
+    );
+}
+
+#[test]
+fn a_file_of_known_length_is_not_waited_for_in_vain() {
+    let mut loader = Loader::new(Some(40), true);
+    let mut take = |_: LoadedKey<'_>| Ok(());
+    // A key of a gigabyte in a file of forty bytes.
+    let outcome = loader.push(b"REDIS0010\x00\x80\x40\0\0\0", &mut take);
+    assert!(matches!(outcome, Err(RdbError::Cut { .. })));
+}
+
+#[test]
+fn what_stands_between_keys_is_read_over() {
+    let parts: [&[u8]; 9] = [
+        b"REDIS0012",
+        b"\xfa\x03any\x03aux",
+        b"\xf4\x01\x01\x00",
+        b"\xf9\x07\x00\x01a\x01v",
+        b"\xfc\xff\xff\xff\xff\xff\xff\xff\xff\xf8\x05\x00\x01b\x01v",
+        b"\xfd\x02\x00\x00\x00\x00\x01c\x01v",
+        b"\xfc\x00\x00\x00\x00\x00\x00\x00\x80\x00\x01d\x01v",
+        b"\x02\x05empty\x00",
+        b"\xff\0\0\0\0\0\0\0\0and more",
+    ];
+    let keys = read(&parts.concat(), None, &[]).unwrap();
+    let seen: Vec<(&[u8], u64)> = keys
+        .iter()
+        .map(|(_, key, _, date)| (&key[..], *date))
+        .collect();
+    assert_eq!(seen, [(&b"a"[..], 0), (b"b", 0), (b"c", 2_000), (b"d", 1)]);
+}

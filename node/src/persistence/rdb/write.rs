@@ -16,9 +16,15 @@ use crate::value::text::Text;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Encoder {
     compressor: Compressor,
+    /// Whether long strings are written as they are.
+    plain: bool,
 }
 
 impl Encoder {
+    pub(crate) fn set_compression(&mut self, compress: bool) {
+        self.plain = !compress;
+    }
+
     /// Writes what kind of value it is.
     pub(crate) fn kind(&self, out: &mut Vec<u8>, value: &Value) {
         out.push(match value {
@@ -68,7 +74,8 @@ impl Encoder {
         {
             return;
         }
-        if bytes.len() > PLAIN_LEN_MAX
+        if !self.plain
+            && bytes.len() > PLAIN_LEN_MAX
             && let Some(compressed) = self.compressor.compress(bytes, bytes.len() - 4)
         {
             out.push(coding::LZF);
