@@ -171,5 +171,6 @@ impl Keyspace {
         let tables: Vec<Table> = places.iter_mut().map(std::mem::take).collect();
         self.databases[index].len = 0;
         self.disturb_watchers_of(index, &tables);
+        self.hand_to_snapshot(first, tables);
     }
 }

@@ -3,6 +3,7 @@
 mod databases;
 mod expiry;
 mod slots;
+mod snapshot;
 mod table;
 mod typed;
 
@@ -13,9 +14,11 @@ use foldhash::fast::FixedState;
 use slotway_protocol::cluster::{SLOTS, Slot};
 
 pub use slots::Exported;
+pub(crate) use snapshot::SnapshotStep;
 
 use crate::value::Value;
 use databases::Database;
+use snapshot::Snapshot;
 use table::{Entry, Key, Place, Table};
 
 /// All keys. A request's keys are in one table, which [`Keyspace::select_database`] and
@@ -44,6 +47,8 @@ pub(crate) struct Keyspace {
     watched_len: usize,
     /// Clients whose watched keys were changed.
     disturbed: Vec<u64>,
+    /// The keys as they were at one moment, on their way into a file.
+    snapshot: Option<Box<Snapshot>>,
     /// How many changes were made since the start.
     pub(crate) changes: u64,
     pub(crate) expired: u64,
@@ -68,6 +73,7 @@ impl Keyspace {
             expiry_cursor: (0, 0),
             watched_len: 0,
             disturbed: Vec::new(),
+            snapshot: None,
             changes: 0,
             expired: 0,
             hits: Cell::new(0),
@@ -139,9 +145,10 @@ impl Keyspace {
     #[inline]
     pub(crate) fn replace(&mut self, key: &[u8], value: Value, expires_at: u64) {
         let hash = self.hash(key);
-        let table = &mut self.tables[self.selected];
-        match table.find(hash, key) {
+        match self.tables[self.selected].find(hash, key) {
             Some(place) => {
+                self.keep_for_snapshot(hash, place);
+                let table = &mut self.tables[self.selected];
                 let entry = table.at_mut(place);
                 let expired_before = usize::from(entry.expires_at != 0);
                 entry.value = value;
@@ -162,9 +169,9 @@ impl Keyspace {
     /// Removes a key and returns its value.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Value> {
         let hash = self.hash(key);
-        let table = &mut self.tables[self.selected];
-        let place = table.find(hash, key)?;
-        let entry = table.remove(place);
+        let place = self.tables[self.selected].find(hash, key)?;
+        self.keep_for_snapshot(hash, place);
+        let entry = self.tables[self.selected].remove(place);
         self.databases[self.selected >> self.slot_bits].len -= 1;
         if entry.is_expired(self.now_ms) {
             self.expired += 1;
@@ -242,6 +249,7 @@ impl Keyspace {
             self.remove(key);
             return None;
         }
+        self.keep_for_snapshot(hash, place);
         Some(place)
     }
 
@@ -260,6 +268,7 @@ impl Keyspace {
 
     /// Adds a key that is not there.
     fn insert(&mut self, hash: u64, key: &[u8], value: Value, expires_at: u64) {
+        self.leave_out_of_snapshot(hash, key);
         let entry = Entry {
             key: Key::new(key),
             value,

@@ -57,6 +57,7 @@ impl Keyspace {
             self.databases[index].len -= table.len();
             self.disturb_watchers_of(index, std::slice::from_ref(&table));
             let database = self.databases[index].number;
+            self.copy_to_snapshot(place, &table);
             let live = (table.into_entries()).filter(|entry| !entry.is_expired(self.now_ms));
             exported.extend(live.map(|entry| Exported {
                 database,

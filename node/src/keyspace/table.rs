@@ -177,12 +177,7 @@ impl Table {
     ) -> Option<u64> {
         let (mut from, mut left) = (from, count.max(1));
         loop {
-            let (entries, end) = self.segment_at(from);
-            let mut found: Vec<(u64, &Entry)> = entries
-                .iter()
-                .map(|entry| (order(hash_of(entry)), entry))
-                .filter(|(order, _)| *order >= from)
-                .collect();
+            let (mut found, end) = self.segment_from(from, &hash_of);
             if found.len() > left {
                 found.sort_unstable_by_key(|(order, _)| *order);
                 let last = found[left - 1].0;
@@ -201,6 +196,19 @@ impl Table {
                 None => return None,
             }
         }
+    }
+
+    /// The entries of the segment in which `from` is, those from there on, with their order, and
+    /// where the next segment begins, if there is one.
+    pub(super) fn segment_from(
+        &self,
+        from: u64,
+        hash_of: impl Fn(&Entry) -> u64,
+    ) -> (Vec<(u64, &Entry)>, Option<u64>) {
+        let (entries, end) = self.segment_at(from);
+        let ordered = entries.iter().map(|entry| (order(hash_of(entry)), entry));
+        let found = ordered.filter(|(order, _)| *order >= from).collect();
+        (found, end)
     }
 
     /// An entry by chance, if there is one. `random` returns a number below its argument.
@@ -324,7 +332,7 @@ impl Split {
 /// The place of a hash in the order of a walk. Uses bits that a segment's own table does not
 /// place by, so that the entries of a segment are still well spread.
 #[inline]
-fn order(hash: u64) -> u64 {
+pub(super) fn order(hash: u64) -> u64 {
     (hash << 7) >> (64 - ORDER_BITS)
 }
 
