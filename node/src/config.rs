@@ -31,6 +31,13 @@ pub struct Config {
     /// In seconds; 0 leaves it to the kernel.
     pub tcp_keepalive: u32,
     pub tcp_backlog: u32,
+    /// Where the node's files are, and the name of the one with all keys.
+    pub dir: String,
+    pub dbfilename: String,
+    pub rdbcompression: bool,
+    pub rdbchecksum: bool,
+    /// How many bytes may wait to be written while the keys are saved and change meanwhile.
+    pub save_buffer_max: u64,
 }
 
 impl Default for Config {
@@ -48,6 +55,11 @@ impl Default for Config {
             timeout: 0,
             tcp_keepalive: 300,
             tcp_backlog: 511,
+            dir: "./".to_owned(),
+            dbfilename: "dump.rdb".to_owned(),
+            rdbcompression: true,
+            rdbchecksum: true,
+            save_buffer_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -67,6 +79,8 @@ pub enum ConfigError {
     NotAMemoryValue,
     #[error("argument must be between {0} and {1} inclusive")]
     OutOfRange(u64, u64),
+    #[error("dbfilename can't be a path, just a filename")]
+    IsPath,
     #[error("this node does not support another value than '{0}' yet")]
     Unsupported(&'static str),
     #[error("line {line}: {error}: '{text}'")]
@@ -322,6 +336,45 @@ const DIRECTIVES: &[Directive] = &[
             Ok(())
         }
     ),
+    immutable!("dir", |config| config.dir.clone(), |config, value| {
+        config.dir = value.to_owned();
+        Ok(())
+    }),
+    immutable!(
+        "dbfilename",
+        |config| config.dbfilename.clone(),
+        |config, value| {
+            if value.contains('/') {
+                return Err(ConfigError::IsPath);
+            }
+            config.dbfilename = value.to_owned();
+            Ok(())
+        }
+    ),
+    mutable!(
+        "rdbcompression",
+        |config| yes_no(config.rdbcompression),
+        |config, value| {
+            config.rdbcompression = parse_bool(value)?;
+            Ok(())
+        }
+    ),
+    immutable!(
+        "rdbchecksum",
+        |config| yes_no(config.rdbchecksum),
+        |config, value| {
+            config.rdbchecksum = parse_bool(value)?;
+            Ok(())
+        }
+    ),
+    mutable!(
+        "save-buffer-max",
+        |config| config.save_buffer_max.to_string(),
+        |config, value| {
+            config.save_buffer_max = parse_memory(value)?;
+            Ok(())
+        }
+    ),
     fixed!("save", ""),
     fixed!("appendonly", "no"),
     fixed!("maxmemory", "0"),
@@ -371,6 +424,10 @@ mod tests {
             (
                 "cluster-enabled 1",
                 "line 1: argument must be 'yes' or 'no': 'cluster-enabled 1'",
+            ),
+            (
+                "dbfilename a/b",
+                "line 1: dbfilename can't be a path, just a filename: 'dbfilename a/b'",
             ),
             (
                 "appendonly yes",

@@ -14,6 +14,7 @@ pub mod server;
 
 pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
 pub use config::{Config, ConfigError, NodeConfig};
-pub use engine::{Event, Node, Notice};
+pub use engine::{Event, Loading, Node, Notice, SavePart};
 pub use keyspace::Exported;
 pub use persistence::rdb::RdbError;
+pub use persistence::saving::SaveId;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use slotway_node::server::{lonely_cluster, random_seed, spawn};
+use slotway_node::server::{lonely_cluster, random_seed, spawn_with_files};
 use slotway_node::{Config, NodeConfig};
 use slotway_runtime::signals::Signals;
 use slotway_runtime::{logging, worker};
@@ -36,7 +36,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let cluster = config
         .cluster_enabled
         .then(|| lonely_cluster(&config, random_seed()));
-    let server = spawn(NodeConfig {
+    let server = spawn_with_files(NodeConfig {
         config,
         cluster,
         seed,
@@ -96,6 +96,8 @@ Options are the directives of redis.conf, such as
   --cluster-enabled yes    be part of a cluster (default no)
   --requirepass SECRET     clients have to authenticate
   --maxclients 10000       how many clients may be connected
+  --dir DIR                where its file with all keys is (default ./)
+  --dbfilename dump.rdb    the name of that file
 and
   --version                print the version
   --help                   print this

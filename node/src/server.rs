@@ -1,6 +1,8 @@
 //! Runs a node with real sockets, on a thread of its own: the only part that knows of threads,
 //! clocks and tokio.
 
+mod files;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
@@ -21,6 +23,8 @@ use crate::command::Random;
 use crate::config::{Config, NodeConfig};
 use crate::engine::{Event, Node, Notice};
 use crate::server_state::hexadecimal_id;
+use files::FileWriter;
+pub use files::LoadError;
 
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,8 @@ pub enum StartError {
     NoAddress,
     #[error("the system gives no thread or no event queue: {0}")]
     System(#[from] io::Error),
+    #[error(transparent)]
+    Load(#[from] LoadError),
 }
 
 /// A node that runs. It stops when this is dropped.
@@ -82,26 +88,39 @@ impl Drop for ServerHandle {
     }
 }
 
-/// Starts a node on a thread of its own. When this returns, it listens.
+/// Starts a node without files on a thread of its own. When this returns, it listens.
 pub fn spawn(config: NodeConfig) -> Result<ServerHandle, StartError> {
+    start(config, false)
+}
+
+/// Starts a node that loads its keys from the file of its settings, and saves them there. Clients
+/// that connect while it loads are served after that.
+pub fn spawn_with_files(config: NodeConfig) -> Result<ServerHandle, StartError> {
+    start(config, true)
+}
+
+fn start(config: NodeConfig, has_files: bool) -> Result<ServerHandle, StartError> {
     let listeners = listen(&config.config)?;
     let addresses = listeners
         .iter()
         .map(StdListener::local_addr)
         .collect::<Result<_, _>>()?;
     let (events, inbox) = mpsc::unbounded_channel();
+    let for_files = has_files.then(|| events.clone());
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (started, when_started) = sync_channel(1);
     let thread = std::thread::Builder::new()
         .name(format!("node-{}", config.config.port))
         .spawn(move || {
-            let runtime = local_runtime();
-            match runtime {
-                Ok(runtime) => {
-                    // Whoever waits for this holds the receiver.
+            let prepared = local_runtime()
+                .map_err(StartError::from)
+                .and_then(|runtime| Ok((runtime, prepare(config, for_files)?)));
+            // Whoever waits for this holds the receiver.
+            match prepared {
+                Ok((runtime, (node, writer))) => {
                     let _ = started.send(Ok(()));
-                    runtime.block_on(serve(config, listeners, inbox, token));
+                    runtime.block_on(serve(node, writer, listeners, inbox, token));
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));
@@ -117,25 +136,42 @@ pub fn spawn(config: NodeConfig) -> Result<ServerHandle, StartError> {
     })
 }
 
-async fn serve(
+/// The node with the keys of its file, and what writes that, if it has one.
+fn prepare(
     config: NodeConfig,
-    listeners: Vec<StdListener>,
-    mut inbox: mpsc::UnboundedReceiver<Event>,
-    stop: CancellationToken,
-) {
+    events: Option<mpsc::UnboundedSender<Event>>,
+) -> Result<(Node, Option<FileWriter>), StartError> {
     let started = Now {
         instant: Instant::from_micros(0),
         unix_ms: unix_ms(),
     };
+    let mut node = Node::new(config, started);
+    let Some(events) = events else {
+        return Ok((node, None));
+    };
+    files::load(&mut node)?;
+    node.set_has_files();
+    let writer = FileWriter::start(node.config(), events)?;
+    Ok((node, Some(writer)))
+}
+
+async fn serve(
+    node: Node,
+    writer: Option<FileWriter>,
+    listeners: Vec<StdListener>,
+    mut inbox: mpsc::UnboundedReceiver<Event>,
+    stop: CancellationToken,
+) {
     let options = DriverOptions::default();
     let on_shutdown = stop.clone();
-    let driver = Driver::start(
-        Node::new(config, started),
-        options,
-        move |notice| match notice {
-            Notice::Shutdown => on_shutdown.cancel(),
-        },
-    );
+    let driver = Driver::start(node, options, move |notice| match notice {
+        Notice::Shutdown => on_shutdown.cancel(),
+        Notice::Save(id, part) => {
+            if let Some(writer) = &writer {
+                writer.write(id, part);
+            }
+        }
+    });
     for (index, listener) in listeners.into_iter().enumerate() {
         let number = u16::try_from(index).unwrap_or(u16::MAX);
         tokio::task::spawn_local(accept(listener, number, driver.clone(), stop.clone()));

@@ -6,6 +6,7 @@ use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::Config;
 use crate::persistence::rdb::Encoder;
+use crate::persistence::saving::Saving;
 
 pub(crate) struct ServerState {
     pub(crate) config: Config,
@@ -21,6 +22,9 @@ pub(crate) struct ServerState {
     pub(crate) draining: bool,
     /// Writes values for DUMP.
     pub(crate) encoder: Encoder,
+    pub(crate) saving: Saving,
+    /// The commands of a transaction are running.
+    pub(crate) in_exec: bool,
     /// A client asked for SHUTDOWN.
     pub(crate) shutdown_wished: bool,
 }
@@ -56,6 +60,8 @@ impl ServerState {
             started,
             draining: false,
             encoder: Encoder::default(),
+            saving: Saving::new(started),
+            in_exec: false,
             shutdown_wished: false,
         }
     }

@@ -13,6 +13,8 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
 fn dump(call: &mut Call<'_>) -> Result<(), CommandError> {
     match call.keyspace.get(call.arg(1)) {
         Some(value) => {
+            let compress = call.server.config.rdbcompression;
+            call.server.encoder.set_compression(compress);
             let payload = payload::seal(&mut call.server.encoder, value);
             call.reply_bulk(&payload);
         }

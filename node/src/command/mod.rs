@@ -16,6 +16,7 @@ mod help;
 mod info;
 mod keys;
 mod list;
+mod save;
 mod scan;
 mod server;
 mod set;
@@ -29,6 +30,7 @@ use slotway_protocol::engine::Now;
 use slotway_protocol::resp::{Protocol, Request, encode};
 
 pub(crate) use error::CommandError;
+pub(crate) use save::begin as begin_save;
 
 use crate::engine::session::{Session, Sessions};
 use crate::keyspace::Keyspace;
@@ -244,6 +246,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     client::COMMANDS,
     transaction::COMMANDS,
     server::COMMANDS,
+    save::COMMANDS,
     cluster::COMMANDS,
     help::COMMANDS,
 ];

@@ -1,7 +1,6 @@
 //! The node itself: INFO, CONFIG, TIME and what else an operator asks.
 
 use slotway_protocol::command::reply;
-use slotway_protocol::engine::CloseWhen;
 use slotway_protocol::glob::matches;
 use slotway_protocol::resp::encode;
 
@@ -23,10 +22,8 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("config|set", config_set),
     ("config|resetstat", config_resetstat),
     ("time", time),
-    ("lastsave", lastsave),
     ("wait", wait),
     ("role", role),
-    ("shutdown", shutdown),
 ];
 
 fn command(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -126,13 +123,6 @@ fn time(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Nothing is saved, so as in redis-server it is the time of the start.
-fn lastsave(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let started = call.server.started.unix_ms / 1_000;
-    call.reply_integer(started as i64);
-    Ok(())
-}
-
 /// There are no replicas that follow this node, so none has what was written.
 fn wait(call: &mut Call<'_>) -> Result<(), CommandError> {
     if !call.server.is_primary() {
@@ -162,22 +152,5 @@ fn role(call: &mut Call<'_>) -> Result<(), CommandError> {
     call.reply_bulk(b"master");
     call.reply_integer(0);
     call.reply_array(0);
-    Ok(())
-}
-
-fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
-    for index in 1..call.len() {
-        let known = ["NOSAVE", "SAVE", "NOW", "FORCE"];
-        if !known.iter().any(|word| call.arg_is(index, word)) {
-            return Err(CommandError::Syntax);
-        }
-        if call.arg_is(index, "SAVE") {
-            return Err(CommandError::text(
-                "ERR 'shutdown save' is not supported by this node yet",
-            ));
-        }
-    }
-    call.server.shutdown_wished = true;
-    call.session().closing = Some(CloseWhen::Now);
     Ok(())
 }

@@ -109,9 +109,11 @@ fn exec(call: &mut Call<'_>) -> Result<(), CommandError> {
         return Ok(());
     }
     call.reply_array(requests.len());
+    call.server.in_exec = true;
     for (command, request) in requests {
         run(call, command, request);
     }
+    call.server.in_exec = false;
     Ok(())
 }
 

@@ -28,6 +28,7 @@ impl Node {
         self.run_requests(connection, input, now);
         self.wake(connection);
         self.close_killed();
+        self.announce_save(now);
     }
 
     /// Goes on where a client stopped taking replies.
@@ -38,6 +39,7 @@ impl Node {
         let mut held = std::mem::take(&mut channel.held);
         self.run_requests(connection, &mut held, now);
         self.close_killed();
+        self.announce_save(now);
         let channel = &mut self.channels[index];
         if channel.paused {
             return;
@@ -71,7 +73,8 @@ impl Node {
                         input.clear();
                         return self.close_as_wished(connection);
                     }
-                    if self.channels[index].output.len() > OUTPUT_PAUSE {
+                    let must_wait = self.state.sessions[index].waiting;
+                    if must_wait || self.channels[index].output.len() > OUTPUT_PAUSE {
                         input.advance(consumed);
                         return self.pause(connection, input);
                     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod execute;
 mod input;
+mod saving;
 pub(crate) mod session;
 pub(crate) mod transaction;
 
@@ -20,8 +21,11 @@ use crate::cluster::{Cluster, ClusterView};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
+use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use session::Sessions;
+
+pub use saving::{Loading, SavePart};
 
 /// A node. Drive it through [`Engine`].
 pub struct Node {
@@ -62,6 +66,10 @@ pub enum Event {
     SetView(Box<ClusterView>),
     /// Close all clients once their output is written, and take no new ones.
     Drain,
+    /// Bytes of a save were written.
+    SaveWritten(SaveId),
+    /// A save has succeeded or failed.
+    SaveEnded(SaveId, bool),
 }
 
 /// What a node tells the outside.
@@ -69,6 +77,8 @@ pub enum Event {
 pub enum Notice {
     /// The client asked for SHUTDOWN: stop the driver.
     Shutdown,
+    /// All keys are being saved.
+    Save(SaveId, SavePart),
 }
 
 impl Node {
@@ -171,6 +181,11 @@ impl Node {
         }
     }
 
+    fn is_waiting(&mut self, connection: ConnectionId) -> bool {
+        let session = self.state.sessions.find(connection);
+        session.is_some_and(|session| session.waiting)
+    }
+
     fn wake(&mut self, connection: ConnectionId) {
         let channel = &mut self.channels[connection.index as usize];
         if !channel.woken && !channel.output.is_empty() {
@@ -245,7 +260,7 @@ impl Engine for Node {
             return;
         };
         channel.woken = false;
-        if channel.paused && channel.output.len() <= OUTPUT_RESUME {
+        if channel.paused && channel.output.len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
             self.resume(connection, now);
         }
         self.wake(connection);
@@ -259,6 +274,7 @@ impl Engine for Node {
         self.state.keyspace.set_now(now.unix_ms);
         self.state.keyspace.expire_some();
         self.state.mark_disturbed();
+        self.begin_scheduled_save(now);
         self.state.server.sample(now);
         let timeout = Duration::from_secs(self.state.server.config.timeout);
         if !timeout.is_zero() {
@@ -273,13 +289,15 @@ impl Engine for Node {
         }
     }
 
-    fn handle_event(&mut self, event: Event, _now: Now) {
+    fn handle_event(&mut self, event: Event, now: Now) {
         match event {
             Event::SetView(view) => {
                 if let Some(cluster) = &mut self.state.server.cluster {
                     cluster.set_view(*view);
                 }
             }
+            Event::SaveWritten(id) => self.continue_save(id, now),
+            Event::SaveEnded(id, succeeded) => self.end_save(id, succeeded, now),
             Event::Drain => {
                 self.state.server.draining = true;
                 let sessions = self.state.sessions.iter();

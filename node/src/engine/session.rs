@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) active_at: Instant,
     pub(crate) last_command: Option<CommandId>,
     pub(crate) transaction: Transaction,
+    /// Its last command is answered later, and nothing is read from it until then.
+    pub(crate) waiting: bool,
     /// To be closed; nothing more is read from it.
     pub(crate) closing: Option<CloseWhen>,
     /// The driver was asked to close it.
@@ -66,6 +68,7 @@ impl Session {
             active_at: now,
             last_command: None,
             transaction: Transaction::default(),
+            waiting: false,
             closing: None,
             close_requested: false,
             ended: false,

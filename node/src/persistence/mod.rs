@@ -5,3 +5,4 @@ mod crc64;
 mod lzf;
 pub(crate) mod payload;
 pub(crate) mod rdb;
+pub(crate) mod saving;

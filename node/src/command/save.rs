@@ -1,0 +1,114 @@
+//! Saving all keys to a file: SAVE, BGSAVE, LASTSAVE, and SHUTDOWN, which may do so first.
+
+use slotway_protocol::engine::{CloseWhen, Now};
+use slotway_protocol::resp::encode;
+
+use super::{Call, CommandError, REDIS_VERSION, Run};
+use crate::keyspace::Keyspace;
+use crate::persistence::rdb::{About, Saver};
+use crate::persistence::saving::Waiter;
+use crate::server_state::ServerState;
+
+pub(super) const COMMANDS: &[(&str, Run)] = &[
+    ("save", save),
+    ("bgsave", bgsave),
+    ("lastsave", lastsave),
+    ("shutdown", shutdown),
+];
+
+/// Begins to save all keys as they are now. Whoever drives the node goes on with it.
+pub(crate) fn begin(
+    keyspace: &mut Keyspace,
+    server: &mut ServerState,
+    waiter: Option<Waiter>,
+    now: Now,
+) {
+    let about = About {
+        server_version: REDIS_VERSION,
+        unix_seconds: now.unix_ms / 1_000,
+        memory: keyspace.memory(),
+    };
+    let config = &server.config;
+    let saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
+    let buffer_max = usize::try_from(config.save_buffer_max).unwrap_or(usize::MAX);
+    keyspace.begin_snapshot(saver, buffer_max);
+    server.saving.begin(now.instant, keyspace.changes, waiter);
+}
+
+/// The others are served meanwhile; only this client waits.
+fn save(call: &mut Call<'_>) -> Result<(), CommandError> {
+    check_idle(call)?;
+    begin_for(call, false);
+    Ok(())
+}
+
+fn bgsave(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.len() > 2 || (call.len() == 2 && !call.arg_is(1, "SCHEDULE")) {
+        return Err(CommandError::Syntax);
+    }
+    check_idle(call)?;
+    if call.server.in_exec {
+        call.server.saving.scheduled = true;
+        encode::simple(call.out, b"Background saving scheduled");
+    } else {
+        begin(call.keyspace, call.server, None, call.now);
+        encode::simple(call.out, b"Background saving started");
+    }
+    Ok(())
+}
+
+fn lastsave(call: &mut Call<'_>) -> Result<(), CommandError> {
+    call.reply_integer(call.server.saving.last_at as i64);
+    Ok(())
+}
+
+fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let (mut saves, mut saves_not) = (false, false);
+    for index in 1..call.len() {
+        let known = ["NOSAVE", "SAVE", "NOW", "FORCE"];
+        if !known.iter().any(|word| call.arg_is(index, word)) {
+            return Err(CommandError::Syntax);
+        }
+        saves |= call.arg_is(index, "SAVE");
+        saves_not |= call.arg_is(index, "NOSAVE");
+    }
+    if saves && saves_not {
+        return Err(CommandError::Syntax);
+    }
+    if saves {
+        check_files(call)?;
+        begin_for(call, true);
+    } else {
+        call.server.shutdown_wished = true;
+        call.session().closing = Some(CloseWhen::Now);
+    }
+    Ok(())
+}
+
+/// Begins a save for which the client waits, in the place of one that is under way.
+fn begin_for(call: &mut Call<'_>, shuts_down: bool) {
+    let connection = call.session().connection;
+    call.session().waiting = true;
+    let waiter = Waiter {
+        connection,
+        shuts_down,
+    };
+    begin(call.keyspace, call.server, Some(waiter), call.now);
+}
+
+fn check_idle(call: &Call<'_>) -> Result<(), CommandError> {
+    check_files(call)?;
+    if call.server.saving.running.is_some() {
+        return Err(CommandError::text(
+            "ERR Background save already in progress",
+        ));
+    }
+    Ok(())
+}
+
+fn check_files(call: &Call<'_>) -> Result<(), CommandError> {
+    if !call.server.saving.has_files {
+        return Err(CommandError::text("ERR This node keeps no files"));
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Saving all keys: hands the driver the bytes of the file piece by piece, as fast as it writes
+//! them, and tells who waits what came of it. And loading them, before a node serves anyone.
+
+use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
+
+use super::session::Replies;
+use super::{Node, Notice};
+use crate::command::begin_save;
+use crate::keyspace::SnapshotStep;
+use crate::persistence::rdb::{LoadedKey, Loader, RdbError};
+use crate::persistence::saving::{SaveId, Waiter};
+
+/// What the driver is to do for a save. Notices of a later save mean that the earlier one is given
+/// up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SavePart {
+    /// Begin a file beside the old one.
+    Begin,
+    /// Write these bytes, and answer with [`super::Event::SaveWritten`].
+    Bytes(Vec<u8>),
+    /// Put the file in the place of the old one, and answer with [`super::Event::SaveEnded`].
+    End,
+    /// Remove the file that was begun.
+    GiveUp,
+}
+
+/// A file whose keys are being loaded.
+#[derive(Debug)]
+pub struct Loading(Loader);
+
+impl Node {
+    /// Says that the driver writes files, so that SAVE is not refused.
+    pub fn set_has_files(&mut self) {
+        self.state.server.saving.has_files = true;
+    }
+
+    /// Begins to load a file of that length.
+    pub fn begin_loading(&self, len: u64) -> Loading {
+        Loading(Loader::new(Some(len), self.config().rdbchecksum))
+    }
+
+    /// Takes the next bytes of a file. When they are wrong, keys that came before are there.
+    pub fn load(&mut self, loading: &mut Loading, bytes: &[u8]) -> Result<(), RdbError> {
+        loading.0.push(bytes, &mut |key| self.take_key(key))
+    }
+
+    /// Ends loading; the file has to be complete.
+    pub fn end_loading(&mut self, loading: Loading) -> Result<(), RdbError> {
+        loading.0.finish(&mut |key| self.take_key(key))?;
+        self.state.keyspace.select_database(0);
+        self.state.server.saving.saved_changes = self.state.keyspace.changes;
+        Ok(())
+    }
+
+    fn take_key(&mut self, loaded: LoadedKey<'_>) -> Result<(), RdbError> {
+        let databases = self.state.server.databases();
+        if loaded.database >= databases {
+            return Err(RdbError::Databases(databases));
+        }
+        let keyspace = &mut self.state.keyspace;
+        keyspace.select_database(loaded.database);
+        keyspace.select_key(loaded.key);
+        // A replica leaves it to its primary to say that a key has expired.
+        let has_expired = loaded.expires_at != 0 && loaded.expires_at <= keyspace.now_ms();
+        if has_expired && self.state.server.is_primary() {
+            return Ok(());
+        }
+        if keyspace.contains(loaded.key) {
+            return Err(RdbError::Corrupt("a key is there twice"));
+        }
+        keyspace.replace(loaded.key, loaded.value, loaded.expires_at);
+        Ok(())
+    }
+
+    /// Tells the driver of a save that a client has begun.
+    #[inline]
+    pub(super) fn announce_save(&mut self, now: Now) {
+        let running = &mut self.state.server.saving.running;
+        if let Some(running) = running.as_mut().filter(|running| !running.announced) {
+            running.announced = true;
+            let id = running.id;
+            self.ask_to_save(id, SavePart::Begin);
+            self.continue_save(id, now);
+        }
+    }
+
+    /// Begins what BGSAVE has put off.
+    pub(super) fn begin_scheduled_save(&mut self, now: Now) {
+        let server = &mut self.state.server;
+        if server.saving.scheduled && server.saving.running.is_none() {
+            begin_save(&mut self.state.keyspace, server, None, now);
+        }
+        self.announce_save(now);
+    }
+
+    /// Writes the next piece.
+    pub(super) fn continue_save(&mut self, id: SaveId, now: Now) {
+        let running = self.state.server.saving.running.as_mut();
+        let Some(running) = running.filter(|running| running.id == id && !running.complete) else {
+            return;
+        };
+        match self.state.keyspace.continue_snapshot(PIECE_BYTES) {
+            SnapshotStep::Bytes(bytes) => self.ask_to_save(id, SavePart::Bytes(bytes)),
+            SnapshotStep::Last(bytes) => {
+                running.complete = true;
+                self.ask_to_save(id, SavePart::Bytes(bytes));
+                self.ask_to_save(id, SavePart::End);
+            }
+            SnapshotStep::GivenUp => {
+                self.ask_to_save(id, SavePart::GiveUp);
+                self.end_save(id, false, now);
+            }
+        }
+    }
+
+    /// Notes what came of a save.
+    pub(super) fn end_save(&mut self, id: SaveId, succeeded: bool, now: Now) {
+        if !self.state.server.saving.is_running(id) {
+            return;
+        }
+        self.state.keyspace.end_snapshot();
+        for waiter in self.state.server.saving.end(succeeded, now) {
+            self.answer_save(waiter, succeeded, now);
+        }
+    }
+
+    fn answer_save(&mut self, waiter: Waiter, succeeded: bool, now: Now) {
+        if waiter.shuts_down && succeeded {
+            self.actions.push_back(Action::Notify(Notice::Shutdown));
+            return self.close(waiter.connection, CloseWhen::Now);
+        }
+        let Some(session) = self.state.sessions.find(waiter.connection) else {
+            return;
+        };
+        session.waiting = false;
+        let is_answered = session.replies == Replies::On;
+        let reply: &[u8] = match (succeeded, waiter.shuts_down) {
+            (true, _) => b"+OK\r\n",
+            (false, true) => b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n",
+            (false, false) => b"-ERR\r\n",
+        };
+        if is_answered {
+            self.channel(waiter.connection).output.push(reply);
+        }
+        self.resume(waiter.connection, now);
+        self.wake(waiter.connection);
+    }
+
+    fn ask_to_save(&mut self, id: SaveId, part: SavePart) {
+        self.actions
+            .push_back(Action::Notify(Notice::Save(id, part)));
+    }
+
+    fn channel(&mut self, connection: ConnectionId) -> &mut super::Channel {
+        &mut self.channels[connection.index as usize]
+    }
+}
+
+/// How much of a file is written in one go, about; takes less than a millisecond or two.
+const PIECE_BYTES: usize = 256 * 1024;
