@@ -6,8 +6,12 @@ use std::process::ExitCode;
 
 use slotway_node::server::{lonely_cluster, random_seed, spawn_with_files};
 use slotway_node::{Config, NodeConfig};
+use slotway_runtime::allocator::Allocator;
 use slotway_runtime::signals::Signals;
 use slotway_runtime::{logging, worker};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     match run() {

@@ -11,10 +11,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use slotway_runtime::allocator::Allocator;
 use slotway_runtime::logging;
 
 use crate::cli::{Command, Flags};
 use crate::config::{Config, Mistakes};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os().skip(1)) {

@@ -10,6 +10,7 @@ mod table;
 mod timer;
 
 pub mod admin;
+pub mod allocator;
 pub mod driver;
 pub mod listener;
 pub mod logging;
