@@ -205,6 +205,11 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.scattered,
     ),
     (
+        "slotway_requests_gradual_total",
+        "Requests of so many keys that they were sent little by little.",
+        |stats| &stats.gradual,
+    ),
+    (
         "slotway_retries_deferred_total",
         "Times a slot's requests waited because retry_percent was used up.",
         |stats| &stats.retries_deferred,

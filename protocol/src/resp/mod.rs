@@ -12,7 +12,7 @@ pub mod value;
 pub use error::{ReplyError, RequestError};
 pub use line::parse_integer;
 pub use reply::ReplyScanner;
-pub use request::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
+pub use request::{ArgReader, Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
 
 /// The protocol version that a connection speaks, chosen with HELLO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

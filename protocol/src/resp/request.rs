@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::cursor::{Cursor, LINE_END_LEN, Span, Step};
 use super::error::RequestError;
+use super::line::{parse_integer, short_bulk};
 use super::{encode, inline};
 
 /// What a request may be at most. The defaults are those of redis-server 7.0.
@@ -188,6 +189,11 @@ impl RequestBuffers {
         }
     }
 
+    /// Gives back the memory of a large request, once nothing refers to it.
+    pub fn shrink(&mut self) {
+        self.clear();
+    }
+
     #[inline]
     fn finish(
         &mut self,
@@ -310,6 +316,58 @@ impl<'a> Request<'a> {
         };
         &self.frame[start..after(range.end - 1)]
     }
+}
+
+/// Reads the arguments of a request's frame one after the other, where there are so many that the
+/// place of each would take too much memory.
+#[derive(Debug, Clone)]
+pub struct ArgReader<'a> {
+    frame: &'a [u8],
+    position: usize,
+}
+
+impl<'a> ArgReader<'a> {
+    /// From the command's name on, in what [`Request::frame`] gave.
+    pub fn new(frame: &'a [u8]) -> Self {
+        let line_end = frame.iter().position(|byte| *byte == b'\n');
+        let position = line_end.map_or(frame.len(), |end| end + 1);
+        Self { frame, position }
+    }
+
+    /// From the argument that begins at a position which a reader of the same frame has told.
+    #[inline]
+    pub fn at(frame: &'a [u8], position: usize) -> Self {
+        Self { frame, position }
+    }
+
+    /// Where in the frame the next argument begins, its length included.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl<'a> Iterator for ArgReader<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let range = match short_bulk(self.frame, self.position) {
+            Some(range) => range,
+            None => long_bulk(self.frame, self.position)?,
+        };
+        self.position = range.end + LINE_END_LEN;
+        self.frame.get(range)
+    }
+}
+
+/// The place of the bytes of a bulk string of any length.
+fn long_bulk(frame: &[u8], position: usize) -> Option<Range<usize>> {
+    let line = frame.get(position..)?;
+    let len = line.iter().position(|byte| *byte == b'\r')?;
+    let count = parse_integer(line[..len].strip_prefix(b"$")?)?;
+    let start = position + len + LINE_END_LEN;
+    Some(start..start.checked_add(usize::try_from(count).ok()?)?)
 }
 
 /// A request of which only a part is here.
@@ -620,6 +678,26 @@ mod tests {
         assert_eq!(request.encoded_args(3..4), b"$3\r\nxxx\r\n");
         assert_eq!(request.encoded_args(5..5), b"");
         assert_eq!(request.encoded_args(0..12), &input[5..consumed]);
+    }
+
+    #[test]
+    fn arguments_can_be_read_without_their_places() {
+        let words: Vec<_> = [0, 1, 9, 10, 999, 1000, 70_000]
+            .map(|len| "x".repeat(len))
+            .into();
+        let mut frame = Vec::new();
+        encode::request(&mut frame, &words);
+        let mut reader = ArgReader::new(&frame);
+        let mut positions = Vec::new();
+        for word in &words {
+            positions.push(reader.position());
+            assert_eq!(reader.next(), Some(word.as_bytes()));
+        }
+        assert_eq!((reader.next(), reader.position()), (None, frame.len()));
+        for (word, position) in words.iter().zip(positions) {
+            let found = ArgReader::at(&frame, position).next();
+            assert_eq!(found, Some(word.as_bytes()));
+        }
     }
 
     #[test]

@@ -51,6 +51,9 @@ impl Proxy {
             let text = format!("ERR wrong number of arguments for '{name}' command");
             return self.answer_at_once(incoming, command.id, &answer::error(text.as_bytes()));
         }
+        if self.has_many_keys(request, step) {
+            return self.split_gradually(incoming, command, merge, step);
+        }
         let mut keys = std::mem::take(&mut self.scratch.keys);
         keys.clear();
         let firsts = (1..request.len()).step_by(step);
@@ -107,9 +110,14 @@ impl Proxy {
             self.dispatch_part(entry, lane, &frame, keys);
             part += chunk.len() as u32;
         }
-        self.scratch.frame = frame;
-        if self.scratch.frame.capacity() > LARGE_BYTES {
-            self.scratch.frame = Vec::new();
+        self.keep_frame(frame);
+    }
+
+    /// Keeps the buffer of a request for the next one, unless it is large.
+    pub(super) fn keep_frame(&mut self, mut frame: Vec<u8>) {
+        if frame.capacity() > LARGE_BYTES {
+            frame = Vec::new();
         }
+        self.scratch.frame = frame;
     }
 }

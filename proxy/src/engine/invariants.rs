@@ -34,6 +34,16 @@ impl Proxy {
             assert_eq!(session.connection, connection);
             assert_eq!(session.subscriptions.iter().sum::<u32>() as usize, count);
         }
+        for (connection, request) in self.gradual.requests() {
+            let place = &self.connections[connection.index as usize];
+            let Connection::Client(session) = place else {
+                panic!("whose request is sent little by little is connected");
+            };
+            let is_alone = session.paused && session.owed() == 1;
+            assert!(is_alone, "nothing overtakes its parts");
+            assert!(session.is_gradual(request.ticket));
+            request.check_invariants();
+        }
         let (mut merging, mut tasks) = (0, 0);
         for connection in &self.connections {
             if let Connection::Client(session) = connection {

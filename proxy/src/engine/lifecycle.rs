@@ -43,6 +43,7 @@ impl Proxy {
             self.discard(watch.private);
         }
         self.stats.clients_blocked.add(-i64::from(session.solo));
+        self.gradual.give_up(session.connection);
         for merge in session.merges() {
             self.merges.give_up(merge);
         }

@@ -67,7 +67,7 @@ impl MergeKind {
 
 /// One request that was split.
 #[derive(Debug, Default)]
-struct Merge {
+pub(crate) struct Merge {
     kind: MergeKind,
     /// Parts without a reply.
     remaining: usize,
@@ -107,9 +107,9 @@ impl Merges {
         merge.error.clear();
         merge.data.clear();
         merge.order.clear();
-        merge.order.extend(order);
         merge.elements.clear();
         if kind == MergeKind::Elements {
+            merge.order.extend(order);
             merge.elements.resize(merge.order.len(), (0, 0));
         }
         id
@@ -118,15 +118,7 @@ impl Merges {
     /// Adds the reply to the part whose first place in the order is `part`. Says whether it was the
     /// last.
     pub(crate) fn add(&mut self, id: MergeId, part: u32, reply: &[u8]) -> bool {
-        let merge = &mut self.merges[id.0 as usize];
-        assert!(merge.remaining > 0, "a finished merge gets no reply");
-        merge.remaining -= 1;
-        // Any success makes up for all errors, or any error for all successes.
-        let goes_on = merge.error.is_empty() || merge.kind == MergeKind::OneSucceeded;
-        if goes_on && merge.take(part as usize, reply).is_none() && merge.error.is_empty() {
-            merge.fail(reply);
-        }
-        merge.remaining == 0
+        self.merges[id.0 as usize].add(part, reply)
     }
 
     /// Whether so many bytes more are too many to be kept.
@@ -162,6 +154,36 @@ impl Merges {
 }
 
 impl Merge {
+    /// One whose elements, if that is what it is of, are kept elsewhere.
+    pub(crate) fn of(kind: MergeKind, parts: usize) -> Self {
+        Self {
+            kind,
+            remaining: parts,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn kind(&self) -> MergeKind {
+        self.kind
+    }
+
+    /// Adds the reply to a part. Says whether it was the last.
+    pub(crate) fn add(&mut self, part: u32, reply: &[u8]) -> bool {
+        assert!(self.remaining > 0, "a finished merge gets no reply");
+        self.remaining -= 1;
+        // Any success makes up for all errors, or any error for all successes.
+        let goes_on = self.error.is_empty() || self.kind == MergeKind::OneSucceeded;
+        if goes_on && self.take(part as usize, reply).is_none() && self.error.is_empty() {
+            self.fail(reply);
+        }
+        self.remaining == 0
+    }
+
+    /// Whether a part has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.error.is_empty()
+    }
+
     fn memory(&self) -> usize {
         self.data.capacity()
             + self.elements.capacity() * size_of::<(u32, u32)>()
@@ -265,7 +287,8 @@ impl Merge {
         Some(())
     }
 
-    fn fail(&mut self, reply: &[u8]) {
+    /// The reply is that error, or says that this is no reply to such a request.
+    pub(crate) fn fail(&mut self, reply: &[u8]) {
         if reply.first() == Some(&b'-') || reply.first() == Some(&b'!') {
             self.error.extend_from_slice(reply);
         } else {
@@ -273,7 +296,8 @@ impl Merge {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// Writes what the replies have become.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let made_up_for = self.kind == MergeKind::OneSucceeded && !self.data.is_empty();
         if !self.error.is_empty() && !made_up_for {
             return out.extend_from_slice(&self.error);

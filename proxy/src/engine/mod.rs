@@ -17,6 +17,7 @@ mod flow;
 mod gates;
 mod gather;
 mod gathered;
+mod gradual;
 mod hold;
 mod invariants;
 mod key_news;
@@ -63,6 +64,7 @@ mod scan_moved;
 mod scan_node;
 mod scan_request;
 mod scatter;
+mod scratch;
 mod script_cache;
 mod script_commands;
 mod scripts;
@@ -108,19 +110,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use slotway_protocol::cluster::{SLOTS, Slot};
+use slotway_protocol::cluster::SLOTS;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
     Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
 };
 use slotway_protocol::output::Output;
-use slotway_protocol::resp::RequestBuffers;
 
 use self::backends::Backend;
 use self::connection::Connection;
 use self::feed::Feed;
 use self::gates::Gates;
-use self::hold::{Held, Holds};
+use self::gradual::Gradual;
+use self::hold::Holds;
 use self::lateness::Backlogs;
 use self::memory::{Meter, Strain};
 use self::merge::Merges;
@@ -134,6 +136,7 @@ use self::pubsub::Subscriptions;
 use self::reads::Reads;
 use self::running::Tasks;
 use self::scatter::Scattered;
+use self::scratch::Scratch;
 use self::script_cache::ScriptCache;
 use self::session::Session;
 use self::shedding::{Bounds, Queue};
@@ -181,6 +184,7 @@ pub struct Proxy {
     careful: bool,
     merges: Merges,
     scattered: Scattered,
+    gradual: Gradual,
     actions: VecDeque<Action<Notice>>,
     /// When the engine wants to be called next.
     timeout: Instant,
@@ -218,18 +222,6 @@ pub struct Proxy {
     drained: bool,
     random: u64,
     scratch: Scratch,
-}
-
-/// Working memory that is used again and again.
-#[derive(Debug, Default)]
-struct Scratch {
-    buffers: RequestBuffers,
-    /// The keys of a request that is split: slot and number of each.
-    keys: Vec<(u16, u32)>,
-    frame: Vec<u8>,
-    reply: Vec<u8>,
-    batch: Vec<Held>,
-    slots: Vec<Slot>,
 }
 
 impl Proxy {
@@ -276,6 +268,7 @@ impl Proxy {
             reads,
             merges: Merges::default(),
             scattered: Scattered::default(),
+            gradual: Gradual::default(),
             actions: VecDeque::new(),
             timeout: Instant::default(),
             swept: Instant::default(),
@@ -433,6 +426,7 @@ impl Engine for Proxy {
             self.cut_late(now);
         }
         self.advance_due(now);
+        self.prepare_gradual(now);
         self.wake_tasks(now);
         self.end_pause(now);
         self.send_lines_due(now);

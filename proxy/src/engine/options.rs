@@ -74,6 +74,8 @@ pub struct Options {
     pub private_idle_max: usize,
     /// Bytes that one client may queue between MULTI and EXEC; beyond it commands get an error.
     pub transaction_bytes_max: usize,
+    /// From how many keys on a request that is split is sent little by little.
+    pub many_keys_min: usize,
     /// Reply bytes kept for one request while the replies of several nodes come together, or of one
     /// node page by page; beyond it the request gets an error.
     pub merge_bytes_max: usize,
@@ -216,6 +218,7 @@ impl Default for Options {
             private_connections_max: 1024,
             private_idle_max: 128,
             transaction_bytes_max: 64 * 1024 * 1024,
+            many_keys_min: 4096,
             merge_bytes_max: 256 * 1024 * 1024,
             cross_slot_reads: false,
             cross_slot_bytes_max: 64 * 1024 * 1024,

@@ -11,6 +11,7 @@ use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use super::Proxy;
 use super::pipeline::{InFlight, Pipeline};
 use super::running::TaskId;
+use super::scatter::is_scattered;
 use super::session::{Reply, Session};
 use super::stats::{Cut, CutBackend};
 
@@ -69,9 +70,12 @@ impl Proxy {
         let client = front.ticket.connection;
         match self.session(client) {
             Some(session) if !session.is_in_turn(front.ticket) => return consumed,
+            // Between the pieces something else might come.
+            Some(session) if session.hears_others() => return consumed,
             Some(_) => {}
             // A task wants it whole. If the client has gone, nobody wants it.
             None if TaskId::of(front.ticket).is_some() => return consumed,
+            None if is_scattered(front.ticket) => return consumed,
             None => {}
         }
         self.note_large_reply(index, input.len() - consumed);
@@ -172,6 +176,9 @@ impl Proxy {
     /// The client has taken some of its reply: the node may go on.
     #[cold]
     pub(super) fn go_on_if_taken(&mut self, client: ConnectionId, now: Instant) {
+        if self.gradual.has(client) {
+            return self.write_gradual(client, now);
+        }
         let limit = self.passing_max() / 2;
         let is_ready = |session: &mut Session| session.output.len() <= limit;
         if !self.session(client).is_some_and(is_ready) {

@@ -45,6 +45,8 @@ enum State {
     Waiting,
     /// The parts are being put together.
     Merging(MergeId),
+    /// The parts are being sent, or their replies put together, little by little.
+    Gradual,
     /// A task will say what to reply.
     Task(TaskId),
     /// Here, in `parked`.
@@ -58,7 +60,7 @@ enum State {
 
 impl State {
     fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Merging(_) | Self::Task(_))
+        !matches!(self, Self::Parked { .. } | Self::ParkedShared)
     }
 }
 
@@ -158,6 +160,29 @@ impl Places {
             State::Merging(merge) => Some(merge),
             _ => None,
         }
+    }
+
+    /// Marks the place as one that is filled little by little, or as one that a node fills.
+    pub(crate) fn set_gradual(&mut self, sequence: u32, gradual: bool) {
+        let index = self.index(sequence);
+        self.places[index].state = match gradual {
+            true => State::Gradual,
+            false => State::Waiting,
+        };
+    }
+
+    /// Whether the place is filled little by little.
+    #[inline]
+    pub(crate) fn is_gradual(&self, sequence: u32) -> bool {
+        let place = self.places.get(self.index(sequence));
+        place.is_some_and(|place| place.state == State::Gradual)
+    }
+
+    /// Whether the reply of a node fills the place.
+    #[inline]
+    pub(crate) fn is_waiting(&self, sequence: u32) -> bool {
+        let place = self.places.get(self.index(sequence));
+        place.is_some_and(|place| place.state == State::Waiting)
     }
 
     /// Marks the place as one that a task fills.
@@ -294,7 +319,7 @@ impl Places {
     fn release_parked(&mut self, output: &mut Output) {
         while let Some(place) = self.places.front() {
             match place.state {
-                State::Waiting | State::Merging(_) | State::Task(_) => break,
+                State::Waiting | State::Merging(_) | State::Gradual | State::Task(_) => break,
                 State::Parked { start, len } => {
                     let (start, len) = (start as usize, len as usize);
                     output.push(&self.parked[start..start + len]);

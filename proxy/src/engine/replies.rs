@@ -180,6 +180,9 @@ impl Proxy {
         if session.leaving {
             return;
         }
+        if session.is_gradual(ticket) {
+            return self.take_part(ticket, reply.bytes(), now);
+        }
         let was_empty = session.output.is_empty();
         let too_much = session.held_bytes() > self.options.client_output_bytes_cut;
         let (delivered, failed, len) = match session.merge_of(ticket) {

@@ -87,6 +87,7 @@ impl Proxy {
                         now,
                     };
                     self.handle_request(incoming, command);
+                    buffers.shrink();
                 }
                 Err(error) => {
                     consumed = input.len();
@@ -154,7 +155,11 @@ impl Proxy {
             Plan::Key(_) | Plan::Keys => {
                 self.may_be_large(request) && self.must_wait_for_turn(connection, request, command)
             }
-            Plan::Split { .. } => false,
+            Plan::Split { step, .. } => {
+                self.has_many_keys(request, step)
+                    && !self.is_queuing(connection)
+                    && self.wait_for_replies(connection)
+            }
             Plan::Local(Local::Hello | Local::Reset) => self.wait_for_replies(connection),
             Plan::Local(Local::Select) => self.must_wait_to_select(connection, request),
             Plan::Block => {

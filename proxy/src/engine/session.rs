@@ -343,7 +343,7 @@ impl Session {
         let is_special = self.leaving | self.paused | self.solo | self.closing | self.ended;
         self.connection == ticket.connection
             && !is_special
-            && self.places.merge_of(ticket.sequence).is_none()
+            && self.places.is_waiting(ticket.sequence)
     }
 
     /// Marks the place as one that a merge fills.
@@ -355,6 +355,27 @@ impl Session {
     #[inline]
     pub(crate) fn merge_of(&self, ticket: Ticket) -> Option<MergeId> {
         self.places.merge_of(ticket.sequence)
+    }
+
+    /// Marks the place as one that is filled little by little, or as one that a node fills.
+    pub(crate) fn set_gradual(&mut self, ticket: Ticket, gradual: bool) {
+        self.places.set_gradual(ticket.sequence, gradual);
+    }
+
+    /// Whether the place is filled little by little.
+    #[inline]
+    pub(crate) fn is_gradual(&self, ticket: Ticket) -> bool {
+        self.places.is_gradual(ticket.sequence)
+    }
+
+    /// Whether there comes what it has not asked for, maybe between the pieces of a reply.
+    pub(crate) fn hears_others(&self) -> bool {
+        self.is_subscribed() || self.watching != Watching::No
+    }
+
+    /// Whether the client does not want the reply that is in turn.
+    pub(crate) fn is_first_silent(&self) -> bool {
+        self.places.is_first_silent()
     }
 
     /// Marks the place as one that a task fills.

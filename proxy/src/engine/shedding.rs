@@ -123,6 +123,7 @@ impl Proxy {
             + self.holds.bytes()
             + self.reads.waiting_bytes()
             + self.merges.memory()
+            + self.gradual.memory()
             + self.tasks.memory()
             + self.subscriptions.memory()
             + self.scripts.bytes()
@@ -131,7 +132,10 @@ impl Proxy {
     /// Cuts off those that take most, until they take that much less.
     fn cut_largest(&mut self, excess: usize) {
         let clients = self.connections.iter().filter_map(Connection::client);
-        let sizes = clients.map(|session| (session.memory(), session.connection));
+        let sizes = clients.map(|session| {
+            let request = self.gradual.memory_of(session.connection);
+            (session.memory() + request, session.connection)
+        });
         let mut sizes: Vec<_> = sizes.filter(|(size, _)| *size >= WORTH_IT).collect();
         sizes.sort_unstable();
         let mut freed = 0;
@@ -237,9 +241,11 @@ impl Proxy {
     }
 
     fn read_on(&mut self, connection: ConnectionId) {
+        // One that must have all replies first goes on once it has.
         if let Some(session) = self.session(connection)
             && session.paused
             && !session.leaving
+            && !(session.waits_for_all && session.owed() > 0)
         {
             session.paused = false;
             self.actions.push_back(Action::Resume(connection));

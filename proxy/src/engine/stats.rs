@@ -62,6 +62,8 @@ pub struct Stats {
     pub retries_deferred: Counter,
     /// Requests for several keys of a slot that were sent key by key, because it is moving.
     pub scattered: Counter,
+    /// Requests of so many keys that they were sent little by little.
+    pub gradual: Counter,
     /// Requests that had to wait for a slot.
     pub held: Counter,
     pub holds: Gauge,

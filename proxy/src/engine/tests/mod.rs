@@ -8,6 +8,7 @@ mod flow;
 mod guide;
 mod lateness;
 mod learned;
+mod many_keys;
 mod own;
 mod passing;
 mod pubsub;
