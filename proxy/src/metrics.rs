@@ -78,8 +78,7 @@ fn redirects(workers: &[Arc<Stats>]) -> Family {
 }
 
 fn reads(workers: &[Arc<Stats>]) -> Family {
-    let help =
-        "Reads that replicas may serve, by the role of the node asked. Counted with read_from.";
+    let help = "Reads that replicas may serve, with read_from, by the role of the node asked.";
     let mut family = Family::counter("slotway_reads_total", help);
     let targets: [(&str, CounterOf); 2] = [
         ("primary", |stats| &stats.reads_primary),
@@ -168,10 +167,8 @@ fn backend_cuts(workers: &[Arc<Stats>]) -> Family {
 }
 
 fn sum(workers: &[Arc<Stats>], counter: &CounterOf) -> f64 {
-    workers
-        .iter()
-        .map(|stats| counter(stats).value())
-        .sum::<u64>() as f64
+    let values = workers.iter().map(|stats| counter(stats).value());
+    values.sum::<u64>() as f64
 }
 
 type CounterOf = fn(&Stats) -> &Counter;
@@ -233,6 +230,16 @@ const COUNTERS: &[(&str, &str, CounterOf)] = &[
         "slotway_logins_failed_total",
         "Wrong user names and passwords that clients have said.",
         |stats| &stats.logins_failed,
+    ),
+    (
+        "slotway_logins_refused_total",
+        "Logins refused unseen because too many from the client's address had failed.",
+        |stats| &stats.logins_refused,
+    ),
+    (
+        "slotway_login_addresses_forgotten_total",
+        "Addresses with failed logins that were forgotten to make room for others.",
+        |stats| &stats.login_addresses_forgotten,
     ),
     (
         "slotway_replies_passed_total",

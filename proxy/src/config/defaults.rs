@@ -65,6 +65,8 @@ impl Default for LimitsConfig {
             client_in_flight_max: 1024,
             large_in_flight_max: 2,
             client_login_timeout_ms: 10_000,
+            login_failures_max: 10,
+            login_failures_window_ms: 60_000,
             client_request_timeout_ms: 30_000,
             client_idle_timeout_ms: 0,
             client_output_timeout_ms: 60_000,

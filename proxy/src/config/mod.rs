@@ -136,6 +136,8 @@ impl Config {
             client_in_flight_max: limits.client_in_flight_max,
             large_in_flight_max: limits.large_in_flight_max,
             client_login_timeout: millis(limits.client_login_timeout_ms),
+            login_failures_max: limits.login_failures_max,
+            login_failures_window: millis(limits.login_failures_window_ms),
             client_request_timeout: millis(limits.client_request_timeout_ms),
             client_idle_timeout: millis(limits.client_idle_timeout_ms),
             client_output_timeout: millis(limits.client_output_timeout_ms),

@@ -99,6 +99,8 @@ fn every_key_has_an_effect() {
         client_in_flight_max = 2
         large_in_flight_max = 3
         client_login_timeout_ms = 21
+        login_failures_max = 26
+        login_failures_window_ms = 27
         client_request_timeout_ms = 22
         client_idle_timeout_ms = 23
         client_output_timeout_ms = 24
@@ -180,6 +182,8 @@ fn every_key_has_an_effect() {
             client_in_flight_max: 2,
             large_in_flight_max: 3,
             client_login_timeout_ms: 21,
+            login_failures_max: 26,
+            login_failures_window_ms: 27,
             client_request_timeout_ms: 22,
             client_idle_timeout_ms: 23,
             client_output_timeout_ms: 24,

@@ -173,6 +173,9 @@ impl Workers {
 fn warn_of(client: SocketAddr, suspicion: Suspicion) {
     let what = match suspicion {
         Suspicion::Login => "a client says a wrong user name or password",
+        Suspicion::Logins => {
+            "too many wrong passwords from one address; no more are looked at for a while"
+        }
         Suspicion::Http => "a client speaks HTTP, perhaps from a browser that was made to; cut off",
         Suspicion::Tls => "a client speaks TLS, which this port does not; cut off",
         Suspicion::Garbage => "a client speaks nothing that can be understood; cut off",

@@ -1,6 +1,8 @@
 //! The error texts that the proxy writes itself. Those that redis-server also has are its own,
 //! byte for byte; the others begin with `ERR proxy:` or name the state that Redis Cluster names.
 
+use core::time::Duration;
+
 /// Keys of one request belong to different slots.
 pub(crate) const CROSS_SLOT: &[u8] = b"CROSSSLOT Keys in request don't hash to the same slot";
 
@@ -161,6 +163,16 @@ pub(crate) fn is_passing(reply: &[u8]) -> bool {
         b"-TRYAGAIN ",
     ];
     words.iter().any(|word| reply.starts_with(word))
+}
+
+/// Too many wrong passwords have come from the client's address; how long it still has to wait.
+pub(crate) fn too_many_logins(wait: Duration) -> Vec<u8> {
+    let seconds = wait.as_millis().div_ceil(1000);
+    let text = format!(
+        "ERR proxy: too many failed logins from this address, try again in {seconds} s \
+         (login_failures_max)"
+    );
+    error(text.as_bytes())
 }
 
 /// The node that owns the slot could not be reached.

@@ -28,6 +28,8 @@ mod lifecycle;
 mod listing;
 mod local;
 mod login;
+mod login_limit;
+mod many_keys;
 mod memory;
 mod merge;
 mod monitor;
@@ -124,6 +126,7 @@ use self::gates::Gates;
 use self::gradual::Gradual;
 use self::hold::Holds;
 use self::lateness::Backlogs;
+use self::login_limit::LoginLimit;
 use self::memory::{Meter, Strain};
 use self::merge::Merges;
 use self::monitor::Monitors;
@@ -203,6 +206,7 @@ pub struct Proxy {
     queue: Queue,
     turns: Turns,
     backlogs: Backlogs,
+    login_limit: LoginLimit,
     /// When the outside was told of something suspicious last.
     suspicion_told: Option<Instant>,
     started: Option<Instant>,
@@ -240,6 +244,7 @@ impl Proxy {
             queue: Queue::default(),
             turns: Turns::default(),
             backlogs: Backlogs::default(),
+            login_limit: LoginLimit::default(),
             suspicion_told: None,
             plans,
             random: options.random_seed | 1,

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use slotway_protocol::command::{self, Command};
+use slotway_protocol::command::{self, Command, CommandId};
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::resp::{RequestBuffers, RequestError, RequestLimits, Scan};
 
@@ -18,6 +18,8 @@ use super::{Notice, Proxy, answer};
 pub enum Suspicion {
     /// A wrong user name or password.
     Login,
+    /// So many of them that no more are listened to.
+    Logins,
     /// A request of a web browser or its like.
     Http,
     /// The beginning of a TLS connection.
@@ -67,7 +69,7 @@ impl Proxy {
             }
             Err(_) if is_client_set_info(&incoming.request) => {
                 let reply = answer::error(answer::NOT_LOGGED_IN);
-                self.answer_at_once(&incoming, command::CommandId(0), &reply);
+                self.answer_at_once(&incoming, CommandId(0), &reply);
             }
             command => self.handle_request(incoming, command),
         }
@@ -94,8 +96,57 @@ impl Proxy {
         }
         if reply.starts_with(b"-WRONGPASS ") {
             self.stats.logins_failed.inc();
+            self.note_wrong_password(connection, now);
+        }
+    }
+
+    fn note_wrong_password(&mut self, connection: ConnectionId, now: Instant) {
+        let options = &self.options;
+        let (count_max, window) = (options.login_failures_max, options.login_failures_window);
+        let Some(session) = self.session(connection) else {
+            return;
+        };
+        let client = session.ends.remote();
+        if self.options.login.is_none() {
+            return self.tell_suspicion(connection, Suspicion::Login, now);
+        }
+        let noted = self.login_limit.note(client, count_max, window, now);
+        if noted.forgets {
+            self.stats.login_addresses_forgotten.inc();
+        }
+        let told = self.login_limit.told;
+        let is_told = told.is_some_and(|told| now.since(told) < TOLD_EVERY);
+        if noted.is_last && !is_told {
+            self.login_limit.told = Some(now);
+            let suspicion = Suspicion::Logins;
+            let notice = Notice::Suspicious { client, suspicion };
+            self.actions.push_back(Action::Notify(notice));
+        } else {
             self.tell_suspicion(connection, Suspicion::Login, now);
         }
+    }
+
+    /// A client says a password: refuses to look at it if too many wrong ones have come from its
+    /// address. Says whether that is so.
+    pub(super) fn refuse_login(&mut self, incoming: &Incoming<'_>, command: CommandId) -> bool {
+        let options = &self.options;
+        let (count_max, window) = (options.login_failures_max, options.login_failures_window);
+        let is_on = options.login.is_some() && count_max > 0;
+        let client = self.session(incoming.connection).map(|it| it.ends.remote());
+        let Some(client) = client.filter(|_| is_on) else {
+            return false;
+        };
+        let until = self
+            .login_limit
+            .refused_until(client, count_max, window, incoming.now);
+        let Some(until) = until else { return false };
+        self.stats.logins_refused.inc();
+        let wait = until.since(incoming.now);
+        self.answer_at_once(incoming, command, &answer::too_many_logins(wait));
+        if let Some(session) = self.session(incoming.connection) {
+            session.closing = true;
+        }
+        true
     }
 
     /// What a client begins with looks like no request.

@@ -87,6 +87,10 @@ pub struct Options {
     pub login: Option<Login>,
     /// How long a client may take to do that.
     pub client_login_timeout: Duration,
+    /// After so many wrong passwords from one address within the window no further ones are looked
+    /// at until as much time has passed again; 0: never.
+    pub login_failures_max: usize,
+    pub login_failures_window: Duration,
     /// How long a client may take to send a request whole, and a second more for each 64 KiB of it.
     pub client_request_timeout: Duration,
     /// After which time a client that says nothing is cut off; zero for never.
@@ -224,6 +228,8 @@ impl Default for Options {
             cross_slot_bytes_max: 64 * 1024 * 1024,
             login: None,
             client_login_timeout: Duration::from_secs(10),
+            login_failures_max: 10,
+            login_failures_window: Duration::from_secs(60),
             client_request_timeout: Duration::from_secs(30),
             client_idle_timeout: Duration::ZERO,
             client_output_timeout: Duration::from_secs(60),

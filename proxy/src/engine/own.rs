@@ -13,6 +13,9 @@ use super::{Connection, Notice, Proxy};
 
 impl Proxy {
     pub(super) fn run_local(&mut self, incoming: &Incoming<'_>, command: CommandId, local: Local) {
+        if local::says_password(local, &incoming.request) && self.refuse_login(incoming, command) {
+            return;
+        }
         let mut reply = std::mem::take(&mut self.scratch.reply);
         reply.clear();
         self.local_reply(incoming, local, &mut reply);

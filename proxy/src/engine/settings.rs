@@ -259,6 +259,18 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.large_in_flight_max = value as usize,
     },
     Setting {
+        name: "login_failures_max",
+        range: 0..=65_536,
+        read: |options| options.login_failures_max as u64,
+        write: |options, value| options.login_failures_max = value as usize,
+    },
+    Setting {
+        name: "login_failures_window_ms",
+        range: 1..=HOUR_MS,
+        read: |options| millis(options.login_failures_window),
+        write: |options, value| options.login_failures_window = Duration::from_millis(value),
+    },
+    Setting {
         name: "memory_bytes_max",
         range: 0..=MEMORY_MAX,
         read: |options| options.memory_bytes_max as u64,

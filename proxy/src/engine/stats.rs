@@ -81,6 +81,10 @@ pub struct Stats {
     pub replies_passed: Counter,
     /// Wrong user names and passwords of clients.
     pub logins_failed: Counter,
+    /// Those that were refused unseen, because too many from the address were wrong; and addresses
+    /// that were forgotten to make room for others.
+    pub logins_refused: Counter,
+    pub login_addresses_forgotten: Counter,
     /// Connections to nodes that were cut, by the reason.
     pub(crate) backends_cut: [Counter; CutBackend::NAMES.len()],
     /// Clients cut off, by the reason.

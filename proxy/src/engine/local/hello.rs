@@ -3,7 +3,7 @@
 use slotway_protocol::resp::{Protocol, Request, encode};
 
 use super::client::{BAD_CLIENT_NAME, is_client_word, keep_name};
-use super::{REDIS_VERSION, parse_integer};
+use super::{Local, REDIS_VERSION, parse_integer};
 use crate::engine::options::{DEFAULT_USER, Login};
 use crate::engine::session::Session;
 
@@ -87,6 +87,20 @@ pub(super) fn hello(
     write_hello(session, mode, out);
 }
 
+/// Whether the request says a password, be it right or wrong.
+pub(crate) fn says_password(local: Local, request: &Request<'_>) -> bool {
+    let mut next = 2;
+    match local {
+        Local::Auth => return true,
+        Local::Hello => {}
+        _ => return false,
+    }
+    while next < request.len() && request.is_arg(next, b"setname") {
+        next += 2;
+    }
+    request.is_arg(next, b"auth")
+}
+
 fn write_hello(session: &Session, mode: &str, out: &mut Vec<u8>) {
     encode::map(out, session.protocol, 7);
     for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
@@ -161,6 +175,8 @@ const OUT_OF_RANGE: &[u8] =
 
 #[cfg(test)]
 mod tests {
+    use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan};
+
     use super::super::tests::{World, reply, session};
     use super::*;
 
@@ -222,6 +238,36 @@ mod tests {
         let got = reply(&mut session, r#"HELLO 3 SETNAME "two words""#);
         assert!(got.starts_with("-ERR Client names cannot"), "{got}");
         assert_eq!(reply(&mut session, "CLIENT GETNAME"), "$2\r\nme\r\n");
+    }
+
+    #[test]
+    fn who_says_a_password_is_known_before_it_is_looked_at() {
+        for (line, says) in [
+            ("AUTH x", true),
+            ("AUTH x y", true),
+            ("HELLO", false),
+            ("HELLO 3", false),
+            ("HELLO 3 AUTH x y", true),
+            ("HELLO x auth x y", true),
+            ("HELLO 3 SETNAME auth", false),
+            ("HELLO 3 SETNAME a setname b AUTH x y", true),
+            ("HELLO 3 SETNAME a", false),
+            ("PING auth", false),
+        ] {
+            let words: Vec<_> = line.split(' ').collect();
+            let mut frame = Vec::new();
+            encode::request(&mut frame, &words);
+            let mut buffers = RequestBuffers::default();
+            let limits = RequestLimits::default();
+            let scan = RequestScanner::default().scan(&frame, &limits, &mut buffers);
+            assert!(matches!(scan, Ok(Scan::Request { .. })));
+            let local = Local::of(&words[0].to_lowercase()).unwrap();
+            assert_eq!(
+                says_password(local, &buffers.request(&frame)),
+                says,
+                "{line}"
+            );
+        }
     }
 
     #[test]

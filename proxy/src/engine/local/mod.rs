@@ -26,7 +26,7 @@ use super::stats::Stats;
 use super::totals::Totals;
 
 pub(crate) use self::cluster::Topic;
-pub(crate) use self::hello::database_number;
+pub(crate) use self::hello::{database_number, says_password};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]
 pub(crate) use self::info::{info, needs_nodes};
 #[allow(unused_imports, reason = "for the fan-out that asks the nodes")]

@@ -192,6 +192,67 @@ fn nobody_is_served_before_the_password() {
     assert!(!options.contains("secret"), "it is not shown");
 }
 
+const TOO_MANY: &str = "-ERR proxy: too many failed logins from this address, try again in";
+
+#[test]
+fn after_too_many_wrong_passwords_none_is_looked_at() {
+    let mut bench = with_password();
+    let clients = [0; 3].map(|_| bench.client());
+    let right = request(&["auth", "secret"]);
+    let hello = request(&["hello", "3", "auth", "default", "secret"]);
+    bench.input(clients[0], &right);
+    assert_eq!(bench.written(clients[0]), "+OK\r\n");
+    bench.input(clients[1], &request(&["auth", "x"]).repeat(9));
+    assert_eq!(bench.written(clients[1]), WRONG.repeat(9));
+    bench.wait(Duration::from_secs(5));
+    let wrong_hello = request(&["hello", "3", "auth", "default", "x"]);
+    bench.input(
+        clients[1],
+        &(wrong_hello + &request(&["ping"]) + &right + &right),
+    );
+    let refused = format!("{TOO_MANY} 60 s (login_failures_max)\r\n");
+    assert_eq!(
+        bench.written(clients[1]),
+        format!("{WRONG}{NO_AUTH}{refused}")
+    );
+    bench.input(clients[2], &hello);
+    assert_eq!(bench.written(clients[2]), refused);
+    let closed = [1, 2].map(|client| (clients[client], CloseWhen::Flushed));
+    assert_eq!(bench.closed, closed);
+    assert_eq!(bench.suspicions, [Suspicion::Login, Suspicion::Logins]);
+    assert_eq!(bench.stats.logins_failed.value(), 10);
+    assert_eq!(bench.stats.logins_refused.value(), 2);
+    bench.input(clients[0], &request(&["ping"]));
+    assert_eq!(bench.written(clients[0]), "+PONG\r\n", "who is in stays in");
+    bench.wait(Duration::from_secs(8));
+    let late = bench.client();
+    bench.input(late, &request(&["hello", "3", "setname", "auth"]));
+    assert!(bench.written(late).starts_with("-NOAUTH HELLO"));
+    bench.input(late, &hello);
+    let refused = format!("{TOO_MANY} 52 s (login_failures_max)\r\n");
+    assert_eq!(bench.written(late), refused);
+    bench.wait(Duration::from_secs(52));
+    let client = bench.client();
+    bench.input(client, &hello);
+    assert!(bench.written(client).starts_with("%7\r\n"));
+}
+
+#[test]
+fn without_a_limit_every_password_is_looked_at() {
+    let mut bench = with_password();
+    let client = bench.client();
+    bench.input(client, &request(&["auth", "secret"]));
+    let setting = request(&["config", "set", "login_failures_max", "0"]);
+    bench.input(client, &setting);
+    bench.written(client);
+    for _ in 0..30 {
+        bench.input(client, &request(&["auth", "x"]));
+        assert_eq!(bench.written(client), WRONG);
+    }
+    bench.input(client, &request(&["auth", "secret"]));
+    assert_eq!(bench.written(client), "+OK\r\n");
+}
+
 #[test]
 fn who_has_not_said_the_password_can_keep_little() {
     let mut bench = with_password();
