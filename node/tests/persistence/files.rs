@@ -44,6 +44,15 @@ impl Client {
         self.0.write_all(&request).unwrap();
     }
 
+    /// Sends several requests at once, so that nothing comes between them.
+    fn send_together(&mut self, texts: &[&str]) {
+        let mut requests = Vec::new();
+        for text in texts {
+            encode::request(&mut requests, &line(text));
+        }
+        self.0.write_all(&requests).unwrap();
+    }
+
     fn receive(&mut self) -> Vec<u8> {
         let mut scanner = ReplyScanner::default();
         let (mut reply, mut byte) = (Vec::new(), [0; 1]);
@@ -336,6 +345,57 @@ fn shutdown_may_save_first() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(names, ["dump.rdb"], "nothing else is left");
+}
+
+/// Fills the node with so much that saving it takes a while.
+fn fill_much(client: &mut Client) {
+    let plain = line("CONFIG SET rdbcompression no");
+    assert_eq!(client.run(&plain), b"+OK\r\n");
+    for index in 0..40_000u64 {
+        let text = format!("{}", index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(20);
+        client.send(&request(&[
+            b"SET",
+            format!("key:{index}").as_bytes(),
+            text.as_bytes(),
+        ]));
+        if index % 1_000 == 999 {
+            (0..1_000).for_each(|_| drop(client.receive()));
+        }
+    }
+}
+
+#[test]
+fn shutdown_saves_in_the_place_of_a_save_under_way() {
+    let folder = TempDir::new().unwrap();
+    let (node, mut client) = start(folder.path());
+    fill_much(&mut client);
+    client.send_together(&["BGSAVE", "BGSAVE", "SAVE", "SET last v"]);
+    assert_eq!(client.receive(), b"+Background saving started\r\n");
+    let refused = b"-ERR Background save already in progress\r\n";
+    assert_eq!(client.receive(), refused);
+    assert_eq!(client.receive(), refused);
+    assert_eq!(client.receive(), b"+OK\r\n");
+    client.send(&line("SHUTDOWN SAVE"));
+    assert_eq!(
+        client.0.read(&mut [0; 1]).unwrap(),
+        0,
+        "the connection ends"
+    );
+    node.join();
+    let (_node, mut client) = start(folder.path());
+    assert_eq!(client.run(&line("GET last")), b"$1\r\nv\r\n");
+    assert_eq!(client.run(&line("DBSIZE")), b":40001\r\n");
+}
+
+#[test]
+fn a_save_under_way_ends_with_the_node() {
+    let folder = TempDir::new().unwrap();
+    let (node, mut client) = start(folder.path());
+    fill_much(&mut client);
+    client.send_together(&["BGSAVE", "SHUTDOWN NOSAVE"]);
+    node.join();
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "neither the file nor what was begun");
 }
 
 #[test]
