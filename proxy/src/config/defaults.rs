@@ -63,7 +63,7 @@ impl Default for LimitsConfig {
             client_output_bytes_max: MIB,
             client_output_bytes_cut: 64 * MIB,
             client_in_flight_max: 1024,
-            large_in_flight_max: 2,
+            large_in_flight_max: 1,
             client_login_timeout_ms: 10_000,
             login_failures_max: 10,
             login_failures_window_ms: 60_000,

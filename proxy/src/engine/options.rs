@@ -207,7 +207,7 @@ impl Default for Options {
             redirects_max: 16,
             redirect_hosts: Vec::new(),
             client_in_flight_max: 1024,
-            large_in_flight_max: 2,
+            large_in_flight_max: 1,
             large_request: 1024 * 1024,
             large_reply: 256 * 1024,
             client_output_bytes_max: 1024 * 1024,

@@ -121,7 +121,12 @@ fn of_a_key_that_is_known_to_be_large_one_reply_is_owed() {
 
 #[test]
 fn large_replies_are_asked_for_in_turns() {
-    let mut bench = one_node();
+    let max = 2;
+    let mut bench = Bench::new(Options {
+        large_in_flight_max: max,
+        ..Options::default()
+    });
+    bench.topology(&[(0, 16383, 1)]);
     let writer = bench.client();
     set_large(&mut bench, writer, LOWER);
     let readers: Vec<_> = (0..6).map(|_| bench.client()).collect();
@@ -130,7 +135,6 @@ fn large_replies_are_asked_for_in_turns() {
     for (reader, input) in readers.iter().zip(&mut inputs) {
         bench.call(|proxy, now| proxy.handle_input(*reader, input, now));
     }
-    let max = Options::default().large_in_flight_max;
     assert_eq!(sent_large(&mut bench), max);
     let waiting = 6 - max;
     assert_eq!(bench.stats.large_waits.value(), waiting as u64);

@@ -15,6 +15,7 @@ fn bench_of(workers: usize) -> (Bench, Arc<Memory>) {
     let memory = Arc::new(Memory::new(workers, 0, 8 * MIB));
     let options = Options {
         memory: Arc::clone(&memory),
+        large_in_flight_max: 2,
         ..Options::default()
     };
     let mut bench = Bench::new(options);
