@@ -265,7 +265,12 @@ impl Proxy {
         }
         let pipeline = &mut self.pipelines[token.0 as usize];
         pipeline.failures = pipeline.failures.saturating_add(1);
-        let until = now + reconnect_delay(pipeline.failures);
+        let delay = match error {
+            // It has taken long enough, and the node may be back since it began.
+            ConnectError::TimedOut => reconnect_delay(1),
+            _ => reconnect_delay(pipeline.failures),
+        };
+        let until = now + delay;
         pipeline.link = Link::Down { until };
         let backend = pipeline.backend;
         if !self.is_read_lane(token.0 as usize) {

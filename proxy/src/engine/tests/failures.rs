@@ -45,6 +45,21 @@ fn a_node_that_refuses_or_breaks_off_is_told_but_not_one_that_is_silent() {
 }
 
 #[test]
+fn an_attempt_that_took_its_time_is_followed_by_the_next_one() {
+    let mut bench = Bench::with_two_nodes();
+    let client = bench.client();
+    bench.input(client, &request(&["get", LOWER]));
+    for attempt in 0..8 {
+        assert_eq!(bench.wanted.len(), 1, "attempt {attempt}");
+        let (token, _) = bench.wanted.remove(0);
+        bench.pass(Duration::from_secs(1));
+        bench.call(|proxy, now| proxy.handle_connect_failed(token, ConnectError::TimedOut, now));
+        bench.wait(Duration::from_millis(40));
+    }
+    assert_eq!(bench.sent(1), request(&["get", LOWER]));
+}
+
+#[test]
 fn a_read_is_not_repeated_behind_a_write_of_its_client() {
     let mut bench = Bench::with_two_nodes();
     let (client, other) = (bench.client(), bench.client());
