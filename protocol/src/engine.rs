@@ -57,6 +57,27 @@ pub trait Engine {
 
     /// When [`Engine::handle_timeout`] wants to be called, if at all.
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// One of the calls above has panicked, so what it was about may be half done. The engine gives
+    /// up all of that: it says which connections to close, and sees to it that no reply reaches
+    /// another than the one it is for. Says whether it can be used from now on; one that can't, or
+    /// that panics here, is not called any more.
+    fn recover(&mut self, _interrupted: Interrupted, _now: Now) -> bool {
+        false
+    }
+}
+
+/// Which call has panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interrupted {
+    /// One about an open connection. The driver closes it at once; `handle_close` follows.
+    Connection(ConnectionId),
+    /// [`Engine::handle_close`]; it is not called again.
+    Close(ConnectionId),
+    /// [`Engine::handle_connect_failed`]; it is not called again.
+    Connect(ConnectToken),
+    /// One that is about no connection: a timeout or an event.
+    Other,
 }
 
 /// What an engine asks its driver to do.

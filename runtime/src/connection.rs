@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, BytesMut};
-use slotway_protocol::engine::{CloseWhen, ConnectionId, Engine};
+use slotway_protocol::engine::{CloseWhen, ConnectionId, Engine, Interrupted};
 use socket2::SockRef;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -110,8 +110,9 @@ impl<E: Engine + 'static> Turn<'_, E> {
                 break;
             }
             let id = self.connection.id;
+            let about = Interrupted::Connection(id);
             self.driver
-                .call_within_turn(|engine, now| engine.handle_written(id, now));
+                .call_within_turn(about, |engine, now| engine.handle_written(id, now));
         }
         Ok(())
     }
@@ -185,7 +186,10 @@ impl<E: Engine + 'static> Turn<'_, E> {
             return Ok(Poll::Pending);
         };
         if count > 0 {
-            driver.call(|engine, now| engine.handle_input(self.connection.id, &mut buffer, now));
+            let id = self.connection.id;
+            driver.call(Interrupted::Connection(id), |engine, now| {
+                engine.handle_input(id, &mut buffer, now);
+            });
             self.connection.partial = if buffer.capacity() > READ_BUFFER_BYTES {
                 // It has room for a large frame now.
                 std::mem::take(&mut *buffer)
@@ -217,9 +221,12 @@ impl<E: Engine + 'static> Turn<'_, E> {
 
     /// Gives the engine the partial frame with all that is behind it.
     fn hand_in_partial(&mut self) {
+        let id = self.connection.id;
         let partial = &mut self.connection.partial;
         self.driver
-            .call(|engine, now| engine.handle_input(self.connection.id, partial, now));
+            .call(Interrupted::Connection(id), |engine, now| {
+                engine.handle_input(id, partial, now);
+            });
         if self.connection.partial.len() < LARGE_PARTIAL_BYTES {
             self.connection.partial = unconsumed(&self.connection.partial);
         }
@@ -246,7 +253,10 @@ impl<E: Engine + 'static> Turn<'_, E> {
         }
         self.connection.ended = true;
         self.connection.partial = BytesMut::new();
-        self.driver.call(|engine, now| engine.handle_end(id, now));
+        self.driver
+            .call(Interrupted::Connection(id), |engine, now| {
+                engine.handle_end(id, now);
+            });
     }
 
     /// Reads and forgets what has arrived: a socket that is closed with unread bytes in it resets

@@ -1,6 +1,8 @@
 //! Drives one engine on the current thread: hands it bytes, events and the time, and does what it
 //! wishes. The sockets themselves are read and written in `connection`.
 
+mod calls;
+
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::Rc;
@@ -11,8 +13,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use slotway_protocol::engine::{
-    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
-    Origin, Peer,
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant,
+    Interrupted, Now, Origin, Peer,
 };
 use slotway_protocol::output::Output;
 use tokio::net::TcpStream;
@@ -61,7 +63,7 @@ impl Default for DriverOptions {
 /// only ever touches its own socket: other connections are woken, never written to, so that one
 /// write carries what all the ready clients have to say to a backend.
 ///
-/// A panic inside the engine aborts the process.
+/// A panic inside the engine ends the connection that the call was about, or else the process.
 pub struct Driver<E: Engine> {
     engine: RefCell<E>,
     connections: RefCell<Table>,
@@ -81,6 +83,8 @@ pub struct Driver<E: Engine> {
     armed: Cell<Option<Instant>>,
     timer: RefCell<Option<Waker>>,
     stopped: Cell<bool>,
+    /// When a call last panicked that was about no connection.
+    blameless: Cell<Option<Instant>>,
     /// Open or queued accepted connections; the acceptor counts them up.
     accepted: Arc<AtomicUsize>,
 }
@@ -121,6 +125,7 @@ impl<E: Engine + 'static> Driver<E> {
             armed: Cell::new(None),
             timer: RefCell::default(),
             stopped: Cell::new(false),
+            blameless: Cell::new(None),
             accepted,
         });
         spawn_local(Timer::new(Rc::clone(&driver)));
@@ -135,29 +140,6 @@ impl<E: Engine + 'static> Driver<E> {
 }
 
 impl<E: Engine + 'static> Driver<E> {
-    /// One call into the engine, and all that it wishes after it.
-    #[inline]
-    pub(crate) fn call(self: &Rc<Self>, call: impl FnOnce(&mut E, Now)) {
-        if self.stopped.get() {
-            return;
-        }
-        let now = self.clock.now();
-        call(&mut self.engine.borrow_mut(), now);
-        self.drain();
-    }
-
-    /// The same with the time of the last call in this turn: for what need not be told the time to
-    /// the microsecond, reading the clock would cost more than all else.
-    #[inline]
-    pub(crate) fn call_within_turn(self: &Rc<Self>, call: impl FnOnce(&mut E, Now)) {
-        if self.stopped.get() {
-            return;
-        }
-        let now = self.clock.recent();
-        call(&mut self.engine.borrow_mut(), now);
-        self.drain();
-    }
-
     /// Some connections are about to be polled.
     #[inline]
     pub(crate) fn start_turn(&self) {
@@ -227,11 +209,15 @@ impl<E: Engine + 'static> Driver<E> {
         if connection.is_accepted {
             self.accepted.fetch_sub(1, Ordering::Relaxed);
         }
+        if self.stopped.get() {
+            return;
+        }
         let id = connection.id;
-        self.call(|engine, now| {
-            engine.handle_close(id, now);
-            self.connections.borrow_mut().remove(id);
-        });
+        let about = Interrupted::Close(id);
+        let now = self.clock.now();
+        self.enter(about, now, |engine, now| engine.handle_close(id, now));
+        self.connections.borrow_mut().remove(id);
+        self.drain();
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -279,16 +265,7 @@ impl<E: Engine + 'static> Driver<E> {
             Action::Connect { token, address } => {
                 spawn_local(Self::connect(Rc::clone(self), token, address));
             }
-            Action::Close { connection, when } => {
-                if let Some(slot) = self.connections.borrow_mut().find(connection) {
-                    // A close at once overrules one that waits for the output, never the reverse.
-                    slot.close = match (slot.close, when) {
-                        (Some(CloseWhen::Now), _) => Some(CloseWhen::Now),
-                        _ => Some(when),
-                    };
-                    self.ready.push(connection.index);
-                }
-            }
+            Action::Close { connection, when } => self.close(connection, when),
             Action::Pause(id) => {
                 if let Some(slot) = self.connections.borrow_mut().find(id) {
                     slot.paused = true;
@@ -301,6 +278,17 @@ impl<E: Engine + 'static> Driver<E> {
                     self.ready.push(id.index);
                 }
             }
+        }
+    }
+
+    fn close(&self, connection: ConnectionId, when: CloseWhen) {
+        if let Some(slot) = self.connections.borrow_mut().find(connection) {
+            // A close at once overrules one that waits for the output, never the reverse.
+            slot.close = match (slot.close, when) {
+                (Some(CloseWhen::Now), _) => Some(CloseWhen::Now),
+                _ => Some(when),
+            };
+            self.ready.push(connection.index);
         }
     }
 
@@ -346,7 +334,9 @@ impl<E: Engine + 'static> Driver<E> {
             Ok((socket, peer)) => self.open(socket, peer),
             Err(error) => {
                 tracing::debug!(%address, %error, "can't connect");
-                self.call(|engine, now| engine.handle_connect_failed(token, error, now));
+                self.call(Interrupted::Connect(token), |engine, now| {
+                    engine.handle_connect_failed(token, error, now);
+                });
             }
         }
     }
@@ -375,7 +365,8 @@ impl<E: Engine + 'static> Driver<E> {
 
     fn open(self: &Rc<Self>, socket: TcpStream, peer: Peer) {
         let id = self.connections.borrow_mut().insert();
-        self.call(|engine, now| engine.handle_open(id, peer, now));
+        let about = Interrupted::Connection(id);
+        self.call(about, |engine, now| engine.handle_open(id, peer, now));
         let is_accepted = matches!(peer.origin, Origin::Accepted(_));
         let polled = Polled {
             connection: Connection::new(socket, id, is_accepted),
@@ -403,8 +394,9 @@ impl<E: Engine + 'static> DriverHandle<E> {
     /// Hands the engine an event. From inside `on_notice` too: what the engine wishes then is done
     /// when `on_notice` has returned.
     pub fn send(&self, event: E::Event) {
-        self.driver
-            .call(|engine, now| engine.handle_event(event, now));
+        self.driver.call(Interrupted::Other, |engine, now| {
+            engine.handle_event(event, now)
+        });
     }
 
     /// How many accepted connections are open.

@@ -5,6 +5,7 @@ mod abort;
 mod clock;
 mod connect;
 mod connection;
+mod panics;
 mod ready;
 mod table;
 mod timer;

@@ -10,6 +10,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::panics;
+
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -19,7 +21,9 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends log lines to stderr from now on. `filter` is a level (`info`) or a list such as
+/// Sends log lines to stderr from now on, panics among them.
+///
+/// `filter` is a level (`info`) or a list such as
 /// `info,slotway=debug`.
 ///
 /// # Errors
@@ -36,7 +40,9 @@ pub fn init(filter: &str) -> Result<(), LogError> {
         .with_writer(std::io::stderr)
         .event_format(Line)
         .try_init()
-        .map_err(|_| LogError::Twice)
+        .map_err(|_| LogError::Twice)?;
+    panics::log_all();
+    Ok(())
 }
 
 /// `2026-01-01T00:00:00.000000Z info slotway::listen the message key=value`.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use slotway_protocol::engine::{Engine, Instant};
+use slotway_protocol::engine::{Engine, Instant, Interrupted};
 use tokio::time::Sleep;
 
 use crate::abort::AbortOnPanic;
@@ -46,7 +46,7 @@ impl<E: Engine + 'static> Timer<E> {
                 fired = true;
                 // Nothing is earlier than this, so that the call arms nothing by itself.
                 driver.set_armed(Some(Instant::from_micros(0)));
-                driver.call(E::handle_timeout);
+                driver.call(Interrupted::Other, E::handle_timeout);
                 continue;
             }
             driver.set_armed(Some(due));

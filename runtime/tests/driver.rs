@@ -10,7 +10,7 @@ use std::net::{Shutdown, TcpListener};
 use std::time::{Duration, Instant};
 
 use lab::{Client, Event, Notice, Server, dead_address, frame};
-use slotway_protocol::engine::{ConnectError, Origin};
+use slotway_protocol::engine::{ConnectError, Interrupted, Origin};
 use slotway_runtime::listener::AcceptOptions;
 use slotway_runtime::{DriverOptions, WorkerOptions};
 
@@ -446,6 +446,46 @@ fn a_stopped_worker_ends_its_connections_and_its_thread() {
         assert!(client.is_over());
     }
     assert!(worker.send(Event::Mark(1)).is_err());
+}
+
+#[test]
+fn a_panic_ends_only_the_connection_that_it_was_about() {
+    let server = Server::small();
+    let recovered = || {
+        server.notice(|notice| match notice {
+            Notice::Recovered(interrupted) => Some(*interrupted),
+            _ => None,
+        })
+    };
+    let mut other = server.client();
+    assert_eq!(other.ask(b"hello"), b"hello");
+    server.opened();
+    let mut client = server.client();
+    client
+        .0
+        .write_all(&[frame(b"before"), frame(b"!panic"), frame(b"after")].concat())
+        .unwrap();
+    let id = server.opened();
+    assert_eq!(recovered(), Interrupted::Connection(id));
+    assert_eq!(server.closed(), id);
+    assert!(client.try_receive().is_err(), "what it was owed is dropped");
+    assert_eq!(other.ask(b"still here"), b"still here");
+
+    // The next one takes its place, and what panics while it closes leaves that free, too.
+    let mut client = server.client();
+    assert_eq!(server.opened().index, id.index);
+    client.send(b"!panic-at-close");
+    assert_eq!(client.ask(b"hello"), b"hello");
+    drop(client);
+    assert!(matches!(recovered(), Interrupted::Close(closed) if closed.index == id.index));
+    let mut client = server.client();
+    assert_eq!(server.opened().index, id.index);
+
+    client.send(b"!panic-late 1");
+    assert_eq!(recovered(), Interrupted::Other);
+    assert_eq!(client.ask(b"nobody's fault"), b"nobody's fault");
+    assert_eq!(other.ask(b"still here"), b"still here");
+    assert_eq!(server.workers[0].connections(), 2);
 }
 
 #[test]

@@ -301,30 +301,42 @@ fn a_second_signal_cuts_a_drain_short() {
 }
 
 #[test]
-fn a_panic_in_an_engine_ends_the_process() {
-    let mut child = child("child_panics", "");
-    let status = child.wait().unwrap();
-    let mut text = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    assert_eq!(status.code(), None, "ended by a signal: {status}");
-    assert!(
-        text.contains("as it was told to") && text.contains("worker-0"),
-        "{text}"
-    );
+fn a_panic_that_an_engine_does_not_recover_from_ends_the_process() {
+    for (orders, place) in [
+        ("!panic give-up", "place=engine"),
+        ("!panic again", "place=engine"),
+        ("!panic-late 1,!panic-late 30", "place=\"timer or event\""),
+    ] {
+        let mut child = child("child_panics", &format!("export ORDERS='{orders}';"));
+        let status = child.wait().unwrap();
+        let mut text = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(status.code(), None, "ended by a signal: {status}");
+        assert!(
+            text.contains("lab/mod.rs:") && text.contains("as it was told to"),
+            "{text}"
+        );
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.contains("ends the process"), "{text}");
+        assert!(last.contains("worker-0") && last.contains(place), "{text}");
+    }
 }
 
 #[test]
 #[ignore = "ends its process; run by the test above"]
 fn child_panics() {
     slotway_runtime::logging::init("info").unwrap();
+    let orders = std::env::var("ORDERS").unwrap();
     let server = Server::small();
     let mut client = server.client();
-    client.send(b"!panic");
+    orders
+        .split(',')
+        .for_each(|order| client.send(order.as_bytes()));
     assert!(client.try_receive().is_err());
     std::thread::sleep(Duration::from_secs(5));
 }

@@ -7,12 +7,14 @@ pub(crate) mod session;
 pub(crate) mod transaction;
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{
-    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Peer,
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Interrupted, Now,
+    Peer,
 };
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{RequestBuffers, RequestLimits};
@@ -322,6 +324,30 @@ impl Engine for Node {
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         self.next_tick
+    }
+
+    /// What the connection has begun is forgotten. A command that was interrupted may have done a
+    /// part of its work, as one that fails may not: where the parts of the node contradict each
+    /// other after that, it has lost what it keeps.
+    fn recover(&mut self, interrupted: Interrupted, _now: Now) -> bool {
+        let (Interrupted::Connection(connection) | Interrupted::Close(connection)) = interrupted
+        else {
+            return false;
+        };
+        if let Some(session) = self.state.sessions.find(connection) {
+            if matches!(interrupted, Interrupted::Close(_)) {
+                // Nobody would close it again.
+                return false;
+            }
+            session.closing = Some(CloseWhen::Now);
+            session.close_requested = true;
+        }
+        if let Some(channel) = self.channels.get_mut(connection.index as usize) {
+            *channel = Channel::default();
+        }
+        self.buffers = RequestBuffers::default();
+        let check = AssertUnwindSafe(|| self.check_invariants());
+        catch_unwind(check).is_ok()
     }
 }
 

@@ -11,6 +11,7 @@ use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant,
 };
 
+use super::fail_point;
 use super::feed::Feed;
 use super::feeds::feed_of;
 use super::hold::{Held, Target};
@@ -142,6 +143,7 @@ impl Proxy {
             backend.used = used;
             backend.member = topology.has_node(&backend.address);
         }
+        fail_point::pass();
         let knew_shards = self.knows_shards();
         self.members = Members::of(topology);
         if !knew_shards {
@@ -232,6 +234,7 @@ impl Proxy {
         }
         let index = token.0 as usize;
         self.connections[connection.index as usize] = Connection::Backend { pipeline: index };
+        fail_point::pass();
         let mut login = self.pipeline_login(index);
         let pipeline = &mut self.pipelines[index];
         if !login.is_empty() {
@@ -282,6 +285,7 @@ impl Proxy {
     }
 
     pub(super) fn backend_lost(&mut self, index: usize, now: Instant) {
+        fail_point::pass();
         self.node_is_lost(index);
         self.stats.backends.add(-1);
         let pipeline = &mut self.pipelines[index];
@@ -324,7 +328,9 @@ impl Proxy {
         // They still count as in flight, so each hold waits for those taken out here.
         owned().for_each(|(entry, ..)| self.begin_hold(entry.slot, now));
         owned().for_each(|(entry, ..)| self.in_flight_by_slot[entry.slot.index()] -= 1);
+        fail_point::pass();
         for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
+            fail_point::pass();
             if entry.kind == Kind::Read {
                 self.read_lost(entry, lane, frame, now);
                 continue;

@@ -6,6 +6,7 @@ use slotway_protocol::command::Command;
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::encode;
 
+use super::fail_point;
 use super::merge::MergeKind;
 use super::pipeline::InFlight;
 use super::requests::Incoming;
@@ -33,6 +34,7 @@ impl Proxy {
         for (slot, part) in slots.into_iter().zip(0..) {
             let ticket = Ticket { part, ..ticket };
             let entry = InFlight::request(ticket, command.id, slot, frame.len(), incoming.now);
+            fail_point::pass();
             self.dispatch(entry, lane, frame, None);
         }
     }
@@ -104,6 +106,7 @@ impl Proxy {
             }
             let ticket = Ticket { part, ..ticket };
             let entry = InFlight::request(ticket, command.id, slot, frame.len(), incoming.now);
+            fail_point::pass();
             let keys = chunk
                 .iter()
                 .map(|(_, key)| request.arg(1 + *key as usize * step));

@@ -17,6 +17,11 @@ pub(super) fn feed_of(token: ConnectToken) -> Option<usize> {
     (token.0 & FEED != 0).then_some((token.0 & !FEED) as usize)
 }
 
+/// The token of a connection that is the backend's feed.
+pub(super) fn token_of(backend: usize) -> ConnectToken {
+    ConnectToken(backend as u32 | FEED)
+}
+
 impl Proxy {
     /// Sends a request on a backend's feed, which is opened if need be; says whether it could. When
     /// the feed is lost before the answer is here, [`Proxy::end_feed`] sees to those who wait.
@@ -51,7 +56,7 @@ impl Proxy {
         }
         feed.link = Link::Connecting;
         self.actions.push_back(Action::Connect {
-            token: ConnectToken(backend as u32 | FEED),
+            token: token_of(backend),
             address: feed.address.clone(),
         });
     }

@@ -11,7 +11,8 @@ use slotway_protocol::command::Command;
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::resp::Request;
 
-use super::many_keys::{ManyKeys, PIECE_BYTES, Prepared, Table, keys_of};
+use super::fail_point;
+use super::many_keys::{ManyKeys, PIECE_BYTES, Prepared, Progress, Table, keys_of};
 use super::merge::MergeKind;
 use super::pipeline::InFlight;
 use super::requests::Incoming;
@@ -33,6 +34,11 @@ impl Gradual {
         self.requests.contains_key(&client)
     }
 
+    pub(super) fn is_writing(&self, client: ConnectionId) -> bool {
+        let request = self.requests.get(&client);
+        request.and_then(ManyKeys::progress) == Some(Progress::Writing)
+    }
+
     pub(super) fn requests(&self) -> impl Iterator<Item = (&ConnectionId, &ManyKeys)> {
         self.requests.iter()
     }
@@ -40,6 +46,30 @@ impl Gradual {
     /// Forgets the request of a client that has left. Replies to it are for nobody.
     pub(super) fn give_up(&mut self, client: ConnectionId) {
         self.requests.remove(&client);
+    }
+
+    /// How many replies to parts of the request with that ticket are to come; `None` when it is
+    /// lost or nothing goes on with it.
+    pub(super) fn to_come(&self, ticket: Ticket) -> Option<usize> {
+        let request = self.requests.get(&ticket.connection)?;
+        let is_it = request.ticket.sequence == ticket.sequence;
+        let goes_on = match request.progress()? {
+            Progress::Preparing => self.preparing.contains(&ticket.connection),
+            Progress::Sending => request.under_way() > 0,
+            Progress::Writing => request.under_way() == 0,
+        };
+        (is_it && goes_on).then(|| request.under_way())
+    }
+
+    /// Forgets the requests of which that is not so.
+    pub(super) fn retain(&mut self, is_owed: impl Fn(Ticket) -> bool) {
+        self.requests.retain(|_, request| is_owed(request.ticket));
+    }
+
+    /// The clients whose reply is being written.
+    pub(super) fn writing(&self) -> Vec<ConnectionId> {
+        let clients = self.requests.keys().copied();
+        clients.filter(|client| self.is_writing(*client)).collect()
     }
 
     /// The bytes of memory held.
@@ -84,6 +114,7 @@ impl Proxy {
             session.set_gradual(ticket, true);
         }
         self.gradual.requests.insert(connection, request);
+        fail_point::pass();
         self.gradual.preparing.push_back(connection);
         self.wake_at(incoming.now);
     }
@@ -101,6 +132,7 @@ impl Proxy {
         if prepared != Some(Prepared::NotYet) {
             self.gradual.preparing.pop_front();
         }
+        fail_point::pass();
         match prepared {
             Some(Prepared::OneSlot(slot)) => self.send_whole(connection, slot, now),
             Some(Prepared::Parts) => self.send_more_parts(connection, now),
@@ -119,9 +151,11 @@ impl Proxy {
             return;
         };
         let (ticket, frame) = (request.ticket, request.frame());
+        fail_point::pass();
         if let Some(session) = self.session(connection) {
             session.set_gradual(ticket, false);
         }
+        fail_point::pass();
         let entry = InFlight::request(ticket, request.command, slot, frame.len(), now);
         self.dispatch(entry, request.lane, frame, Some(frame));
     }
@@ -138,6 +172,7 @@ impl Proxy {
                 Some((entry, lane, step))
             });
             if let Some((entry, lane, step)) = part {
+                fail_point::pass();
                 // This may lead to a reply at once, for want of room.
                 self.dispatch_part(entry, lane, &frame, keys_of(&frame, step));
             }
@@ -163,6 +198,7 @@ impl Proxy {
         } else {
             request.take(ticket, reply)
         };
+        fail_point::pass();
         let wants_more = request.wants_more();
         if is_full {
             self.stats.merges_full.inc();
@@ -185,10 +221,12 @@ impl Proxy {
         } else {
             self.gradual.requests.remove(&connection);
         }
+        fail_point::pass();
         if let Some(session) = self.session(connection) {
             session.is_passed = short.is_none();
             session.set_gradual(ticket, short.is_none());
         }
+        fail_point::pass();
         match short {
             Some(reply) => self.deliver(ticket, Reply::Copied(&reply), now),
             None => self.write_gradual(connection, now),
@@ -219,8 +257,10 @@ impl Proxy {
         }
         if let Some(len) = written {
             let ticket = request.ticket;
-            session.is_passed = false;
+            fail_point::pass();
             let delivered = session.fill(ticket, Reply::Copied(b""));
+            session.is_passed = false;
+            fail_point::pass();
             self.gradual.requests.remove(&connection);
             self.count_delivery(delivered, false, len, now);
             self.attend(connection);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Address, ConnectionId, Instant};
 
+use super::fail_point;
 use super::pipeline::InFlight;
 
 /// All holds of a worker, by slot.
@@ -145,6 +146,7 @@ impl Holds {
     /// Adds a request behind all others of its slot.
     pub(crate) fn append(&mut self, held: Held) {
         self.note_in(&held);
+        fail_point::pass();
         self.hold(held.entry.slot).queue.push_back(held);
     }
 
@@ -271,19 +273,44 @@ impl Holds {
         self.holds.get(&slot).map_or(0, |hold| hold.attempts)
     }
 
-    pub(crate) fn check_invariants(&self) {
-        let held = self
-            .holds
-            .values()
-            .flat_map(|hold| hold.queue.iter().chain(&hold.returned));
+    /// All requests that are held.
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+        let holds = self.holds.values();
+        holds.flat_map(|hold| hold.queue.iter().chain(&hold.returned))
+    }
+
+    /// Counts all anew, `in_flight` being the requests of each slot that nodes have not answered.
+    pub(crate) fn recount(&mut self, in_flight: &[u32]) {
+        for (slot, hold) in &mut self.holds {
+            let outstanding = in_flight[slot.index()] as usize;
+            if core::mem::replace(&mut hold.outstanding, outstanding) > 0 && outstanding == 0 {
+                hold.turn();
+            }
+        }
+        (self.sum, self.clients) = self.weigh();
+    }
+
+    fn weigh(&self) -> (Weight, HashMap<ConnectionId, usize>) {
         let mut sum = Weight::default();
         let mut clients = HashMap::new();
-        for held in held {
+        for held in self.held() {
             sum.requests += 1;
             sum.bytes += held.bytes();
             *clients.entry(held.entry.ticket.connection).or_default() += held.bytes();
         }
+        (sum, clients)
+    }
+
+    pub(crate) fn check_invariants(&self, in_flight: &[u32]) {
+        let (sum, clients) = self.weigh();
         assert_eq!((self.sum, &self.clients), (sum, &clients));
+        for (slot, hold) in &self.holds {
+            assert_eq!(
+                hold.outstanding,
+                in_flight[slot.index()] as usize,
+                "a hold waits for what is under way"
+            );
+        }
     }
 
     fn hold(&mut self, slot: Slot) -> &mut Hold {

@@ -1,8 +1,6 @@
 //! What must hold between calls, and when nothing is left to do; for tests.
 
-use slotway_protocol::cluster::SLOTS;
-
-use super::pipeline::Pipeline;
+use super::pipeline::{Link, Pipeline};
 use super::{Connection, Proxy};
 
 impl Proxy {
@@ -11,20 +9,19 @@ impl Proxy {
     /// # Panics
     /// When something does not hold.
     pub fn check_invariants(&self) {
-        self.holds.check_invariants();
-        self.turns.check_invariants();
-        self.reads.check_invariants();
-        self.privates.check_invariants();
-        self.pipelines.iter().for_each(Pipeline::check_invariants);
-        let mut in_flight = vec![0; SLOTS];
-        let owned = self.pipelines.iter().flat_map(Pipeline::in_flight);
-        owned
-            .filter(|entry| entry.has_slot())
-            .for_each(|entry| in_flight[entry.slot.index()] += 1);
+        let in_flight = self.count_in_flight();
         assert_eq!(
             in_flight, self.in_flight_by_slot,
             "every request in flight is counted"
         );
+        self.holds.check_invariants(&in_flight);
+        self.turns.check_invariants();
+        self.check_turns();
+        self.reads.check_invariants();
+        self.privates.check_invariants();
+        self.pipelines.iter().for_each(Pipeline::check_invariants);
+        self.check_links();
+        self.check_tickets();
         self.subscriptions.check_invariants();
         for (connection, count) in self.subscriptions.clients() {
             let place = &self.connections[connection.index as usize];
@@ -65,6 +62,57 @@ impl Proxy {
             self.tasks.with_client(),
             "every task with a client is in its place"
         );
+    }
+
+    /// Nobody keeps a turn for nothing, nor waits for one without being asleep.
+    fn check_turns(&self) {
+        for (connection, has_turn) in self.turns.clients() {
+            let place = &self.connections[connection.index as usize];
+            let Connection::Client(session) = place else {
+                panic!("who takes turns is connected");
+            };
+            assert_eq!(session.connection, connection);
+            if !session.leaving {
+                assert!(session.paused, "who takes turns is not read from");
+                assert!(!has_turn || session.owed() > 0, "a turn that is over ends");
+            }
+        }
+        for session in self.connections.iter().filter_map(Connection::client) {
+            assert!(
+                !session.is_passed || self.passes_to(session.connection),
+                "who has the beginning of a reply gets the rest"
+            );
+        }
+    }
+
+    /// Every open connection to a node is known to what it is for.
+    fn check_links(&self) {
+        let lanes = self.lanes();
+        assert_eq!(self.pipelines.len(), self.backends.len() * lanes);
+        assert_eq!(self.feeds.len(), self.backends.len());
+        assert_eq!(self.runs.len(), self.backends.len());
+        let is_open = |link: Link, means: &dyn Fn(&Connection) -> bool| {
+            let Link::Open(connection) = link else {
+                return;
+            };
+            let place = self.connections.get(connection.index as usize);
+            assert!(place.is_some_and(means), "{connection:?} is open");
+        };
+        for (index, pipeline) in self.pipelines.iter().enumerate() {
+            is_open(
+                pipeline.link,
+                &|it| matches!(it, Connection::Backend { pipeline } if *pipeline == index),
+            );
+        }
+        for (index, feed) in self.feeds.iter().enumerate() {
+            is_open(
+                feed.link,
+                &|it| matches!(it, Connection::Feed { backend } if *backend == index),
+            );
+        }
+        for private in self.privates.pipelines() {
+            is_open(private.link, &|it| matches!(it, Connection::Private { .. }));
+        }
     }
 
     /// What is not done yet, or not given back: tasks, private connections that somebody uses,

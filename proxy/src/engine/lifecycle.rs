@@ -4,6 +4,7 @@
 
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant, Peer};
 
+use super::fail_point;
 use super::listing::Ends;
 use super::pipeline::Pipeline;
 use super::session::{Session, Watching};
@@ -35,7 +36,9 @@ impl Proxy {
             self.end_large(session.connection, now);
         }
         self.end_turn(session.connection);
+        fail_point::pass();
         self.drop_subscriptions(session.connection, now);
+        fail_point::pass();
         for task in session.tasks() {
             self.abandon_task(task, now);
         }
@@ -47,6 +50,7 @@ impl Proxy {
         for merge in session.merges() {
             self.merges.give_up(merge);
         }
+        fail_point::pass();
         self.stats.clients.add(-1);
         self.notify_if_drained();
     }

@@ -9,6 +9,7 @@ use slotway_protocol::output::{LARGE_BYTES, Output};
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{ArgReader, encode};
 
+use super::fail_point;
 use super::merge::{Merge, MergeKind};
 use super::session::Ticket;
 
@@ -49,6 +50,16 @@ enum Stage {
     Sending,
     /// The reply is written; the next element is that of the key that begins there in the frame.
     Writing { position: usize, bytes: usize },
+    /// A step has begun. It stays so if that is interrupted, and nobody knows how far it came.
+    Busy,
+}
+
+/// What is to be done next, for others to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Preparing,
+    Sending,
+    Writing,
 }
 
 /// What goes to one slot.
@@ -107,11 +118,12 @@ impl ManyKeys {
         match self.stage {
             Stage::Counting { position } => self.count(position, table),
             Stage::Sorting { position } => self.sort(position, table),
-            Stage::Sending | Stage::Writing { .. } => Prepared::Parts,
+            Stage::Sending | Stage::Writing { .. } | Stage::Busy => Prepared::Parts,
         }
     }
 
     fn count(&mut self, mut position: usize, table: &mut Table) -> Prepared {
+        self.stage = Stage::Busy;
         if self.keys == 0 {
             table.clear();
             table.resize(SLOTS, 0);
@@ -123,6 +135,7 @@ impl ManyKeys {
             table[Slot::of(key).index()] += 1;
             self.keys += 1;
         }
+        fail_point::pass();
         self.stage = Stage::Counting { position };
         Prepared::NotYet
     }
@@ -147,6 +160,7 @@ impl ManyKeys {
         if let [part] = &self.parts[..] {
             return Prepared::OneSlot(part.slot);
         }
+        fail_point::pass();
         self.order = vec![0; self.keys];
         let position = first_key(&self.frame);
         self.stage = Stage::Sorting { position };
@@ -154,6 +168,7 @@ impl ManyKeys {
     }
 
     fn sort(&mut self, mut position: usize, table: &mut Table) -> Prepared {
+        self.stage = Stage::Busy;
         for _ in 0..KEYS_PER_STEP {
             let begin = position;
             let Some(key) = next_key(&self.frame, &mut position, self.step) else {
@@ -164,6 +179,7 @@ impl ManyKeys {
             self.order[*place as usize] = begin as u32;
             *place += 1;
         }
+        fail_point::pass();
         self.stage = Stage::Sorting { position };
         Prepared::NotYet
     }
@@ -198,6 +214,7 @@ impl ManyKeys {
         self.parts[self.sent].len = out.len() as u32;
         self.unanswered_bytes += out.len();
         self.sent += 1;
+        fail_point::pass();
         if self.sent == self.parts.len() {
             self.order = Vec::new();
             if self.merge.kind() != MergeKind::Elements {
@@ -214,8 +231,6 @@ impl ManyKeys {
             ticket.sequence == self.ticket.sequence && index < self.sent,
             "only what was sent is answered"
         );
-        self.answered += 1;
-        self.unanswered_bytes -= self.parts[index].len as usize;
         if self.merge.kind() != MergeKind::Elements {
             self.merge.add(ticket.part, reply);
         } else if !self.merge.has_failed() {
@@ -226,6 +241,10 @@ impl ManyKeys {
                 None => self.fail(reply),
             }
         }
+        fail_point::pass();
+        // Last, so that a part that was interrupted is one that is missing.
+        self.answered += 1;
+        self.unanswered_bytes -= self.parts[index].len as usize;
         let is_all_sent = self.sent == self.parts.len() || self.merge.has_failed();
         is_all_sent && self.answered == self.sent
     }
@@ -282,6 +301,7 @@ impl ManyKeys {
         else {
             return None;
         };
+        self.stage = Stage::Busy;
         table.clear();
         table.resize(SLOTS, 0);
         for (part, number) in self.parts.iter().zip(0..) {
@@ -304,9 +324,25 @@ impl ManyKeys {
             self.replies.write_next(&mut part.element, output);
             keys += 1;
         }
+        fail_point::pass();
         bytes += output.len() - before;
         self.stage = Stage::Writing { position, bytes };
         (position == self.frame.len()).then_some(bytes)
+    }
+
+    /// What is to be done next; `None` after a step that was interrupted.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        match self.stage {
+            Stage::Counting { .. } | Stage::Sorting { .. } => Some(Progress::Preparing),
+            Stage::Sending => Some(Progress::Sending),
+            Stage::Writing { .. } => Some(Progress::Writing),
+            Stage::Busy => None,
+        }
+    }
+
+    /// How many parts nodes have not answered.
+    pub(crate) fn under_way(&self) -> usize {
+        self.sent - self.answered
     }
 
     /// The request.

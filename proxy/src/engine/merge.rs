@@ -6,6 +6,7 @@ use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
 use super::answer::WRONG_FORM;
+use super::fail_point;
 
 /// All merges under way; finished ones are used again.
 #[derive(Debug, Default)]
@@ -15,7 +16,7 @@ pub(crate) struct Merges {
 }
 
 /// One merge in [`Merges`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MergeId(u32);
 
 /// How replies become one.
@@ -130,6 +131,7 @@ impl Merges {
     /// The reply of a finished merge; the merge is given up.
     pub(crate) fn finish(&mut self, id: MergeId, out: &mut Vec<u8>) {
         self.merges[id.0 as usize].write(out);
+        fail_point::pass();
         self.give_up(id);
     }
 
@@ -140,6 +142,18 @@ impl Merges {
             *merge = Merge::default();
         }
         self.free.push(id);
+    }
+
+    /// How many parts have no reply.
+    pub(crate) fn remaining(&self, id: MergeId) -> usize {
+        let merge = self.merges.get(id.0 as usize);
+        merge.map_or(0, |merge| merge.remaining)
+    }
+
+    /// Forgets all but these, which are in order.
+    pub(crate) fn keep(&mut self, used: &[MergeId]) {
+        let all = (0..self.merges.len() as u32).map(MergeId);
+        self.free = all.filter(|id| used.binary_search(id).is_err()).collect();
     }
 
     /// The bytes of memory held.
@@ -170,12 +184,14 @@ impl Merge {
     /// Adds the reply to a part. Says whether it was the last.
     pub(crate) fn add(&mut self, part: u32, reply: &[u8]) -> bool {
         assert!(self.remaining > 0, "a finished merge gets no reply");
-        self.remaining -= 1;
         // Any success makes up for all errors, or any error for all successes.
         let goes_on = self.error.is_empty() || self.kind == MergeKind::OneSucceeded;
         if goes_on && self.take(part as usize, reply).is_none() && self.error.is_empty() {
             self.fail(reply);
         }
+        fail_point::pass();
+        // Last, so that a part that was interrupted is one that is missing.
+        self.remaining -= 1;
         self.remaining == 0
     }
 

@@ -3,6 +3,7 @@
 
 mod across;
 mod answer;
+mod audit;
 mod backends;
 mod blocked;
 mod blocking;
@@ -10,6 +11,7 @@ mod clients;
 mod connection;
 mod databases;
 mod early;
+mod fail_point;
 mod fan_out;
 mod feed;
 mod feeds;
@@ -53,6 +55,7 @@ mod pubsub;
 mod random_key;
 mod reading;
 mod reads;
+mod recovery;
 mod redirect;
 mod replicas;
 mod replies;
@@ -115,7 +118,8 @@ use bytes::BytesMut;
 use slotway_protocol::cluster::SLOTS;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::{
-    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now, Origin, Peer,
+    Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Interrupted, Now,
+    Origin, Peer,
 };
 use slotway_protocol::output::Output;
 
@@ -301,14 +305,6 @@ impl Proxy {
         }
     }
 
-    /// Any number, from a sequence that depends on the seed only.
-    fn random(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
     /// Sees to it that [`Engine::handle_timeout`] is called by then.
     fn wake_at(&mut self, time: Instant) {
         self.timeout = self.timeout.min(time);
@@ -430,6 +426,7 @@ impl Engine for Proxy {
             self.shrink(now);
             self.cut_late(now);
         }
+        fail_point::pass();
         self.advance_due(now);
         self.prepare_gradual(now);
         self.wake_tasks(now);
@@ -469,6 +466,10 @@ impl Engine for Proxy {
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         self.started.map(|_| self.timeout)
+    }
+
+    fn recover(&mut self, interrupted: Interrupted, now: Now) -> bool {
+        self.recover_from(interrupted, now.instant)
     }
 }
 

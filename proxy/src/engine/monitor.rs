@@ -216,6 +216,12 @@ impl Proxy {
 }
 
 impl Monitors {
+    /// Forgets the clients of this worker that watch.
+    pub(super) fn start_over(&mut self) {
+        self.own.clear();
+        self.settle();
+    }
+
     /// Forgets what is for nobody.
     fn settle(&mut self) {
         if self.peers.is_empty() {

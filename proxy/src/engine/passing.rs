@@ -9,6 +9,7 @@ use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 
 use super::Proxy;
+use super::fail_point;
 use super::pipeline::{InFlight, Pipeline};
 use super::running::TaskId;
 use super::scatter::is_scattered;
@@ -124,6 +125,16 @@ impl Proxy {
         is_over
     }
 
+    /// Whether a reply is handed on to that client in pieces.
+    pub(super) fn passes_to(&self, client: ConnectionId) -> bool {
+        let mut pipelines = self.pipelines.iter();
+        self.gradual.is_writing(client)
+            || pipelines.any(|pipeline| {
+                let front = pipeline.front().filter(|_| pipeline.passing.is_some());
+                front.map(|front| front.ticket.connection) == Some(client)
+            })
+    }
+
     /// How much of a reply may wait for its client, beside the others that are handed on.
     fn passing_max(&self) -> usize {
         let is_passing = |pipeline: &&Pipeline| pipeline.passing.is_some();
@@ -144,6 +155,7 @@ impl Proxy {
         }
         passing.bytes += count;
         let piece = input.split_to(count).freeze();
+        fail_point::pass();
         self.stats.client_bytes_out.add(count as u64);
         let client = front.ticket.connection;
         let limit = self.passing_max();
@@ -154,6 +166,7 @@ impl Proxy {
         session.is_passed = true;
         let was_empty = session.output.is_empty();
         session.pass(piece);
+        fail_point::pass();
         let waits = session.output.len() >= limit;
         if was_empty && client.index != current {
             self.actions.push_back(Action::Wake(client));
@@ -236,7 +249,9 @@ impl Proxy {
         let last = input.split_to(len).freeze();
         let pipeline = &mut self.pipelines[index];
         let bytes = pipeline.passing.take().map_or(0, |passing| passing.bytes) + len;
+        fail_point::pass();
         let Some(entry) = pipeline.pop() else { return };
+        fail_point::pass();
         pipeline.failures = 0;
         self.in_flight_by_slot[entry.slot.index()] -= 1;
         self.stats
@@ -246,9 +261,10 @@ impl Proxy {
         let client = entry.ticket.connection;
         let current = self.current;
         if let Some(session) = self.session(client).filter(|it| !it.leaving) {
-            session.is_passed = false;
             let was_empty = session.output.is_empty();
+            fail_point::pass();
             let delivered = session.fill(entry.ticket, Reply::Shared(last));
+            session.is_passed = false;
             let micros = now.micros_since(delivered.arrived);
             self.stats.count_request(delivered.command, false, micros);
             self.stats.client_latency.observe(micros);
@@ -268,8 +284,10 @@ impl Proxy {
         if pipeline.passing.take().is_none() {
             return;
         }
+        fail_point::pass();
         let Some(entry) = pipeline.pop() else { return };
         self.in_flight_by_slot[entry.slot.index()] -= 1;
+        fail_point::pass();
         let client = entry.ticket.connection;
         if self.session(client).is_some_and(|session| !session.leaving) {
             self.cut_client(client, Cut::ReplyLost);

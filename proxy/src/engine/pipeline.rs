@@ -10,6 +10,7 @@ use slotway_protocol::engine::{Address, ConnectionId, Instant};
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{Protocol, ReplyScanner};
 
+use super::fail_point;
 use super::passing::Passing;
 use super::session::Ticket;
 
@@ -200,6 +201,7 @@ impl Pipeline {
         let was_empty = self.output.is_empty();
         self.output.push(frame);
         self.pushed += 1;
+        fail_point::pass();
         self.in_flight.push_back(entry);
         was_empty
     }
@@ -209,6 +211,7 @@ impl Pipeline {
         let was_empty = self.output.is_empty();
         self.output.push_shared(frame);
         self.pushed += 1;
+        fail_point::pass();
         self.in_flight.push_back(entry);
         was_empty
     }
@@ -223,6 +226,7 @@ impl Pipeline {
     #[inline(always)]
     pub(crate) fn pop(&mut self) -> Option<InFlight> {
         let entry = self.in_flight.pop_front()?;
+        fail_point::pass();
         self.output.release(entry.len as usize);
         if entry.preceding > 0 {
             self.block = Block::default();
@@ -327,6 +331,7 @@ impl Pipeline {
             let mut bytes = Vec::with_capacity(len);
             self.output.copy_retained(0, len, &mut bytes);
             self.output.release(len);
+            fail_point::pass();
             taken.push((entry, bytes, len <= written));
             written = written.saturating_sub(len);
         }
@@ -381,12 +386,28 @@ impl Pipeline {
         }
     }
 
+    /// Whether all bytes in the output belong to a request that waits for its reply.
+    pub(crate) fn is_whole(&self) -> bool {
+        let lens = self.in_flight.iter().map(|entry| entry.len as usize);
+        lens.sum::<usize>() == self.output.len() + self.output.retained_len()
+    }
+
+    /// Forgets all that is under way. A connection that there is can't be used any more.
+    pub(crate) fn start_over(&mut self) {
+        let mut fresh = Self::new(self.backend, self.address.clone(), self.protocol);
+        fresh.database = self.database;
+        fresh.link = self.link;
+        fresh.pushed = self.pushed;
+        fresh.heard = self.heard;
+        fresh.failures = self.failures;
+        fresh.suspect = true;
+        *self = fresh;
+    }
+
     /// Checks what must hold between calls.
     pub(crate) fn check_invariants(&self) {
-        let len: usize = self.in_flight.iter().map(|entry| entry.len as usize).sum();
-        assert_eq!(
-            len,
-            self.output.len() + self.output.retained_len(),
+        assert!(
+            self.is_whole(),
             "all bytes in the output belong to a request that waits for its reply"
         );
     }

@@ -8,6 +8,8 @@ use slotway_protocol::command::CommandId;
 use slotway_protocol::engine::Instant;
 use slotway_protocol::output::{LARGE_BYTES, Output};
 
+use super::audit::Filler;
+use super::fail_point;
 use super::merge::MergeId;
 use super::running::TaskId;
 use super::session::{Delivered, Reply};
@@ -207,6 +209,21 @@ impl Places {
         })
     }
 
+    /// The places without a reply, by their sequence numbers.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (u32, Filler)> + '_ {
+        let places = (0..).zip(&self.places);
+        places.filter_map(|(index, place)| {
+            let filler = match place.state {
+                State::Waiting => Filler::Node,
+                State::Merging(merge) => Filler::Merge(merge),
+                State::Gradual => Filler::Gradual,
+                State::Task(task) => Filler::Task(task),
+                State::Parked { .. } | State::ParkedShared => return None,
+            };
+            Some((self.first.wrapping_add(index), filler))
+        })
+    }
+
     /// Puts the reply in its place; all that is in turn goes to the output.
     #[inline]
     pub(crate) fn fill(
@@ -231,6 +248,7 @@ impl Places {
             Reply::Copied(bytes) => output.push(bytes),
             Reply::Shared(bytes) => output.push_shared(bytes),
         }
+        fail_point::pass();
         self.pass();
         if self.parked_count > 0 || !self.parked_shared.is_empty() {
             self.release_parked(output);
@@ -286,6 +304,7 @@ impl Places {
 
     fn fill_early(&mut self, index: usize, sequence: u32, reply: Reply<'_>) {
         let place = &self.places[index];
+        fail_point::pass();
         self.places[index].state = match reply {
             _ if place.silent => self.park_copy(b""),
             Reply::Shared(bytes) if bytes.len() >= LARGE_BYTES => {

@@ -8,6 +8,7 @@ use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::Request;
 
+use super::fail_point;
 use super::pipeline::InFlight;
 use super::plan::Plan;
 use super::requests::lane;
@@ -47,6 +48,7 @@ impl Proxy {
         }
         let slot = Slot::of(key);
         let ticket = session.reserve(command.id, now);
+        fail_point::pass();
         let lane = lane(session, self.options.connections_per_node);
         let entry = InFlight::request(ticket, command.id, slot, frame.len(), now);
         self.dispatch_at_once(entry, lane, frame, None);
@@ -75,11 +77,13 @@ impl Proxy {
             return false;
         }
         pipeline.pop();
+        fail_point::pass();
         pipeline.failures = 0;
         self.in_flight_by_slot[slot.index()] -= 1;
         self.stats.backend_latency.observe(now.micros_since(sent));
         let was_empty = session.output.is_empty();
         let delivered = session.fill(ticket, Reply::Copied(reply));
+        fail_point::pass();
         if was_empty && !session.output.is_empty() && ticket.connection.index != self.current {
             self.actions.push_back(Action::Wake(ticket.connection));
         }

@@ -244,6 +244,36 @@ impl Privates {
         privates.map(|private| private.pipeline.memory()).sum()
     }
 
+    /// Those of all that there are.
+    pub(crate) fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
+        let privates = self
+            .places
+            .iter()
+            .filter_map(|place| place.private.as_ref());
+        privates.map(|private| &private.pipeline)
+    }
+
+    /// All that there are.
+    pub(crate) fn all(&self) -> Vec<PrivateId> {
+        self.ids(|place| place.private.is_some())
+    }
+
+    /// Nobody uses any of them, or ever will: each is ended as soon as it can be.
+    pub(crate) fn start_over(&mut self) {
+        self.idle.clear();
+        self.idle_len = 0;
+        for place in &mut self.places {
+            if let Some(private) = &mut place.private {
+                private.pipeline.start_over();
+                private.idle_since = None;
+                private.doomed = true;
+            }
+        }
+        let free = (0..).zip(&self.places);
+        let free = free.filter(|(_, place)| place.private.is_none());
+        self.free = free.map(|(index, _)| index).collect();
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()

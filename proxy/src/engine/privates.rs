@@ -8,6 +8,7 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectToken, ConnectionId, In
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{Protocol, encode};
 
+use super::fail_point;
 use super::pipeline::{ASKING, InFlight, Kind, Link, Pipeline};
 use super::private::PrivateId;
 use super::redirect::{Verdict, judge, was_not_run};
@@ -48,6 +49,7 @@ impl Proxy {
         };
         self.stats.backend_bytes_out.add(leg.frame.len() as u64);
         was_empty |= pipeline.push_shared(leg.frame.into(), entry);
+        fail_point::pass();
         match pipeline.link {
             Link::Open(connection) if was_empty => {
                 self.actions.push_back(Action::Wake(connection));
@@ -166,6 +168,7 @@ impl Proxy {
         let Some(mut private) = self.privates.remove(id) else {
             return;
         };
+        fail_point::pass();
         let unreachable = answer::unreachable(&private.pipeline.address);
         let unknown = answer::error(answer::RESULT_UNKNOWN);
         if private.left_at.is_none() {
@@ -280,6 +283,7 @@ impl Proxy {
                 Verdict::Deliver => {}
             }
         }
+        fail_point::pass();
         let not_run = failed && was_not_run(cause);
         let reply = if not_run { cause } else { reply };
         self.deliver(entry.ticket, Reply::Copied(reply), now);

@@ -7,6 +7,7 @@ use slotway_protocol::command::{Command, Group};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 
+use super::fail_point;
 use super::pipeline::Kind;
 use super::redirect::{Verdict, judge};
 use super::session::{Delivered, Reply, Ticket};
@@ -123,6 +124,7 @@ impl Proxy {
         }
         let pipeline = &mut self.pipelines[index];
         let Some(entry) = pipeline.pop() else { return };
+        fail_point::pass();
         pipeline.failures = 0;
         if entry.has_slot() {
             self.in_flight_by_slot[entry.slot.index()] -= 1;
@@ -133,7 +135,9 @@ impl Proxy {
         // What the reply leads to may begin a hold of its own, which does not wait for this one.
         let held = !self.holds.is_empty() && entry.has_slot();
         let goes_on = held && self.holds.settle(entry.slot);
+        fail_point::pass();
         self.deliver(entry.ticket, reply, now);
+        fail_point::pass();
         if held && !self.gates.is_empty() {
             self.open_gate(self.pipelines[index].backend, now);
         }
@@ -206,6 +210,7 @@ impl Proxy {
                 } else {
                     self.merges.add(merge, ticket.part, reply.bytes())
                 };
+                fail_point::pass();
                 if !last {
                     return;
                 }
@@ -229,6 +234,7 @@ impl Proxy {
         let wake =
             was_empty && !session.output.is_empty() && ticket.connection.index != self.current;
         let attention = session.paused || session.solo || session.closing || session.ended;
+        fail_point::pass();
         self.count_delivery(delivered, failed, len, now);
         if wake {
             self.actions.push_back(Action::Wake(ticket.connection));

@@ -7,6 +7,7 @@ use slotway_protocol::engine::{Action, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 use slotway_protocol::resp::{Protocol, Request, RequestBuffers, RequestError, Scan};
 
+use super::fail_point;
 use super::hold::{Held, Target};
 use super::local::Local;
 use super::newcomers::Suspicion;
@@ -95,6 +96,7 @@ impl Proxy {
                 }
             }
         }
+        fail_point::pass();
         input.advance(consumed);
         self.scratch.buffers = buffers;
         if self.monitors.active {
@@ -320,10 +322,12 @@ impl Proxy {
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
         self.in_flight_by_slot[entry.slot.index()] += 1;
+        fail_point::pass();
         let was_empty = match shared {
             Some(shared) => pipeline.push_shared(shared.clone(), entry),
             None => pipeline.push(frame, entry),
         };
+        fail_point::pass();
         match pipeline.link {
             Link::Open(connection) if was_empty => {
                 self.actions.push_back(Action::Wake(connection));
@@ -354,6 +358,7 @@ impl Proxy {
             return;
         }
         self.stats.held.inc();
+        fail_point::pass();
         let client = held.entry.ticket.connection;
         self.holds.append(held);
         self.limit_held(client);

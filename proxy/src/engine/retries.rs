@@ -5,6 +5,8 @@ use core::time::Duration;
 
 use slotway_protocol::engine::Instant;
 
+use super::Proxy;
+
 /// What may be sent again to one node.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryBudget {
@@ -41,6 +43,16 @@ impl RetryBudget {
         let left = self.hundredths.checked_sub(100);
         self.hundredths = left.unwrap_or(self.hundredths);
         left.is_some()
+    }
+}
+
+impl Proxy {
+    /// Any number, from a sequence that depends on the seed only.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) struct Tasks {
     wakes: BinaryHeap<Reverse<(Instant, TaskId)>>,
     /// What has happened and no task has been told yet.
     pub(super) news: VecDeque<(TaskId, News)>,
-    /// A task is being told.
-    pub(super) running: bool,
+    /// The task that is being told.
+    pub(super) running: Option<TaskId>,
 }
 
 #[derive(Debug, Default)]
@@ -179,6 +179,40 @@ impl Tasks {
     /// How many tasks there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
+    }
+
+    /// The place that a task's reply goes to.
+    pub(super) fn client_of(&self, id: TaskId) -> Option<Ticket> {
+        let place = self.places.get(id.index as usize)?;
+        let current = place.generation == id.generation;
+        place.running.as_ref().filter(|_| current)?.client
+    }
+
+    /// Whether there is something that the task has not been told.
+    pub(super) fn has_news(&self, id: TaskId) -> bool {
+        self.news.iter().any(|(of, _)| *of == id)
+    }
+
+    /// All tasks.
+    pub(super) fn all(&self) -> impl Iterator<Item = (TaskId, &Running)> {
+        let places = (0..).zip(&self.places);
+        places.filter_map(|(index, place)| {
+            let generation = place.generation;
+            Some((TaskId { index, generation }, place.running.as_ref()?))
+        })
+    }
+
+    /// Forgets all of them. Whatever names one of them still names none.
+    pub(super) fn start_over(&mut self) {
+        self.free.clear();
+        for (index, place) in (0..).zip(&mut self.places) {
+            place.running = None;
+            place.generation = place.generation.wrapping_add(1);
+            self.free.push(index);
+        }
+        self.wakes.clear();
+        self.news.clear();
+        self.running = None;
     }
 
     /// How many of them have a client that waits.

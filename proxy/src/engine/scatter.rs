@@ -10,6 +10,7 @@ use slotway_protocol::resp::{
     Request, RequestBuffers, RequestLimits, RequestScanner, Scan, encode,
 };
 
+use super::fail_point;
 use super::hold::{Held, Target};
 use super::merge::MergeId;
 use super::pipeline::InFlight;
@@ -31,21 +32,14 @@ struct Place {
 }
 
 impl Scattered {
-    fn add(&mut self, ticket: Ticket, merge: MergeId) -> Ticket {
+    fn add(&mut self, request: Ticket, merge: MergeId) -> Ticket {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             self.places.len() as u32 - 1
         });
         let place = &mut self.places[index as usize];
-        place.request = Some((ticket, merge));
-        Ticket {
-            connection: ConnectionId {
-                index: SCATTERED,
-                generation: index,
-            },
-            sequence: place.generation,
-            part: 0,
-        }
+        place.request = Some((request, merge));
+        ticket(index, place.generation)
     }
 
     /// The merge of the request that a key's ticket belongs to.
@@ -57,7 +51,7 @@ impl Scattered {
             .map(|(_, merge)| *merge)
     }
 
-    fn remove(&mut self, ticket: Ticket) -> Option<Ticket> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Ticket> {
         let index = ticket.connection.generation;
         let place = self.places.get_mut(index as usize)?;
         let (request, _) = place.request.take()?;
@@ -66,9 +60,34 @@ impl Scattered {
         Some(request)
     }
 
+    /// Each with the merge that answers it.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (Ticket, MergeId)> {
+        self.places.iter().filter_map(|place| place.request)
+    }
+
+    /// For each the ticket of its first key, and the merge.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Ticket, MergeId)> {
+        let places = (0..).zip(&self.places);
+        places.filter_map(|(index, place)| {
+            let (_, merge) = place.request?;
+            Some((ticket(index, place.generation), merge))
+        })
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
+    }
+}
+
+fn ticket(index: u32, generation: u32) -> Ticket {
+    Ticket {
+        connection: ConnectionId {
+            index: SCATTERED,
+            generation: index,
+        },
+        sequence: generation,
+        part: 0,
     }
 }
 
@@ -143,6 +162,7 @@ impl Proxy {
         }
         let mut merged = Vec::new();
         self.merges.finish(merge, &mut merged);
+        fail_point::pass();
         let Some(request) = self.scattered.remove(ticket) else {
             return;
         };

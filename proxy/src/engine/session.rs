@@ -10,6 +10,7 @@ use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
+use super::audit::Filler;
 use super::listing::Ends;
 use super::merge::MergeId;
 use super::places::Places;
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) is_odd: bool,
     /// A large reply is being handed on in pieces.
     pub(crate) is_passed: bool,
+    /// A reply is being put in its place. When that is interrupted, nobody knows whether it is out.
+    is_filling: bool,
     /// Reading is paused until fewer replies are owed or the output is shorter.
     pub(crate) paused: bool,
     /// It is paused until no reply is owed at all.
@@ -163,6 +166,7 @@ impl Session {
             window: 0,
             overfull: false,
             is_passed: false,
+            is_filling: false,
             is_newcomer: false,
             is_odd: false,
             paused: false,
@@ -333,7 +337,10 @@ impl Session {
     /// Puts the reply in its place; all that is in turn goes to the output.
     #[inline]
     pub(crate) fn fill(&mut self, ticket: Ticket, reply: Reply<'_>) -> Delivered {
-        self.places.fill(ticket.sequence, reply, &mut self.output)
+        self.is_filling = true;
+        let delivered = self.places.fill(ticket.sequence, reply, &mut self.output);
+        self.is_filling = false;
+        delivered
     }
 
     /// Whether the reply that the ticket names only has to be put in its place: it is all that is
@@ -393,6 +400,28 @@ impl Session {
         self.places.merges()
     }
 
+    /// The replies that are not here yet, and what each of them comes from.
+    pub(crate) fn open_places(&self) -> impl Iterator<Item = (Ticket, Filler)> + '_ {
+        self.places.open().map(|(sequence, filler)| {
+            let ticket = Ticket {
+                connection: self.connection,
+                sequence,
+                part: 0,
+            };
+            (ticket, filler)
+        })
+    }
+
+    /// Whether it waits for nothing, and nothing that anybody else does concerns it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.places.is_empty()
+            && !self.is_subscribed()
+            && self.watch.is_none()
+            && self.watching == Watching::No
+            && !(self.paused | self.solo | self.postponed | self.is_passed)
+            && !(self.closing | self.ended | self.leaving)
+    }
+
     /// Whether it has not made a request yet.
     pub(crate) fn is_new(&self) -> bool {
         self.last_command.is_none() && self.places.is_empty() && self.places.passed() == 1
@@ -424,8 +453,16 @@ impl Session {
         self.places.shrink();
     }
 
-    /// Checks what must hold between calls.
+    /// Whether the order of its replies is lost.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_filling
+    }
+
+    /// Checks what must hold between calls, while it is to get anything.
     pub(crate) fn check_invariants(&self) {
-        self.places.check_invariants();
+        if !self.leaving {
+            assert!(!self.is_broken());
+            self.places.check_invariants();
+        }
     }
 }

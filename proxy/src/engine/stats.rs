@@ -73,6 +73,8 @@ pub struct Stats {
     pub holds_refused: Counter,
     /// Requests whose reply was lost with a connection; the node may have executed them.
     pub results_unknown: Counter,
+    /// Calls of the engine that panicked.
+    pub panics: Counter,
     /// Requests sent to nodes and not yet answered.
     pub in_flight: Gauge,
     /// Clients not read from because they do not take their replies, or are owed too many.
@@ -234,11 +236,13 @@ pub(crate) enum Cut {
     Http,
     Tls,
     Garbage,
+    /// Its reply was lost when a call of the engine panicked.
+    Panic,
 }
 
 impl Cut {
     /// In the order of the reasons.
-    pub(crate) const NAMES: [&str; 11] = [
+    pub(crate) const NAMES: [&str; 12] = [
         "output",
         "memory",
         "output_timeout",
@@ -250,6 +254,7 @@ impl Cut {
         "http",
         "tls",
         "garbage",
+        "panic",
     ];
 }
 

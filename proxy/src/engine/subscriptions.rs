@@ -8,6 +8,7 @@ use slotway_protocol::engine::Instant;
 use slotway_protocol::resp::encode;
 use slotway_protocol::resp::value::{Token, TokenReader};
 
+use super::fail_point;
 use super::feed::{Batch, Owner};
 use super::pipeline::Link;
 use super::pubsub::{Dropped, Family, Topic, TopicId};
@@ -32,6 +33,7 @@ impl Proxy {
             match backend {
                 Some(backend) if topic.source == Some(backend) => {}
                 Some(backend) => {
+                    fail_point::pass();
                     self.subscriptions.assign(id, backend);
                     backends.push(backend);
                 }
@@ -82,6 +84,7 @@ impl Proxy {
             let mut frame = Vec::new();
             encode::request(&mut frame, &words);
             let batch = self.subscriptions.begin_batch(backend, &group);
+            fail_point::pass();
             let owner = Owner::Subscribe(Batch::new(batch, group));
             self.ask_feed(backend, &frame, owner, now);
         }

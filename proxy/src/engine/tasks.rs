@@ -6,6 +6,7 @@ use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::engine::{Action, Instant};
 use slotway_protocol::resp::encode;
 
+use super::fail_point;
 use super::pipeline::{InFlight, Kind, Link};
 use super::private::PrivateId;
 use super::reads::is_probe;
@@ -43,6 +44,7 @@ impl Proxy {
             keys: Vec::new(),
             ask: None,
         });
+        fail_point::pass();
         if let Some(session) = self.session(incoming.connection) {
             session.set_task(ticket, id);
         }
@@ -87,8 +89,14 @@ impl Proxy {
     }
 
     /// Forgets a task; its connections serve others, or stay with the client.
-    fn end_task(&mut self, id: TaskId, keep: Option<Slot>, now: Instant) -> Option<Ticket> {
+    pub(super) fn end_task(
+        &mut self,
+        id: TaskId,
+        keep: Option<Slot>,
+        now: Instant,
+    ) -> Option<Ticket> {
         let mut running = self.tasks.remove(id)?;
+        fail_point::pass();
         if let (Some(slot), Some(ticket)) = (keep, running.client)
             && let Some(private) = running.privates.pop()
         {
@@ -123,6 +131,7 @@ impl Proxy {
             return;
         };
         running.in_flight -= 1;
+        fail_point::pass();
         let reply = match reply {
             Reply::Copied(bytes) => Bytes::copy_from_slice(bytes),
             Reply::Shared(bytes) => bytes,
@@ -145,13 +154,18 @@ impl Proxy {
     /// task does can reach the next only through here, so nobody is told while telling.
     pub(super) fn tell(&mut self, id: TaskId, news: News, now: Instant) {
         self.tasks.news.push_back((id, news));
-        if std::mem::replace(&mut self.tasks.running, true) {
-            return;
+        if self.tasks.running.is_none() {
+            self.tell_all(now);
         }
+    }
+
+    /// Tells the tasks all that they have not been told.
+    pub(super) fn tell_all(&mut self, now: Instant) {
         while let Some((id, news)) = self.tasks.news.pop_front() {
+            self.tasks.running = Some(id);
             self.tell_one(id, news, now);
         }
-        self.tasks.running = false;
+        self.tasks.running = None;
     }
 
     fn tell_one(&mut self, id: TaskId, news: News, now: Instant) {
@@ -178,6 +192,7 @@ impl Proxy {
             News::Wake => task.wake(&cluster, &mut steps),
             News::KeyChanged(key) => task.key_changed(&key, &cluster, &mut steps),
         }
+        fail_point::pass();
         self.take_steps(id, steps, now);
     }
 
@@ -240,6 +255,7 @@ impl Proxy {
         let abandoned = running.client.is_none() && running.in_flight == 0;
         if abandoned || steps.finished.is_some() {
             let client = self.end_task(id, steps.keep, now);
+            fail_point::pass();
             if let (Some(ticket), Some(reply)) = (client, steps.finished) {
                 if reply
                     .get(1..)
@@ -264,6 +280,7 @@ impl Proxy {
             return;
         };
         running.in_flight += 1;
+        fail_point::pass();
         let lane = running.lane;
         let ticket = id.ticket(leg.part);
         match leg.to {

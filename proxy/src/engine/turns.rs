@@ -10,6 +10,7 @@ use slotway_protocol::engine::{Action, ConnectionId};
 use slotway_protocol::resp::Request;
 
 use super::Proxy;
+use super::fail_point;
 use super::plan::{Plan, common_slot};
 
 /// Which clients have something large under way, and which wait for that.
@@ -48,12 +49,14 @@ impl Turns {
     fn take(&mut self, client: ConnectionId, node: u32) {
         self.end(client);
         self.clients.insert(client, Turn::Taken(node));
+        fail_point::pass();
         self.nodes.entry(node).or_default().taken += 1;
     }
 
     fn wait(&mut self, client: ConnectionId, node: u32) {
         self.end(client);
         self.clients.insert(client, Turn::Awaited(node));
+        fail_point::pass();
         let node = self.nodes.entry(node).or_default();
         node.waiting.push_back(client);
     }
@@ -62,6 +65,7 @@ impl Turns {
     fn end(&mut self, client: ConnectionId) -> Option<u32> {
         let (Turn::Taken(number) | Turn::Awaited(number)) = self.clients.get(&client).copied()?;
         let turn = self.clients.remove(&client);
+        fail_point::pass();
         let node = self.nodes.get_mut(&number)?;
         if turn == Some(Turn::Taken(number)) {
             node.taken -= 1;
@@ -84,15 +88,58 @@ impl Turns {
         Some(next)
     }
 
+    /// Forgets the clients of which that is not so, and counts the others anew. `owed` is how many
+    /// replies a client is owed that is still there.
+    pub(super) fn recount(&mut self, owed: impl Fn(ConnectionId) -> Option<usize>) {
+        let nodes = &self.nodes;
+        // Who is not in the queue would never be called.
+        let is_queued = |client: &ConnectionId, node: &u32| {
+            nodes
+                .get(node)
+                .is_some_and(|node| node.waiting.contains(client))
+        };
+        self.clients.retain(|client, turn| match turn {
+            Turn::Taken(_) => owed(*client).is_some_and(|owed| owed > 0),
+            Turn::Awaited(node) => owed(*client).is_some() && is_queued(client, node),
+        });
+        let clients = &self.clients;
+        let has = |client: ConnectionId, turn| clients.get(&client) == Some(&turn);
+        for (number, node) in &mut self.nodes {
+            let waits = |client: &ConnectionId| has(*client, Turn::Awaited(*number));
+            node.waiting.retain(waits);
+            node.taken = 0;
+        }
+        for turn in self.clients.values() {
+            if let Turn::Taken(number) = turn {
+                self.nodes.entry(*number).or_default().taken += 1;
+            }
+        }
+        self.nodes
+            .retain(|_, node| node.taken > 0 || !node.waiting.is_empty());
+    }
+
+    /// The clients that have their turn, and those that wait for it.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (ConnectionId, bool)> {
+        let clients = self.clients.iter();
+        clients.map(|(client, turn)| (*client, matches!(turn, Turn::Taken(_))))
+    }
+
     /// Checks what must hold between calls.
     pub(super) fn check_invariants(&self) {
-        let taken: usize = self.nodes.values().map(|node| node.taken).sum();
-        let waiting: usize = self.nodes.values().map(|node| node.waiting.len()).sum();
+        let waiting = self.nodes.values().map(|node| node.waiting.len());
+        let taken = self.nodes.values().map(|node| node.taken);
         assert_eq!(
-            taken + waiting,
+            taken.sum::<usize>() + waiting.sum::<usize>(),
             self.clients.len(),
             "each has its turn or waits"
         );
+        for (number, node) in &self.nodes {
+            let turns = self.clients.values();
+            let taken = turns.filter(|turn| **turn == Turn::Taken(*number)).count();
+            assert_eq!(taken, node.taken);
+            let waits = |client| self.clients.get(client) == Some(&Turn::Awaited(*number));
+            assert!(node.waiting.iter().all(waits), "who is called waits");
+        }
     }
 }
 
@@ -165,6 +212,7 @@ impl Proxy {
         }
         self.stats.large_waits.inc();
         self.turns.wait(connection, node);
+        fail_point::pass();
         self.pause(connection);
         true
     }
@@ -172,7 +220,9 @@ impl Proxy {
     /// The request is on its way: nothing more of the client is read until it is answered.
     #[cold]
     pub(super) fn take_turn(&mut self, connection: ConnectionId, slot: Slot) {
+        fail_point::pass();
         self.turns.take(connection, self.owners[slot.index()]);
+        fail_point::pass();
         if let Some(session) = self.session(connection) {
             session.waits_for_all = true;
         }
@@ -204,11 +254,12 @@ impl Proxy {
 
     fn call_next(&mut self, node: u32) {
         let max = self.options.large_in_flight_max;
-        if let Some(next) = self.turns.call_next(node, max)
-            && let Some(session) = self.session(next)
-        {
-            session.paused = false;
-            self.actions.push_back(Action::Resume(next));
+        if let Some(next) = self.turns.call_next(node, max) {
+            fail_point::pass();
+            if let Some(session) = self.session(next) {
+                session.paused = false;
+                self.actions.push_back(Action::Resume(next));
+            }
         }
     }
 

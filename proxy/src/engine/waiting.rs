@@ -6,6 +6,7 @@ use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Action, ConnectionId, Instant};
 
+use super::fail_point;
 use super::hold::{Held, Target};
 use super::pipeline::{ASKING, InFlight, Kind, Link};
 use super::redirect::{Later, Verdict};
@@ -33,6 +34,7 @@ impl Proxy {
         let slot = entry.slot;
         self.begin_hold(slot, now);
         self.in_flight_by_slot[slot.index()] -= 1;
+        fail_point::pass();
         if verdict == Verdict::Later(Later::TryAgain)
             && let Some(requests) = self.scatter(&entry, &frame, lane)
         {
@@ -196,7 +198,9 @@ impl Proxy {
         }
         self.stats.held.inc();
         let client = held.entry.ticket.connection;
+        fail_point::pass();
         self.holds.put_back(held, not_before);
+        fail_point::pass();
         self.limit_held(client);
         self.wake_at(not_before.max(now));
     }
@@ -263,6 +267,7 @@ impl Proxy {
         let mut batch = std::mem::take(&mut self.scratch.batch);
         self.holds.next_batch(slot, &mut batch);
         for held in batch.drain(..) {
+            fail_point::pass();
             self.send_held(held, backend, now);
         }
         self.scratch.batch = batch;
@@ -370,6 +375,7 @@ impl Proxy {
         };
         self.stats.backend_bytes_out.add(held.frame.len() as u64);
         self.in_flight_by_slot[held.entry.slot.index()] += 1;
+        fail_point::pass();
         let entry = InFlight {
             kind,
             sent: now,

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use slotway_protocol::engine::{
-    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
-    Origin, Peer,
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant,
+    Interrupted, Now, Origin, Peer,
 };
 use slotway_protocol::output::Output;
 use slotway_runtime::listener::{AcceptMetrics, AcceptOptions, accept_loop, bind};
@@ -43,6 +43,7 @@ pub enum Notice {
     ConnectFailed(ConnectError),
     Timeout(u64),
     Mark(u32),
+    Recovered(Interrupted),
 }
 
 #[derive(Default)]
@@ -67,11 +68,24 @@ pub struct Lab {
     /// Who waits for the backend's replies, in order.
     waiting: VecDeque<ConnectionId>,
     asked: Option<ConnectionId>,
+    /// It panics when the connection closes.
+    panics_at_close: Option<ConnectionId>,
+    after_panic: AfterPanic,
 }
 
 enum Timed {
     Say,
     Resume,
+    Panic,
+}
+
+/// What comes of a panic.
+#[derive(Default)]
+enum AfterPanic {
+    #[default]
+    Recovers,
+    GivesUp,
+    PanicsAgain,
 }
 
 impl Link {
@@ -157,9 +171,20 @@ impl Lab {
                 self.say(backend, rest.as_bytes());
             }
             "now" => self.say(id, now.unix_ms.to_string().as_bytes()),
-            "panic" => panic!("as it was told to"),
+            "panic" => self.panic(rest),
+            "panic-late" => self.timer(after(rest), id, Timed::Panic),
+            "panic-at-close" => self.panics_at_close = Some(id),
             _ => panic!("no such order: {verb}"),
         }
+    }
+
+    fn panic(&mut self, then: &str) {
+        self.after_panic = match then {
+            "" => AfterPanic::Recovers,
+            "give-up" => AfterPanic::GivesUp,
+            _ => AfterPanic::PanicsAgain,
+        };
+        panic!("as it was told to");
     }
 
     fn timer(&mut self, at: Instant, id: ConnectionId, what: Timed) {
@@ -232,6 +257,9 @@ impl Engine for Lab {
 
     fn handle_close(&mut self, id: ConnectionId, _now: Now) {
         self.timers.retain(|_, (of, _)| *of != id);
+        if self.panics_at_close == Some(id) {
+            self.panic("");
+        }
         self.actions.push_back(Action::Notify(Notice::Closed(id)));
     }
 
@@ -249,6 +277,7 @@ impl Engine for Lab {
             self.actions
                 .push_back(Action::Notify(Notice::Timeout(late)));
             match what {
+                Timed::Panic => self.panic(""),
                 Timed::Say => self.say(id, b"timer"),
                 Timed::Resume => {
                     self.links[id.index as usize].is_held = false;
@@ -275,6 +304,16 @@ impl Engine for Lab {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.timers.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn recover(&mut self, interrupted: Interrupted, _now: Now) -> bool {
+        let recovered = Notice::Recovered(interrupted);
+        self.actions.push_back(Action::Notify(recovered));
+        match self.after_panic {
+            AfterPanic::Recovers => true,
+            AfterPanic::GivesUp => false,
+            AfterPanic::PanicsAgain => panic!("again"),
+        }
     }
 }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use slotway_protocol::engine::{ConnectionId, Instant};
 use slotway_protocol::glob::matches;
 
+use crate::engine::fail_point;
+
 pub(crate) use self::command::{Command, CommandNumber};
 pub(crate) use self::topic::{Asked, Family, Subscriber, Topic, TopicId};
 
@@ -150,6 +152,7 @@ impl Subscriptions {
         if let std::collections::btree_map::Entry::Vacant(place) = client.topics.entry(id) {
             place.insert(position);
             topic.subscribers.push(Subscriber { connection, after });
+            fail_point::pass();
             client.counts[family.index()] += 1;
             client.bytes += subscription_bytes(name);
             self.subscribers += 1;
@@ -171,6 +174,7 @@ impl Subscriptions {
             self.clients.remove(&connection.index);
         }
         self.subscribers -= 1;
+        fail_point::pass();
         topic.subscribers.swap_remove(position as usize);
         if let Some(moved) = topic.subscribers.get(position as usize)
             && let Some(client) = self.clients.get_mut(&moved.connection.index)
@@ -314,6 +318,11 @@ impl Subscriptions {
             topic.waiting.retain(|waiting| *waiting != number);
         }
         Some(command)
+    }
+
+    /// The commands that wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Command> {
+        self.commands.values()
     }
 
     /// The oldest command, if its time is over.

@@ -259,6 +259,22 @@ impl Reads {
         shards.map(|replicas| 1 + replicas.len()).sum()
     }
 
+    /// The reads that wait for a replica.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Held> {
+        self.waiting.iter()
+    }
+
+    /// Counts those anew.
+    pub(crate) fn recount(&mut self) {
+        self.waiting_bytes = self.waiting.iter().map(Held::bytes).sum();
+    }
+
+    /// Forgets those.
+    pub(crate) fn start_over(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
     /// How many reads wait for a replica.
     pub(crate) fn waiting_len(&self) -> usize {
         self.waiting.len()

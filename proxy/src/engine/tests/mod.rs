@@ -14,6 +14,7 @@ mod passing;
 mod pubsub;
 mod reads;
 mod reads_model;
+mod recovery;
 mod redirects;
 mod requests;
 mod review;
