@@ -53,33 +53,26 @@ impl Proxy {
                         continue;
                     }
                     let command = command::resolve_with(&request, self.learned.as_deref());
-                    if self.must_wait(connection, &request, &command, now) {
+                    let large = self.large_slot(connection, &request, &command);
+                    if self.must_wait(connection, &request, &command, large, now) {
                         self.limit_waiting(connection, input.len() - consumed);
                         break;
                     }
-                    if len < LARGE_BYTES {
-                        let large = self.large_slot(connection, &request, &command);
-                        let incoming = Incoming {
-                            connection,
-                            request,
-                            shared: None,
-                            large,
-                            now,
-                        };
-                        self.handle_request(incoming, command);
-                        consumed += len;
-                        continue;
-                    }
-                    input.advance(consumed);
-                    consumed = 0;
-                    let frame = input.split_to(len).freeze();
-                    let request = buffers.request(&frame);
-                    let whole = request.frame().len() == frame.len();
-                    let shared = whole.then_some(&frame);
-                    if let Ok(command) = command {
+                    let frame = (len >= LARGE_BYTES).then(|| {
+                        input.advance(consumed);
+                        consumed = 0;
+                        input.split_to(len).freeze()
+                    });
+                    let bytes = match &frame {
+                        Some(frame) => &frame[..],
+                        None => &input[consumed..consumed + len],
+                    };
+                    let request = buffers.request(bytes);
+                    if let (Some(_), Ok(command)) = (&frame, &command) {
                         self.note_large_request(&request, command);
                     }
-                    let large = self.large_slot(connection, &request, &command);
+                    let is_whole = |frame: &&Bytes| request.frame().len() == frame.len();
+                    let shared = frame.as_ref().filter(is_whole);
                     let incoming = Incoming {
                         connection,
                         request,
@@ -88,7 +81,10 @@ impl Proxy {
                         now,
                     };
                     self.handle_request(incoming, command);
-                    buffers.shrink();
+                    match frame {
+                        Some(_) => buffers.shrink(),
+                        None => consumed += len,
+                    }
                 }
                 Err(error) => {
                     consumed = input.len();
@@ -147,6 +143,7 @@ impl Proxy {
         connection: ConnectionId,
         request: &Request<'_>,
         command: &Result<&'static Command, command::Refusal>,
+        large: Option<Slot>,
         now: Instant,
     ) -> bool {
         let Ok(command) = command else { return false };
@@ -155,7 +152,7 @@ impl Proxy {
         }
         match self.plans.of(command) {
             Plan::Key(_) | Plan::Keys => {
-                self.may_be_large(request) && self.must_wait_for_turn(connection, request, command)
+                large.is_some_and(|slot| self.must_wait_for_turn(connection, slot))
             }
             Plan::Split { step, .. } => {
                 self.has_many_keys(request, step)

@@ -150,7 +150,8 @@ impl Proxy {
         self.knows_large_keys || request.frame().len() >= self.options.large_request
     }
 
-    /// The slot of a request that is large, or whose reply will probably be.
+    /// The slot of a request that is large, or whose reply will probably be. To be asked once for
+    /// each request: other workers add keys meanwhile, and what did not wait must not overtake.
     #[inline]
     pub(super) fn large_slot(
         &mut self,
@@ -188,15 +189,7 @@ impl Proxy {
 
     /// Whether the client has to take first what it is owed, or others come before it.
     #[cold]
-    pub(super) fn must_wait_for_turn(
-        &mut self,
-        connection: ConnectionId,
-        request: &Request<'_>,
-        command: &'static Command,
-    ) -> bool {
-        let Some(slot) = self.slot_if_large(connection, request, command) else {
-            return false;
-        };
+    pub(super) fn must_wait_for_turn(&mut self, connection: ConnectionId, slot: Slot) -> bool {
         let bytes_max = self.bounds.output / 2;
         let Some(session) = self.session(connection) else {
             return false;
