@@ -7,6 +7,7 @@ mod engine;
 mod keyspace;
 mod number;
 mod persistence;
+mod replication;
 mod server_state;
 mod value;
 

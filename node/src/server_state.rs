@@ -7,6 +7,7 @@ use crate::command::Random;
 use crate::config::Config;
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
+use crate::replication::Replication;
 
 pub(crate) struct ServerState {
     pub(crate) config: Config,
@@ -17,7 +18,7 @@ pub(crate) struct ServerState {
     pub(crate) stats: Stats,
     /// Forty hexadecimal digits, by chance; INFO shows them.
     pub(crate) run_id: String,
-    pub(crate) replication_id: String,
+    pub(crate) replication: Replication,
     pub(crate) started: Now,
     pub(crate) draining: bool,
     /// Writes values for DUMP.
@@ -56,7 +57,7 @@ impl ServerState {
             cluster,
             stats: Stats::default(),
             run_id: hexadecimal_id(random),
-            replication_id: hexadecimal_id(random),
+            replication: Replication::new(random, started),
             started,
             draining: false,
             encoder: Encoder::default(),

@@ -176,7 +176,7 @@ fn replication(call: &Call<'_>, text: &mut String) {
     line(text, format_args!("master_failover_state:no-failover"));
     line(
         text,
-        format_args!("master_replid:{}", call.server.replication_id),
+        format_args!("master_replid:{}", call.server.replication.id()),
     );
     line(text, format_args!("master_repl_offset:0"));
     line(text, format_args!("second_repl_offset:-1"));

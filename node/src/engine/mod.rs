@@ -2,6 +2,7 @@
 
 pub(crate) mod execute;
 mod input;
+pub(crate) mod roles;
 mod saving;
 pub(crate) mod session;
 pub(crate) mod transaction;
@@ -25,6 +26,7 @@ use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
+use roles::{Role, Roles};
 use session::Sessions;
 
 pub use saving::{Loading, SavePart};
@@ -34,6 +36,7 @@ pub struct Node {
     pub(crate) state: State,
     /// By the index of the connection.
     channels: Vec<Channel>,
+    roles: Roles,
     buffers: RequestBuffers,
     limits: RequestLimits,
     actions: VecDeque<Action<Notice>>,
@@ -105,6 +108,7 @@ impl Node {
                 random,
             },
             channels: Vec::new(),
+            roles: Roles::default(),
             buffers: RequestBuffers::default(),
             limits,
             actions: VecDeque::new(),
@@ -208,11 +212,17 @@ impl Engine for Node {
     type Notice = Notice;
 
     fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
+        let role = self
+            .roles
+            .open(connection, peer.origin, |_listener| Role::Client);
         let index = self.state.sessions.open(connection, peer, now.instant);
         if self.channels.len() <= index {
             self.channels.resize_with(index + 1, Channel::default);
         }
         self.channels[index] = Channel::default();
+        if role != Role::Client {
+            return;
+        }
         let server = &mut self.state.server;
         server.stats.connections += 1;
         self.state.sessions[index].authenticated = server.config.requirepass.is_empty();
@@ -224,8 +234,8 @@ impl Engine for Node {
         }
     }
 
-    fn handle_connect_failed(&mut self, _: ConnectToken, _: ConnectError, _: Now) {
-        // A node opens no connections yet.
+    fn handle_connect_failed(&mut self, token: ConnectToken, _: ConnectError, _: Now) {
+        self.roles.connect_failed(token);
     }
 
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
@@ -242,6 +252,7 @@ impl Engine for Node {
     }
 
     fn handle_close(&mut self, connection: ConnectionId, _now: Now) {
+        self.roles.close(connection);
         if self.state.sessions.find(connection).is_none() {
             return;
         }
