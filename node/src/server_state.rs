@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
 use crate::replication::Replication;
+use crate::replication::propagation::Propagation;
 
 pub(crate) struct ServerState {
     pub(crate) config: Config,
@@ -19,6 +20,8 @@ pub(crate) struct ServerState {
     /// Forty hexadecimal digits, by chance; INFO shows them.
     pub(crate) run_id: String,
     pub(crate) replication: Replication,
+    /// What writes have done, for replicas and the append-only file.
+    pub(crate) propagation: Propagation,
     pub(crate) started: Now,
     pub(crate) draining: bool,
     /// Writes values for DUMP.
@@ -58,6 +61,7 @@ impl ServerState {
             stats: Stats::default(),
             run_id: hexadecimal_id(random),
             replication: Replication::new(random, started),
+            propagation: Propagation::default(),
             started,
             draining: false,
             encoder: Encoder::default(),

@@ -51,13 +51,22 @@ fn restore(call: &mut Call<'_>) -> Result<(), CommandError> {
     if expires_at.is_some_and(|date| date <= now_ms as i64) {
         if options.replace {
             call.keyspace.remove(key);
+            call.propagate(&[b"DEL", key]);
         }
     } else {
         let expires_at = expires_at.map_or(0, i64::unsigned_abs);
         call.keyspace.replace(key, value, expires_at);
+        propagate(call, expires_at, options);
     }
     call.reply_ok();
     Ok(())
+}
+
+/// The key's expiry becomes a date, so that it is the same wherever and whenever this runs.
+fn propagate(call: &mut Call<'_>, expires_at: u64, options: Options) {
+    let after: [&[u8]; 3] = [call.arg(3), b"ABSTTL", b"REPLACE"];
+    let after = &after[..2 + usize::from(options.replace)];
+    call.propagate_number(&[b"RESTORE", call.arg(1)], expires_at, after);
 }
 
 #[derive(Debug, Clone, Copy, Default)]

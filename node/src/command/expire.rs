@@ -159,9 +159,11 @@ fn set_expiry(call: &mut Call<'_>, unit: Unit) -> Result<(), CommandError> {
         match u64::try_from(date) {
             Ok(date) if date > call.keyspace.now_ms() => {
                 call.keyspace.set_expires_at(key, date);
+                call.propagate_number(&[b"PEXPIREAT", key], date, &[]);
             }
             _ => {
                 call.keyspace.remove(key);
+                call.propagate(&[b"DEL", key]);
             }
         }
     }

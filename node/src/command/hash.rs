@@ -202,6 +202,7 @@ fn hincrbyfloat(call: &mut Call<'_>) -> Result<(), CommandError> {
     let hash = call.keyspace.hash_or_create(key)?;
     hash.set(field, text.as_bytes());
     call.keyspace.note_change(key);
+    call.propagate(&[b"HSET", key, field, text.as_bytes()]);
     call.reply_bulk(text.as_bytes());
     Ok(())
 }

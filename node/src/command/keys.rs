@@ -199,6 +199,7 @@ fn dbsize(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn flushall(call: &mut Call<'_>) -> Result<(), CommandError> {
     check_flush_mode(call)?;
     call.keyspace.clear();
+    propagate_flush(call);
     call.reply_ok();
     Ok(())
 }
@@ -206,8 +207,15 @@ fn flushall(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn flushdb(call: &mut Call<'_>) -> Result<(), CommandError> {
     check_flush_mode(call)?;
     call.keyspace.clear_database();
+    propagate_flush(call);
     call.reply_ok();
     Ok(())
+}
+
+/// Replicas are emptied as well when there is nothing here.
+fn propagate_flush(call: &mut Call<'_>) {
+    let args: [&[u8]; 2] = [call.arg(0), call.request.args(1).next().unwrap_or_default()];
+    call.propagate(&args[..call.len()]);
 }
 
 fn check_flush_mode(call: &Call<'_>) -> Result<(), CommandError> {

@@ -216,7 +216,12 @@ fn lrem(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn ltrim(call: &mut Call<'_>) -> Result<(), CommandError> {
     let (key, start, stop) = (call.arg(1), call.integer_arg(2)?, call.integer_arg(3)?);
     if let Some(list) = call.keyspace.list_mut(key)? {
-        list.trim(clamp_range(start, stop, list.len()));
+        let range = clamp_range(start, stop, list.len());
+        if range.len() == list.len() {
+            // Who watches the key is told all the same.
+            call.server.propagation.have_said();
+        }
+        list.trim(range);
         note_removal(call, key);
     }
     call.reply_ok();
@@ -395,6 +400,11 @@ fn lmpop(call: &mut Call<'_>) -> Result<(), CommandError> {
         encode::bulk(call.out, key);
         reply_popped(call.out, list, end, count);
         note_removal(call, key);
+        let name: &[u8] = match end {
+            End::Left => b"LPOP",
+            End::Right => b"RPOP",
+        };
+        call.propagate_number(&[name, key], count as u64, &[]);
         return Ok(());
     }
     call.reply_null_array();

@@ -35,6 +35,7 @@ pub(crate) use save::begin as begin_save;
 use crate::engine::session::{Session, Sessions};
 use crate::keyspace::Keyspace;
 use crate::number;
+use crate::replication::propagation::propagate_expired;
 use crate::server_state::ServerState;
 
 /// What a command does. An error may be returned only before anything was appended to `out`.
@@ -91,6 +92,31 @@ impl<'a> Call<'a> {
     #[inline]
     pub(crate) fn session(&mut self) -> &mut Session {
         &mut self.sessions[self.client]
+    }
+
+    /// Says what this command has done to replicas and to the append-only file, in the place of the
+    /// request as it came; to be called at once after a change, for each one if there are several.
+    #[inline]
+    pub(crate) fn propagate(&mut self, args: &[&[u8]]) {
+        if self.server.propagation.is_heard() {
+            self.propagate_heard(args);
+        }
+    }
+
+    /// The same with a number between the arguments.
+    #[inline]
+    pub(crate) fn propagate_number(&mut self, before: &[&[u8]], number: u64, after: &[&[u8]]) {
+        if self.server.propagation.is_heard() {
+            let number = number.to_string();
+            self.propagate_heard(&[before, &[number.as_bytes()], after].concat());
+        }
+    }
+
+    #[cold]
+    fn propagate_heard(&mut self, args: &[&[u8]]) {
+        self.keyspace.finish();
+        propagate_expired(self.keyspace, &mut self.server.propagation);
+        self.server.propagation.say(self.keyspace.database(), args);
     }
 
     #[inline]

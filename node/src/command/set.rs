@@ -112,8 +112,13 @@ fn pop_one(call: &mut Call<'_>) -> Result<(), CommandError> {
     };
     let position = call.random.below(set.len());
     encode::bulk(call.out, &set.at(position));
+    let is_heard = call.server.propagation.is_heard();
+    let popped = is_heard.then(|| set.at(position).to_vec());
     set.remove_at(position);
     note_removal(call, key);
+    if let Some(member) = popped {
+        call.propagate(&[b"SREM", key, &member]);
+    }
     Ok(())
 }
 
@@ -131,15 +136,27 @@ fn pop_count(call: &mut Call<'_>) -> Result<(), CommandError> {
         set.iter()
             .for_each(|member| encode::bulk(call.out, &member));
         call.keyspace.remove(key);
+        call.propagate(&[b"DEL", key]);
         return Ok(());
     }
+    let is_heard = call.server.propagation.is_heard();
+    let mut popped: Vec<Vec<u8>> = Vec::new();
     for _ in 0..count {
         let position = call.random.below(set.len());
-        encode::bulk(call.out, &set.at(position));
+        let member = set.at(position);
+        encode::bulk(call.out, &member);
+        if is_heard {
+            popped.push(member.to_vec());
+        }
         set.remove_at(position);
     }
     if count > 0 {
         call.keyspace.note_change(key);
+    }
+    if !popped.is_empty() {
+        let args = [&b"SREM"[..], key].into_iter();
+        let args: Vec<&[u8]> = args.chain(popped.iter().map(Vec::as_slice)).collect();
+        call.propagate(&args);
     }
     Ok(())
 }

@@ -183,6 +183,11 @@ fn zmpop(call: &mut Call<'_>) -> Result<(), CommandError> {
             pop_one(call.out, call.protocol, set, end, true);
         }
         note_removal(call, key);
+        let name: &[u8] = match end {
+            End::Left => b"ZPOPMIN",
+            End::Right => b"ZPOPMAX",
+        };
+        call.propagate_number(&[name, key], count as u64, &[]);
         return Ok(());
     }
     call.reply_null_array();

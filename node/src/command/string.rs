@@ -54,9 +54,10 @@ fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
         }
         return Ok(());
     }
-    let value = Value::String(Text::new(value));
     if options.expiry == Expiry::Keep {
+        let value = Value::String(Text::new(value));
         call.keyspace.set_keeping_expiry(key, value);
+        call.propagate(&[b"SET", key, call.arg(2), b"KEEPTTL"]);
     } else {
         store(call, key, value, expires_at);
     }
@@ -67,10 +68,17 @@ fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 /// Sets a key, or removes it when the date of its expiry has passed already.
-fn store(call: &mut Call<'_>, key: &[u8], value: Value, expires_at: u64) {
+fn store(call: &mut Call<'_>, key: &[u8], bytes: &[u8], expires_at: u64) {
+    let value = Value::String(Text::new(bytes));
     call.keyspace.replace(key, value, expires_at);
-    if expires_at != 0 && expires_at <= call.keyspace.now_ms() {
+    if expires_at == 0 {
+        call.propagate(&[b"SET", key, bytes]);
+    } else if expires_at <= call.keyspace.now_ms() {
+        // That the key has expired is said anyway.
         call.keyspace.remove(key);
+        call.server.propagation.have_said();
+    } else {
+        call.propagate_number(&[b"SET", key, bytes, b"PXAT"], expires_at, &[]);
     }
 }
 
@@ -149,8 +157,7 @@ fn psetex(call: &mut Call<'_>) -> Result<(), CommandError> {
 
 fn set_with_ttl(call: &mut Call<'_>, unit: Unit) -> Result<(), CommandError> {
     let expires_at = deadline(call, 2, unit)?;
-    let value = Value::String(Text::new(call.arg(3)));
-    store(call, call.arg(1), value, expires_at);
+    store(call, call.arg(1), call.arg(3), expires_at);
     call.reply_ok();
     Ok(())
 }
@@ -158,15 +165,16 @@ fn set_with_ttl(call: &mut Call<'_>, unit: Unit) -> Result<(), CommandError> {
 fn getset(call: &mut Call<'_>) -> Result<(), CommandError> {
     let key = call.arg(1);
     reply_text(call, key)?;
-    let value = Value::String(Text::new(call.arg(2)));
-    call.keyspace.set(key, value);
+    store(call, key, call.arg(2), 0);
     Ok(())
 }
 
 fn getdel(call: &mut Call<'_>) -> Result<(), CommandError> {
     let key = call.arg(1);
     reply_text(call, key)?;
-    call.keyspace.remove(key);
+    if call.keyspace.remove(key).is_some() {
+        call.propagate(&[b"DEL", key]);
+    }
     Ok(())
 }
 
@@ -192,12 +200,14 @@ fn getex(call: &mut Call<'_>) -> Result<(), CommandError> {
     match expiry {
         Expiry::At(..) if expires_at != 0 && expires_at <= call.keyspace.now_ms() => {
             call.keyspace.remove(key);
+            call.propagate(&[b"DEL", key]);
         }
-        Expiry::At(..) => {
-            call.keyspace.set_expires_at(key, expires_at);
+        Expiry::At(..) if call.keyspace.set_expires_at(key, expires_at) => {
+            call.propagate_number(&[b"PEXPIREAT", key], expires_at, &[]);
         }
         Expiry::Persist if call.keyspace.expires_at(key).is_some_and(|at| at != 0) => {
             call.keyspace.set_expires_at(key, 0);
+            call.propagate(&[b"PERSIST", key]);
         }
         _ => {}
     }

@@ -76,6 +76,7 @@ fn incrbyfloat(call: &mut Call<'_>) -> Result<(), CommandError> {
     let sum = sum.to_text();
     let value = Value::String(Text::from_bytes(sum.as_bytes()));
     call.keyspace.set_keeping_expiry(key, value);
+    call.propagate(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);
     encode::bulk(call.out, sum.as_bytes());
     Ok(())
 }

@@ -6,6 +6,7 @@ use slotway_protocol::resp::{Request, RequestBuffers, RequestLimits, RequestScan
 use super::{Call, CommandError, Run};
 use crate::cluster::{self, Keyed, Permissions};
 use crate::engine::transaction::{Queued, WatchedKey};
+use crate::replication::propagation::propagate;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("multi", multi),
@@ -151,6 +152,7 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
     let start = call.out.len();
     call.server.stats.commands += 1;
     let protocol = call.session().protocol;
+    let changes = call.keyspace.changes;
     let outcome = match call.dispatch.run(command.id) {
         Some(run) => run(&mut Call {
             request,
@@ -171,6 +173,10 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
         call.out.truncate(start);
         call.server.stats.errors += 1;
         error.of(command).write(call.out);
+    }
+    if call.server.propagation.is_heard() {
+        let propagation = &mut call.server.propagation;
+        propagate(call.keyspace, propagation, (command, request), changes);
     }
     call.keyspace.finish();
 }

@@ -11,6 +11,7 @@ use super::session::Replies;
 use super::transaction::Queued;
 use crate::cluster::{self, Permissions};
 use crate::command::{Call, CommandError, Run};
+use crate::replication::propagation::{propagate, propagate_expired};
 
 impl State {
     /// Runs one request of a client and appends its reply to `out`.
@@ -33,6 +34,9 @@ impl State {
         }
         self.keyspace.finish();
         self.mark_disturbed();
+        if self.server.propagation.is_heard() {
+            self.finish_unit();
+        }
         let session = &mut self.sessions[client];
         if session.replies != Replies::On {
             out.truncate(start);
@@ -52,6 +56,23 @@ impl State {
                 session.transaction.disturbed = true;
             }
         }
+    }
+
+    /// Says that keys have expired that nobody has asked for: each for itself.
+    pub(crate) fn propagate_expired(&mut self) {
+        for (database, key) in self.keyspace.take_expired() {
+            let propagation = &mut self.server.propagation;
+            propagation.add(database, &[&b"DEL"[..], &key]);
+            self.finish_unit();
+        }
+    }
+
+    /// Ends what belongs together in what is propagated.
+    #[cold]
+    pub(crate) fn finish_unit(&mut self) {
+        propagate_expired(&mut self.keyspace, &mut self.server.propagation);
+        let bytes = self.server.propagation.finish_unit();
+        self.server.replication.produce(bytes);
     }
 
     #[inline]
@@ -103,7 +124,8 @@ impl State {
             return Ok(());
         }
         self.server.stats.commands += 1;
-        run(&mut Call {
+        let changes = self.keyspace.changes;
+        let outcome = run(&mut Call {
             request,
             keyspace: &mut self.keyspace,
             out,
@@ -115,8 +137,12 @@ impl State {
             dispatch: &self.dispatch,
             now,
             asking,
-        })
-        .map_err(|error| Refused::Error(error.of(command)))
+        });
+        if self.server.propagation.is_heard() {
+            let propagation = &mut self.server.propagation;
+            propagate(&mut self.keyspace, propagation, (command, request), changes);
+        }
+        outcome.map_err(|error| Refused::Error(error.of(command)))
     }
 
     /// A transaction does not survive that one of its commands is refused, and it ends at once

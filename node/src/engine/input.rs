@@ -27,8 +27,23 @@ impl Node {
         }
         self.run_requests(connection, input, now);
         self.wake(connection);
+        self.end_turn(now);
+    }
+
+    /// What is done after each call that may have run commands.
+    #[inline]
+    pub(super) fn end_turn(&mut self, now: Now) {
         self.close_killed();
         self.announce_save(now);
+        if !self.state.server.propagation.is_empty() {
+            self.hand_over();
+        }
+    }
+
+    /// Hands what writes have done to all who listen.
+    #[cold]
+    fn hand_over(&mut self) {
+        let _bytes = self.state.server.propagation.take();
     }
 
     /// Goes on where a client stopped taking replies.
@@ -38,8 +53,7 @@ impl Node {
         channel.paused = false;
         let mut held = std::mem::take(&mut channel.held);
         self.run_requests(connection, &mut held, now);
-        self.close_killed();
-        self.announce_save(now);
+        self.end_turn(now);
         let channel = &mut self.channels[index];
         if channel.paused {
             return;
@@ -90,6 +104,17 @@ impl Node {
             self.state.server.config_changed = false;
             self.limits = limits(&self.state.server.config);
         }
+    }
+
+    /// Runs requests without all that follows a call of the driver.
+    #[cfg(test)]
+    pub(crate) fn run_for_test(
+        &mut self,
+        connection: ConnectionId,
+        input: &mut BytesMut,
+        now: Now,
+    ) {
+        self.run_requests(connection, input, now);
     }
 
     fn pause(&mut self, connection: ConnectionId, rest: &mut BytesMut) {

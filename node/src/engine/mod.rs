@@ -286,6 +286,7 @@ impl Engine for Node {
         self.next_tick = Some(now.instant + TICK);
         self.state.keyspace.set_now(now.unix_ms);
         self.state.keyspace.expire_some();
+        self.state.propagate_expired();
         self.state.mark_disturbed();
         self.begin_scheduled_save(now);
         self.state.server.sample(now);
@@ -300,6 +301,7 @@ impl Engine for Node {
                 self.close(connection, CloseWhen::Now);
             }
         }
+        self.end_turn(now);
     }
 
     fn handle_event(&mut self, event: Event, now: Now) {
@@ -320,6 +322,7 @@ impl Engine for Node {
                 }
             }
         }
+        self.end_turn(now);
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! When keys expire: reading and changing their date, and removing them when nobody asks.
 
-use super::Keyspace;
 use super::table::Table;
+use super::{ExpiryRule, Keyspace};
 
 impl Keyspace {
     /// When a key expires, Unix time in milliseconds: `None` without the key, 0 for never.
@@ -44,6 +44,9 @@ impl Keyspace {
     /// looked. Bounded work, meant to be called ten times a second.
     pub(crate) fn expire_some(&mut self) -> usize {
         let mut looked_at = 0;
+        if self.expiry == ExpiryRule::Keep {
+            return looked_at;
+        }
         let mut tables_left = self.tables.len();
         while looked_at < LOOK_MAX && tables_left > 0 {
             let (index, position) = self.expiry_cursor;

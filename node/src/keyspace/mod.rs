@@ -52,8 +52,23 @@ pub(crate) struct Keyspace {
     /// How many changes were made since the start.
     pub(crate) changes: u64,
     pub(crate) expired: u64,
+    /// What is done about keys that have expired.
+    pub(crate) expiry: ExpiryRule,
+    /// Those that were removed, with their database, where somebody wants to know.
+    expired_keys: Vec<(u32, Box<[u8]>)>,
     hits: Cell<u64>,
     misses: Cell<u64>,
+}
+
+/// What is done about keys that have expired. They are never shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExpiryRule {
+    /// They are removed when they are met.
+    Remove,
+    /// They are removed, and [`Keyspace::take_expired`] tells which.
+    RemoveAndTell,
+    /// They stay until somebody else says that they have to go.
+    Keep,
 }
 
 impl Keyspace {
@@ -76,6 +91,8 @@ impl Keyspace {
             snapshot: None,
             changes: 0,
             expired: 0,
+            expiry: ExpiryRule::Remove,
+            expired_keys: Vec::new(),
             hits: Cell::new(0),
             misses: Cell::new(0),
         }
@@ -175,6 +192,9 @@ impl Keyspace {
         self.databases[self.selected >> self.slot_bits].len -= 1;
         if entry.is_expired(self.now_ms) {
             self.expired += 1;
+            if self.expiry == ExpiryRule::RemoveAndTell {
+                self.expired_keys.push((self.database(), key.into()));
+            }
             self.disturb_watchers(key);
             return None;
         }
@@ -229,10 +249,18 @@ impl Keyspace {
         let table = &self.tables[self.selected];
         let entry = table.at(table.find(self.hash(key), key)?);
         if entry.is_expired(self.now_ms) {
-            self.lapsed.borrow_mut().push((self.selected, key.into()));
+            self.note_lapsed(self.selected, key);
             return None;
         }
         Some(entry)
+    }
+
+    /// Notes that a reading method has met an expired key of a table.
+    #[cold]
+    fn note_lapsed(&self, table: usize, key: &[u8]) {
+        if self.expiry != ExpiryRule::Keep {
+            self.lapsed.borrow_mut().push((table, key.into()));
+        }
     }
 
     #[inline]
@@ -278,6 +306,12 @@ impl Keyspace {
         self.tables[self.selected]
             .insert(hash, entry, |entry| hasher.hash_one(entry.key.as_bytes()));
         self.databases[self.selected >> self.slot_bits].len += 1;
+    }
+
+    /// The keys that were removed because they had expired, since this was called last, with their
+    /// databases.
+    pub(crate) fn take_expired(&mut self) -> Vec<(u32, Box<[u8]>)> {
+        std::mem::take(&mut self.expired_keys)
     }
 
     #[cold]

@@ -113,8 +113,7 @@ impl Keyspace {
             let next = self.walk_table(first + index, position, left, &mut |entry| {
                 seen += 1;
                 if entry.is_expired(self.now_ms) {
-                    let lapsed = (first + index, entry.key.as_bytes().into());
-                    self.lapsed.borrow_mut().push(lapsed);
+                    self.note_lapsed(first + index, entry.key.as_bytes());
                 } else {
                     visit(entry.key.as_bytes(), &entry.value);
                 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "those who use it are being built")]
 
+pub(crate) mod propagation;
+
 use slotway_protocol::engine::{Address, Instant, Now};
 
 use crate::command::Random;
@@ -68,6 +70,13 @@ impl Replication {
     /// A primary: how many bytes it has produced. A replica: how many it has processed.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Counts what a primary has produced.
+    pub(crate) fn produce(&mut self, bytes: u64) {
+        if self.primary.is_none() {
+            self.offset += bytes;
+        }
     }
 
     /// Whom this node follows.
