@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod engine;
 mod keyspace;
+mod migration;
 mod number;
 mod persistence;
 mod replication;

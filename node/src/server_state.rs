@@ -5,6 +5,7 @@ use slotway_protocol::engine::Now;
 use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::Config;
+use crate::migration::Migrations;
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
 use crate::replication::Replication;
@@ -27,6 +28,7 @@ pub(crate) struct ServerState {
     /// Writes values for DUMP.
     pub(crate) encoder: Encoder,
     pub(crate) saving: Saving,
+    pub(crate) migrations: Migrations,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
     /// A client asked for SHUTDOWN.
@@ -66,6 +68,7 @@ impl ServerState {
             draining: false,
             encoder: Encoder::default(),
             saving: Saving::new(started),
+            migrations: Migrations::default(),
             in_exec: false,
             shutdown_wished: false,
         }

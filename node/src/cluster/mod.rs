@@ -3,7 +3,7 @@
 mod slots;
 mod view;
 
-pub(crate) use slots::{Keyed, Permissions, has_keys, route};
+pub(crate) use slots::{Keyed, Permissions, each_key, has_keys, route};
 pub use view::{ClusterConfig, ClusterView, NodeInfo};
 
 use slotway_protocol::cluster::{Role, SLOTS, Slot};

@@ -88,6 +88,13 @@ fn judge_moving(
     if target.is_none() && !importing {
         return None;
     }
+    // MIGRATE moves keys in either direction, so it always means those of this node.
+    if requests
+        .iter()
+        .any(|(command, _)| command.name == "migrate")
+    {
+        return Some(Ok(()));
+    }
     keyspace.select(slot);
     let (mut missing, mut existing, mut several) = (0, 0, false);
     let mut first: Option<&[u8]> = None;
@@ -140,7 +147,7 @@ fn may_read_here(
 
 /// A request whose keys can't be told is treated as one without: it is going to fail anyway, and
 /// the command says why.
-fn each_key<'a>(requests: &[Keyed<'a>], visit: &mut dyn FnMut(&'a [u8])) {
+pub(crate) fn each_key<'a>(requests: &[Keyed<'a>], visit: &mut dyn FnMut(&'a [u8])) {
     for (command, request) in requests {
         match command.single_key() {
             Some(index) => visit(request.arg(index)),

@@ -9,6 +9,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("client|help", help),
     ("cluster|help", help),
     ("config|help", help),
+    ("function|help", help),
     ("memory|help", help),
     ("object|help", help),
 ];

@@ -148,6 +148,10 @@ fn stats(call: &Call<'_>, text: &mut String) {
         ("keyspace_misses", call.keyspace.misses()),
         ("pubsub_channels", 0),
         ("pubsub_patterns", 0),
+        (
+            "migrate_cached_sockets",
+            call.server.migrations.targets.len() as u64,
+        ),
         ("total_error_replies", stats.errors),
     ] {
         line(text, format_args!("{name}:{value}"));

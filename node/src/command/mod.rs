@@ -11,11 +11,13 @@ mod connection;
 mod dump;
 mod error;
 mod expire;
+mod function;
 mod hash;
 mod help;
 mod info;
 mod keys;
 mod list;
+mod migrate;
 mod save;
 mod scan;
 mod server;
@@ -264,6 +266,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     dump::COMMANDS,
+    migrate::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
@@ -273,12 +276,23 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     transaction::COMMANDS,
     server::COMMANDS,
     save::COMMANDS,
+    function::COMMANDS,
     cluster::COMMANDS,
     help::COMMANDS,
 ];
 
 /// Commands that are executed between MULTI and EXEC instead of being queued.
 const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+
+/// What a container says to a subcommand whose number of arguments only it can judge.
+#[cold]
+fn unknown_or_wrong_arguments(call: &Call<'_>, container: &str) -> CommandError {
+    let subcommand = String::from_utf8_lossy(call.arg(1));
+    CommandError::text(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try {container} \
+         HELP."
+    ))
+}
 
 /// The server whose behaviour this node has.
 const REDIS_VERSION: &str = "7.0.15";

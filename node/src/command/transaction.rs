@@ -1,7 +1,7 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
 use slotway_protocol::command::Command;
-use slotway_protocol::resp::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
+use slotway_protocol::resp::{Request, RequestBuffers};
 
 use super::{Call, CommandError, Run};
 use crate::cluster::{self, Keyed, Permissions};
@@ -98,7 +98,7 @@ fn exec(call: &mut Call<'_>) -> Result<(), CommandError> {
             "EXECABORT Transaction discarded because of previous errors.",
         ));
     }
-    let buffers: Vec<RequestBuffers> = queue.iter().map(parse).collect();
+    let buffers: Vec<RequestBuffers> = queue.iter().map(Queued::parse).collect();
     let requests: Vec<Keyed<'_>> = queue
         .iter()
         .zip(&buffers)
@@ -179,19 +179,4 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
         propagate(call.keyspace, propagation, (command, request), changes);
     }
     call.keyspace.finish();
-}
-
-/// Finds the arguments of a queued request again.
-fn parse(queued: &Queued) -> RequestBuffers {
-    let mut buffers = RequestBuffers::default();
-    let limits = RequestLimits {
-        bulk_bytes_max: u64::from(u32::MAX),
-        ..RequestLimits::default()
-    };
-    let scanned = RequestScanner::default().scan(&queued.frame, &limits, &mut buffers);
-    assert!(
-        matches!(scanned, Ok(Scan::Request { .. })),
-        "a request is queued only after it was read once"
-    );
-    buffers
 }

@@ -26,8 +26,12 @@ impl State {
         let start = out.len();
         if let Err(refused) = self.admit_and_run(client, request, out, now) {
             out.truncate(start);
+            if matches!(refused, Refused::Held) {
+                return self.hold(client);
+            }
             self.server.stats.errors += 1;
             match refused {
+                Refused::Held => {}
                 Refused::AsNoCommand(refusal) => refusal.write(&request, out),
                 Refused::Error(error) => error.write(out),
             }
@@ -87,8 +91,11 @@ impl State {
         let asking = std::mem::take(&mut session.asking);
         self.keyspace.select_database(session.database);
         let outcome = self.admit_and_run_asking(client, request, asking, out, now);
-        // What was asked for with MULTI is asked for up to its EXEC.
-        if asking && self.sessions[client].transaction.is_open() {
+        // What was asked for with MULTI is asked for up to its EXEC, and what is held is asked for
+        // when it is tried again.
+        let lasts =
+            self.sessions[client].transaction.is_open() || matches!(outcome, Err(Refused::Held));
+        if asking && lasts {
             self.sessions[client].asking = true;
         }
         outcome
@@ -105,6 +112,7 @@ impl State {
     ) -> Result<(), Refused> {
         let (command, run) = match self.admit(client, &request, asking) {
             Ok(admitted) => admitted,
+            Err(Refused::Held) => return Err(Refused::Held),
             Err(refused) => {
                 self.break_transaction(client, &refused);
                 return Err(refused);
@@ -200,12 +208,53 @@ impl State {
             .dispatch
             .run(command.id)
             .ok_or_else(|| unsupported(command))?;
+        if !self.server.migrations.is_idle() && self.changes_locked_key(client, command, request) {
+            return Err(Refused::Held);
+        }
         Ok((command, run))
+    }
+
+    /// Whether a request changes a key that is on its way to another node.
+    #[cold]
+    fn changes_locked_key(
+        &self,
+        client: usize,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) -> bool {
+        let migrations = &self.server.migrations;
+        let is_locked = |command: &'static Command, request: Request<'_>| {
+            let mut found = false;
+            if command.flags.contains(Flags::WRITE) {
+                let requests = [(command, request)];
+                cluster::each_key(&requests, &mut |key| found |= migrations.is_locked(key));
+            }
+            found
+        };
+        match &self.sessions[client].transaction.queue {
+            None => is_locked(command, *request),
+            Some(queue) if self.dispatch.is_exec(command) => queue.iter().any(|queued| {
+                let buffers = queued.parse();
+                is_locked(queued.command, buffers.request(&queued.frame))
+            }),
+            Some(_) => false,
+        }
+    }
+
+    /// Leaves the request where it is, to be tried again when what it waits for is over.
+    #[cold]
+    fn hold(&mut self, client: usize) {
+        let session = &mut self.sessions[client];
+        session.held = true;
+        session.waiting = true;
+        self.server.migrations.hold(session.connection);
     }
 }
 
 /// Why a request has an error as its reply.
 enum Refused {
+    /// It may not run yet.
+    Held,
     /// Nothing in the command table fits it.
     AsNoCommand(Refusal),
     Error(CommandError),

@@ -35,6 +35,7 @@ impl Node {
     pub(super) fn end_turn(&mut self, now: Now) {
         self.close_killed();
         self.announce_save(now);
+        self.begin_migrations(now);
         if !self.state.server.propagation.is_empty() {
             self.hand_over();
         }
@@ -44,6 +45,27 @@ impl Node {
     #[cold]
     fn hand_over(&mut self) {
         let _bytes = self.state.server.propagation.take();
+    }
+
+    /// Answers a client whose command was answered later than others, and goes on with what it has
+    /// sent meanwhile.
+    pub(super) fn answer_later(
+        &mut self,
+        connection: ConnectionId,
+        is_answered: bool,
+        reply: &[u8],
+        now: Now,
+    ) {
+        let Some(session) = self.state.sessions.find(connection) else {
+            return;
+        };
+        session.waiting = false;
+        if is_answered {
+            let channel = &mut self.channels[connection.index as usize];
+            channel.output.push(reply);
+        }
+        self.resume(connection, now);
+        self.wake(connection);
     }
 
     /// Goes on where a client stopped taking replies.
@@ -88,6 +110,9 @@ impl Node {
                         return self.close_as_wished(connection);
                     }
                     let must_wait = self.state.sessions[index].waiting;
+                    if must_wait && std::mem::take(&mut self.state.sessions[index].held) {
+                        consumed -= length;
+                    }
                     if must_wait || self.channels[index].output.len() > OUTPUT_PAUSE {
                         input.advance(consumed);
                         return self.pause(connection, input);

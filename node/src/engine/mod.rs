@@ -2,6 +2,7 @@
 
 pub(crate) mod execute;
 mod input;
+mod migrating;
 pub(crate) mod roles;
 mod saving;
 pub(crate) mod session;
@@ -15,7 +16,7 @@ use bytes::BytesMut;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{
     Action, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Interrupted, Now,
-    Peer,
+    Origin, Peer,
 };
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{RequestBuffers, RequestLimits};
@@ -215,11 +216,15 @@ impl Engine for Node {
         let role = self
             .roles
             .open(connection, peer.origin, |_listener| Role::Client);
-        let index = self.state.sessions.open(connection, peer, now.instant);
+        let index = connection.index as usize;
         if self.channels.len() <= index {
             self.channels.resize_with(index + 1, Channel::default);
         }
         self.channels[index] = Channel::default();
+        if let (Role::MigrateTarget, Origin::Connected(token)) = (role, peer.origin) {
+            return self.open_target(connection, token, now);
+        }
+        self.state.sessions.open(connection, peer, now.instant);
         if role != Role::Client {
             return;
         }
@@ -234,15 +239,28 @@ impl Engine for Node {
         }
     }
 
-    fn handle_connect_failed(&mut self, token: ConnectToken, _: ConnectError, _: Now) {
-        self.roles.connect_failed(token);
+    fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
+        if self.roles.connect_failed(token) == Role::MigrateTarget {
+            self.refuse_target(token, &error, now);
+            self.end_turn(now);
+        }
     }
 
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
-        self.take_input(connection, input, now);
+        match self.roles.of(connection) {
+            Role::MigrateTarget => {
+                self.take_target_input(connection, input, now);
+                self.end_turn(now);
+            }
+            _ => self.take_input(connection, input, now),
+        }
     }
 
     fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
+        if self.roles.of(connection) == Role::MigrateTarget {
+            let when = CloseWhen::Now;
+            return self.actions.push_back(Action::Close { connection, when });
+        }
         if let Some(session) = self.state.sessions.find(connection) {
             session.ended = true;
             if !self.channels[connection.index as usize].paused {
@@ -251,8 +269,13 @@ impl Engine for Node {
         }
     }
 
-    fn handle_close(&mut self, connection: ConnectionId, _now: Now) {
+    fn handle_close(&mut self, connection: ConnectionId, now: Now) {
+        let role = self.roles.of(connection);
         self.roles.close(connection);
+        if role == Role::MigrateTarget {
+            self.lose_target(connection, now);
+            return self.end_turn(now);
+        }
         if self.state.sessions.find(connection).is_none() {
             return;
         }
@@ -273,6 +296,10 @@ impl Engine for Node {
             return;
         };
         channel.woken = false;
+        if self.roles.of(connection) == Role::MigrateTarget {
+            self.go_on_with_target(connection, now);
+            return self.wake(connection);
+        }
         if channel.paused && channel.output.len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
             self.resume(connection, now);
         }
@@ -289,11 +316,13 @@ impl Engine for Node {
         self.state.propagate_expired();
         self.state.mark_disturbed();
         self.begin_scheduled_save(now);
+        self.check_migrations(now);
         self.state.server.sample(now);
         let timeout = Duration::from_secs(self.state.server.config.timeout);
         if !timeout.is_zero() {
             let sessions = self.state.sessions.iter();
             let idle: Vec<ConnectionId> = sessions
+                .filter(|session| !session.waiting)
                 .filter(|session| now.instant.since(session.active_at) > timeout)
                 .map(|session| session.connection)
                 .collect();

@@ -1,7 +1,7 @@
 //! Saving all keys: hands the driver the bytes of the file piece by piece, as fast as it writes
 //! them, and tells who waits what came of it. And loading them, before a node serves anyone.
 
-use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
+use slotway_protocol::engine::{Action, CloseWhen, Now};
 
 use super::session::Replies;
 use super::{Node, Notice};
@@ -132,27 +132,18 @@ impl Node {
         let Some(session) = self.state.sessions.find(waiter.connection) else {
             return;
         };
-        session.waiting = false;
         let is_answered = session.replies == Replies::On;
         let reply: &[u8] = match (succeeded, waiter.shuts_down) {
             (true, _) => b"+OK\r\n",
             (false, true) => b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n",
             (false, false) => b"-ERR\r\n",
         };
-        if is_answered {
-            self.channel(waiter.connection).output.push(reply);
-        }
-        self.resume(waiter.connection, now);
-        self.wake(waiter.connection);
+        self.answer_later(waiter.connection, is_answered, reply, now);
     }
 
     fn ask_to_save(&mut self, id: SaveId, part: SavePart) {
         self.actions
             .push_back(Action::Notify(Notice::Save(id, part)));
-    }
-
-    fn channel(&mut self, connection: ConnectionId) -> &mut super::Channel {
-        &mut self.channels[connection.index as usize]
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) transaction: Transaction,
     /// Its last command is answered later, and nothing is read from it until then.
     pub(crate) waiting: bool,
+    /// Its last request was not run, and is tried again later.
+    pub(crate) held: bool,
     /// To be closed; nothing more is read from it.
     pub(crate) closing: Option<CloseWhen>,
     /// The driver was asked to close it.
@@ -69,6 +71,7 @@ impl Session {
             last_command: None,
             transaction: Transaction::default(),
             waiting: false,
+            held: false,
             closing: None,
             close_requested: false,
             ended: false,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use slotway_protocol::command::Command;
+use slotway_protocol::resp::{RequestBuffers, RequestLimits, RequestScanner, Scan};
 
 /// A client's transaction, and the keys it watches for it.
 #[derive(Debug, Default)]
@@ -21,6 +22,23 @@ pub(crate) struct Queued {
     pub(crate) command: &'static Command,
     /// An array of bulk strings.
     pub(crate) frame: Bytes,
+}
+
+impl Queued {
+    /// Finds the arguments again.
+    pub(crate) fn parse(&self) -> RequestBuffers {
+        let mut buffers = RequestBuffers::default();
+        let limits = RequestLimits {
+            bulk_bytes_max: u64::from(u32::MAX),
+            ..RequestLimits::default()
+        };
+        let scanned = RequestScanner::default().scan(&self.frame, &limits, &mut buffers);
+        assert!(
+            matches!(scanned, Ok(Scan::Request { .. })),
+            "a request is queued only after it was read once"
+        );
+        buffers
+    }
 }
 
 /// A key that is watched.

@@ -3,6 +3,7 @@
 
 use super::crc64::Crc64;
 use super::rdb::{Encoder, Input, READ_VERSION_MAX, RdbError, WRITE_VERSION};
+pub(crate) use super::rdb::{FUNCTION, FUNCTION_PRE};
 use crate::value::Value;
 
 /// A value as DUMP returns it.
@@ -10,6 +11,11 @@ pub(crate) fn seal(encoder: &mut Encoder, value: &Value) -> Vec<u8> {
     let mut payload = Vec::new();
     encoder.kind(&mut payload, value);
     encoder.value(&mut payload, value);
+    seal_bytes(payload)
+}
+
+/// Bytes of RDB as DUMP and FUNCTION DUMP return them.
+pub(crate) fn seal_bytes(mut payload: Vec<u8>) -> Vec<u8> {
     payload.extend_from_slice(&WRITE_VERSION.to_le_bytes());
     let checksum = Crc64::of(&payload);
     payload.extend_from_slice(&checksum.to_le_bytes());

@@ -15,6 +15,7 @@ mod zipmap;
 
 pub(crate) use input::Input;
 pub(crate) use load::{LoadedKey, Loader};
+pub(crate) use opcode::{FUNCTION, FUNCTION_PRE};
 pub(crate) use save::{About, Saver};
 pub(crate) use write::Encoder;
 
@@ -81,8 +82,8 @@ mod kind {
 /// What stands where a kind of value could, and says what follows instead.
 mod opcode {
     pub(super) const SLOT_INFO: u8 = 244;
-    pub(super) const FUNCTION: u8 = 245;
-    pub(super) const FUNCTION_PRE: u8 = 246;
+    pub(crate) const FUNCTION: u8 = 245;
+    pub(crate) const FUNCTION_PRE: u8 = 246;
     pub(super) const MODULE_AUX: u8 = 247;
     pub(super) const IDLE: u8 = 248;
     pub(super) const FREQUENCY: u8 = 249;

@@ -1,0 +1,9 @@
+//! What several clients of one node see of each other, and nodes of each other's keys: the same
+//! lines to nodes with real sockets and to redis-servers, whose bytes must be the same.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
+mod bench;
+mod locks;
+mod migrate;
+mod stage;
