@@ -2,7 +2,7 @@
 
 mod cluster;
 mod command;
-mod config;
+pub mod config;
 mod engine;
 mod keyspace;
 mod migration;
@@ -15,8 +15,11 @@ mod value;
 pub mod server;
 
 pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
-pub use config::{Config, ConfigError, NodeConfig};
+pub use config::{Config, NodeConfig};
 pub use engine::{Event, Loading, Node, Notice, SavePart};
 pub use keyspace::Exported;
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;
+
+/// The server whose behaviour this node has.
+pub const REDIS_VERSION: &str = "7.0.15";

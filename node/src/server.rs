@@ -1,7 +1,9 @@
 //! Runs a node with real sockets, on a thread of its own: the only part that knows of threads,
 //! clocks and tokio.
 
+pub mod command_line;
 mod files;
+pub mod settings;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;

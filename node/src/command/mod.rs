@@ -7,6 +7,7 @@
 
 mod client;
 mod cluster;
+mod config;
 mod connection;
 mod dump;
 mod error;
@@ -34,6 +35,7 @@ use slotway_protocol::resp::{Protocol, Request, encode};
 pub(crate) use error::CommandError;
 pub(crate) use save::begin as begin_save;
 
+use crate::REDIS_VERSION;
 use crate::engine::session::{Session, Sessions};
 use crate::keyspace::Keyspace;
 use crate::number;
@@ -275,6 +277,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     client::COMMANDS,
     transaction::COMMANDS,
     server::COMMANDS,
+    config::COMMANDS,
     save::COMMANDS,
     function::COMMANDS,
     cluster::COMMANDS,
@@ -293,9 +296,6 @@ fn unknown_or_wrong_arguments(call: &Call<'_>, container: &str) -> CommandError 
          HELP."
     ))
 }
-
-/// The server whose behaviour this node has.
-const REDIS_VERSION: &str = "7.0.15";
 
 const CLUSTER_DISABLED: &str = "ERR This instance has cluster support disabled";
 

@@ -198,6 +198,8 @@ pub(crate) fn config(mode: Mode, port: u16) -> NodeConfig {
             port,
             bind: vec!["127.0.0.1".to_owned()],
             cluster_enabled: mode == Mode::Cluster,
+            databases: 1,
+            save: Vec::new(),
             ..Config::default()
         },
         cluster,
