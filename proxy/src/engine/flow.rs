@@ -175,9 +175,8 @@ impl Proxy {
             self.end_large(connection, now);
         }
         if input.len() >= LARGE_UNREAD {
-            // What a client announces is believed only as far as it has sent as much.
             let (_, missing) = self.arriving(connection);
-            input.reserve(missing.min(3 * input.len()));
+            make_room(input, missing);
             self.limit_large(connection, missing);
         }
         if !matches!(input.first(), None | Some(b'*')) {
@@ -232,6 +231,23 @@ impl Proxy {
     }
 }
 
+/// Makes room for more of a request of which so much is missing. What a client announces is
+/// believed only as far as it has sent as much. Room is made only once there is none: growing copies
+/// all that was there, and so takes the memory of what nothing has been read into yet.
+#[cold]
+fn make_room(input: &mut BytesMut, missing: usize) {
+    let room = input.capacity() - input.len();
+    if room < missing.min(LEAST_ROOM) {
+        input.reserve(missing.min(input.len().max(FIRST_ROOM)));
+    }
+}
+
+/// Less than this is not worth a read.
+const LEAST_ROOM: usize = 16 * 1024;
+
+/// A large request has this much room at first.
+const FIRST_ROOM: usize = 256 * 1024;
+
 /// What is kept for a request, its reply not counted, is up to that many times its length.
 const REQUEST_WEIGHT: usize = 4;
 
@@ -243,3 +259,30 @@ const LARGE_KEPT: Duration = Duration::from_secs(60);
 
 /// What a client may send ahead while a request has it for itself.
 pub(super) const SOLO_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_with_what_has_come() {
+        let mut input = BytesMut::new();
+        input.resize(LARGE_UNREAD, 0);
+        let mut announced = 100 * 1024 * 1024;
+        while announced > 0 {
+            make_room(&mut input, announced);
+            let room = input.capacity() - input.len();
+            assert!(room >= LEAST_ROOM.min(announced));
+            assert!(
+                input.capacity() <= 2 * (input.len() + LEAST_ROOM).max(FIRST_ROOM),
+                "{} for {}",
+                input.capacity(),
+                input.len()
+            );
+            // A little at a time: the room is not to grow before it is taken.
+            let come = room.min(10_000).min(announced);
+            input.resize(input.len() + come, 0);
+            announced -= come;
+        }
+    }
+}
