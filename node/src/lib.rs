@@ -1,5 +1,6 @@
 //! A Redis Cluster node as a pure engine, and a function that starts one in-process.
 
+mod blocking;
 mod cluster;
 mod command;
 pub mod config;
@@ -8,6 +9,7 @@ mod keyspace;
 mod migration;
 mod number;
 mod persistence;
+mod pubsub;
 mod replication;
 mod server_state;
 mod value;

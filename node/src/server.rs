@@ -168,6 +168,7 @@ async fn serve(
     let on_shutdown = stop.clone();
     let driver = Driver::start(node, options, move |notice| match notice {
         Notice::Shutdown => on_shutdown.cancel(),
+        Notice::Sleep(time) => std::thread::sleep(time),
         Notice::Save(id, part) => {
             if let Some(writer) = &writer {
                 writer.write(id, part);

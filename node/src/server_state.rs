@@ -1,13 +1,17 @@
 //! What a node knows of itself: settings, its cluster, and what INFO counts.
 
+use std::time::Duration;
+
 use slotway_protocol::engine::Now;
 
+use crate::blocking::Blocking;
 use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::Config;
 use crate::migration::Migrations;
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
+use crate::pubsub::PubSub;
 use crate::replication::Replication;
 use crate::replication::propagation::Propagation;
 
@@ -29,6 +33,12 @@ pub(crate) struct ServerState {
     pub(crate) encoder: Encoder,
     pub(crate) saving: Saving,
     pub(crate) migrations: Migrations,
+    pub(crate) pubsub: PubSub,
+    pub(crate) blocking: Blocking,
+    /// Expired keys are looked for, besides of those that are asked for.
+    pub(crate) active_expire: bool,
+    /// A client asked for DEBUG SLEEP.
+    pub(crate) sleep_wished: Option<Duration>,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
     /// A client asked for SHUTDOWN.
@@ -69,6 +79,10 @@ impl ServerState {
             encoder: Encoder::default(),
             saving: Saving::new(started),
             migrations: Migrations::default(),
+            pubsub: PubSub::default(),
+            blocking: Blocking::default(),
+            active_expire: true,
+            sleep_wished: None,
             in_exec: false,
             shutdown_wished: false,
         }

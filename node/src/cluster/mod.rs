@@ -3,7 +3,7 @@
 mod slots;
 mod view;
 
-pub(crate) use slots::{Keyed, Permissions, each_key, has_keys, route};
+pub(crate) use slots::{Keyed, Permissions, each_key, has_keys, lost, route};
 pub use view::{ClusterConfig, ClusterView, NodeInfo};
 
 use slotway_protocol::cluster::{Role, SLOTS, Slot};
@@ -76,6 +76,14 @@ impl Cluster {
 
     pub(crate) fn is_primary(&self) -> bool {
         self.my_info().role == Role::Primary
+    }
+
+    /// Whether the keys of a slot are this node's or its primary's.
+    pub(crate) fn serves(&self, slot: Slot) -> bool {
+        let owner = self.view.owner(slot);
+        owner.is_some_and(|owner| {
+            owner.id == self.me || self.my_info().primary.as_ref() == Some(&owner.id)
+        })
     }
 
     pub(crate) fn state(&self) -> ClusterState {

@@ -30,12 +30,14 @@ pub(crate) fn route(
     let Some(slot) = common_slot(cluster, requests)? else {
         return Ok(None);
     };
-    if cluster.state() == ClusterState::Fail {
+    let is_published = is_published(requests);
+    if cluster.state() == ClusterState::Fail && !is_published {
         return Err(CommandError::text("CLUSTERDOWN The cluster is down"));
     }
     let owner = cluster.view().owner_index(slot);
     let mine = owner == Some(cluster.my_index());
-    if !cluster.view().is_stable()
+    if !is_published
+        && !cluster.view().is_stable()
         && let Some(verdict) = judge_moving(cluster, keyspace, requests, slot, permissions)
     {
         return verdict.map(|()| Some(slot));
@@ -47,6 +49,29 @@ pub(crate) fn route(
         Some(owner) => Err(redirect("MOVED", slot, &owner.address)),
         None => Err(CommandError::text("CLUSTERDOWN Hash slot not served")),
     }
+}
+
+/// Why nobody should wait here for a key of that slot to change, if there is a reason.
+pub(crate) fn lost(cluster: &Cluster, slot: Slot) -> Option<CommandError> {
+    if cluster.state() == ClusterState::Fail {
+        return Some(CommandError::text("CLUSTERDOWN The cluster is down"));
+    }
+    let view = cluster.view();
+    let mine = view.owner_index(slot) == Some(cluster.my_index());
+    if mine || view.importing(slot).is_some() {
+        return None;
+    }
+    Some(match view.owner(slot) {
+        Some(owner) => redirect("MOVED", slot, &owner.address),
+        None => CommandError::text("CLUSTERDOWN Hash slot not served"),
+    })
+}
+
+/// Whether the keys are channels, which need not be there.
+fn is_published(requests: &[Keyed<'_>]) -> bool {
+    requests
+        .iter()
+        .all(|(command, _)| command.flags.contains(Flags::PUBSUB))
 }
 
 /// The slot that all keys have; an error when they differ or nobody owns it.
@@ -138,7 +163,7 @@ fn may_read_here(
     permissions: Permissions,
 ) -> bool {
     let owner = cluster.view().owner(slot);
-    permissions.readonly
+    (permissions.readonly || is_published(requests))
         && owner.is_some_and(|owner| cluster.my_info().primary.as_ref() == Some(&owner.id))
         && !requests
             .iter()

@@ -6,7 +6,9 @@ use slotway_protocol::command::Command;
 use slotway_protocol::engine::{CloseWhen, ConnectionId};
 use slotway_protocol::resp::{Protocol, encode};
 
+use super::pubsub::counts;
 use super::{Call, CommandError, Run};
+use crate::blocking::Ending;
 use crate::engine::session::{Replies, Session};
 use crate::number;
 
@@ -66,9 +68,9 @@ fn info(call: &mut Call<'_>) -> Result<(), CommandError> {
 
 fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut wanted_ids: Option<Vec<u64>> = None;
-    let mut of_type = Kind::Normal;
+    let mut of_type = None;
     if call.len() == 4 && call.arg_is(2, "TYPE") {
-        of_type = Kind::parse(call.arg(3))?;
+        of_type = Some(Kind::parse(call.arg(3))?);
     } else if call.len() > 3 && call.arg_is(2, "ID") {
         let ids = call.request.args(3).map(|id| {
             number::parse_i64(id)
@@ -83,7 +85,7 @@ fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut chosen: Vec<(u64, usize)> = call
         .sessions
         .iter()
-        .filter(|_| of_type == Kind::Normal)
+        .filter(|session| of_type.is_none_or(|of_type| of_type == Kind::of(session)))
         .filter(|session| {
             wanted_ids
                 .as_ref()
@@ -100,20 +102,31 @@ fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The kinds of clients that CLIENT LIST and KILL tell apart; ours are all normal.
+/// The kinds of clients that CLIENT LIST and KILL tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Normal,
+    Subscribed,
     Other,
 }
 
 impl Kind {
+    fn of(session: &Session) -> Self {
+        match session.subscriptions {
+            Some(_) => Self::Subscribed,
+            None => Self::Normal,
+        }
+    }
+
     fn parse(name: &[u8]) -> Result<Self, CommandError> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
         if is("normal") {
             return Ok(Self::Normal);
         }
-        if ["slave", "replica", "pubsub", "master"].into_iter().any(is) {
+        if is("pubsub") {
+            return Ok(Self::Subscribed);
+        }
+        if ["slave", "replica", "master"].into_iter().any(is) {
             return Ok(Self::Other);
         }
         let name = String::from_utf8_lossy(name);
@@ -137,12 +150,14 @@ fn describe(call: &Call<'_>, client: usize, text: &mut String) {
     };
     let queue = session.transaction.queue.as_ref();
     let multi = queue.map_or(-1, |queue| queue.len() as i64);
+    let [sub, psub, ssub] = counts(session.subscriptions.as_deref());
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "id={} addr={} laddr={} fd={} name={name} age={} idle={} flags={} db={} sub=0 psub=0 \
-         ssub=0 multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 \
-         omem=0 tot-mem=0 events=r cmd={command} user=default redir=-1 resp={resp}",
+        "id={} addr={} laddr={} fd={} name={name} age={} idle={} flags={} db={} sub={sub} \
+         psub={psub} ssub={ssub} multi={multi} qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 \
+         rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={command} \
+         user=default redir=-1 resp={resp}",
         session.id,
         session.peer.remote,
         session.peer.local,
@@ -157,6 +172,8 @@ fn describe(call: &Call<'_>, client: usize, text: &mut String) {
 fn flags(session: &Session) -> String {
     let mut flags = String::new();
     for (set, flag) in [
+        (session.blocked.is_some(), 'b'),
+        (session.subscriptions.is_some(), 'P'),
         (session.transaction.is_open(), 'x'),
         (session.transaction.disturbed, 'd'),
         (session.closing == Some(CloseWhen::Flushed), 'c'),
@@ -234,7 +251,7 @@ impl<'a> Victims<'a> {
         self.id.is_none_or(|id| session.id == id)
             && at(self.remote, session.peer.remote)
             && at(self.local, session.peer.local)
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == Kind::of(session))
             && (self.user.is_none() || session.authenticated)
     }
 }
@@ -301,20 +318,34 @@ fn no_evict(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`: no command of this node blocks.
+/// `CLIENT UNBLOCK client-id [TIMEOUT | ERROR]`
 fn unblock(call: &mut Call<'_>) -> Result<(), CommandError> {
     if call.len() > 4 {
         return Err(CommandError::text(
             "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
         ));
     }
-    if call.len() == 4 && !call.arg_is(3, "TIMEOUT") && !call.arg_is(3, "ERROR") {
+    let with_error = call.len() == 4 && call.arg_is(3, "ERROR");
+    if call.len() == 4 && !call.arg_is(3, "TIMEOUT") && !with_error {
         return Err(CommandError::text(
             "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
         ));
     }
-    call.integer_arg(2)?;
-    call.reply_integer(0);
+    let id = call.integer_arg(2)?;
+    let session = u64::try_from(id)
+        .ok()
+        .and_then(|id| call.sessions.by_id(id));
+    let ticket = session.and_then(|session| session.blocked);
+    if let Some(ticket) = ticket {
+        let ending = if with_error {
+            Ending::Reply(b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n".to_vec())
+        } else {
+            Ending::Late
+        };
+        let blocking = &mut call.server.blocking;
+        blocking.end(call.keyspace, call.sessions, ticket, ending);
+    }
+    call.reply_integer(i64::from(ticket.is_some()));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use slotway_protocol::engine::CloseWhen;
 use slotway_protocol::resp::{Protocol, encode};
 
 use super::client::validated_name;
+use super::pubsub::leave_all;
 use super::transaction::{discard_transaction, unwatch_all};
 use super::{Call, CommandError, Run};
 use crate::number;
@@ -22,10 +23,20 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
 ];
 
 fn ping(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.len() > 2 {
+        return Err(CommandError::WrongArity);
+    }
+    let is_subscribed = call.session().subscriptions.is_some();
+    if is_subscribed && call.protocol == Protocol::Resp2 {
+        call.reply_array(2);
+        call.reply_bulk(b"pong");
+        let text = if call.len() == 2 { call.arg(1) } else { b"" };
+        call.reply_bulk(text);
+        return Ok(());
+    }
     match call.len() {
         1 => call.out.extend_from_slice(b"+PONG\r\n"),
-        2 => call.reply_bulk(call.arg(1)),
-        _ => return Err(CommandError::WrongArity),
+        _ => call.reply_bulk(call.arg(1)),
     }
     Ok(())
 }
@@ -196,6 +207,7 @@ fn quit(call: &mut Call<'_>) -> Result<(), CommandError> {
 fn reset(call: &mut Call<'_>) -> Result<(), CommandError> {
     discard_transaction(call);
     unwatch_all(call);
+    leave_all(call);
     let open = call.server.config.requirepass.is_empty();
     call.session().reset(open);
     encode::simple(call.out, b"RESET");

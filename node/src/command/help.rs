@@ -12,6 +12,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("function|help", help),
     ("memory|help", help),
     ("object|help", help),
+    ("pubsub|help", help),
 ];
 
 fn help(call: &mut Call<'_>) -> Result<(), CommandError> {

@@ -87,9 +87,13 @@ fn clients(call: &Call<'_>, text: &mut String) {
         text,
         format_args!("maxclients:{}", call.server.config.maxclients),
     );
-    line(text, format_args!("blocked_clients:0"));
+    let blocking = &call.server.blocking;
+    line(text, format_args!("blocked_clients:{}", blocking.len()));
     line(text, format_args!("tracking_clients:0"));
-    line(text, format_args!("clients_in_timeout_table:0"));
+    line(
+        text,
+        format_args!("clients_in_timeout_table:{}", blocking.timed_len()),
+    );
 }
 
 fn memory(call: &Call<'_>, text: &mut String) {
@@ -136,6 +140,7 @@ fn persistence(call: &Call<'_>, text: &mut String) {
 
 fn stats(call: &Call<'_>, text: &mut String) {
     let stats = &call.server.stats;
+    let pubsub = &call.server.pubsub;
     for (name, value) in [
         ("total_connections_received", stats.connections),
         ("total_commands_processed", stats.commands),
@@ -146,8 +151,10 @@ fn stats(call: &Call<'_>, text: &mut String) {
         ("evicted_keys", 0),
         ("keyspace_hits", call.keyspace.hits()),
         ("keyspace_misses", call.keyspace.misses()),
-        ("pubsub_channels", 0),
-        ("pubsub_patterns", 0),
+        ("pubsub_channels", pubsub.channels_len() as u64),
+        ("pubsub_patterns", pubsub.patterns_len() as u64),
+        ("pubsubshard_channels", pubsub.shard_channels_len() as u64),
+        ("client_output_buffer_limit_disconnections", pubsub.cut_off),
         (
             "migrate_cached_sockets",
             call.server.migrations.targets.len() as u64,

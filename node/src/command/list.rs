@@ -86,7 +86,7 @@ fn pop_count(call: &mut Call<'_>, end: End) -> Result<(), CommandError> {
 }
 
 /// Pops elements that are there and replies with an array of them.
-fn reply_popped(out: &mut Vec<u8>, list: &mut List, end: End, count: usize) {
+pub(super) fn reply_popped(out: &mut Vec<u8>, list: &mut List, end: End, count: usize) {
     encode::array(out, count);
     for _ in 0..count {
         if let Some(element) = list.pop(end) {
@@ -348,7 +348,7 @@ fn rpoplpush(call: &mut Call<'_>) -> Result<(), CommandError> {
     move_element(call, End::Right, End::Left)
 }
 
-fn parse_end(call: &Call<'_>, index: usize) -> Result<End, CommandError> {
+pub(super) fn parse_end(call: &Call<'_>, index: usize) -> Result<End, CommandError> {
     if call.arg_is(index, "left") {
         Ok(End::Left)
     } else if call.arg_is(index, "right") {

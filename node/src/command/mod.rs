@@ -5,6 +5,7 @@
 //! those of the command table in `slotway_protocol::command`, where arity and keys stand, so
 //! that a function runs only on a request whose number of arguments fits.
 
+mod blocking;
 mod client;
 mod cluster;
 mod config;
@@ -19,6 +20,7 @@ mod info;
 mod keys;
 mod list;
 mod migrate;
+mod pubsub;
 mod save;
 mod scan;
 mod server;
@@ -32,7 +34,9 @@ use slotway_protocol::command::{self, Command, CommandId};
 use slotway_protocol::engine::Now;
 use slotway_protocol::resp::{Protocol, Request, encode};
 
+pub(crate) use blocking::{Stock, Wish};
 pub(crate) use error::CommandError;
+pub(crate) use pubsub::encode_confirmation;
 pub(crate) use save::begin as begin_save;
 
 use crate::REDIS_VERSION;
@@ -209,6 +213,8 @@ pub(crate) struct Dispatch {
     runs: Vec<Option<Run>>,
     /// Commands that are not queued between MULTI and EXEC.
     unqueued: Vec<CommandId>,
+    /// Those that a subscribed client of RESP2 may send.
+    while_subscribed: Vec<CommandId>,
     /// The command that ends a transaction even when it is refused itself.
     exec: CommandId,
 }
@@ -223,6 +229,7 @@ impl Dispatch {
         Self {
             runs,
             unqueued,
+            while_subscribed: WHILE_SUBSCRIBED.iter().map(|name| id_of(name)).collect(),
             exec: id_of("exec"),
         }
     }
@@ -233,6 +240,10 @@ impl Dispatch {
 
     pub(crate) fn runs_in_transaction(&self, id: CommandId) -> bool {
         self.unqueued.contains(&id)
+    }
+
+    pub(crate) fn runs_while_subscribed(&self, id: CommandId) -> bool {
+        self.while_subscribed.contains(&id)
     }
 
     /// `None` for a command that this node does not know yet.
@@ -271,6 +282,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     migrate::COMMANDS,
     hash::COMMANDS,
     list::COMMANDS,
+    blocking::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
     connection::COMMANDS,
@@ -280,12 +292,25 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     config::COMMANDS,
     save::COMMANDS,
     function::COMMANDS,
+    pubsub::COMMANDS,
     cluster::COMMANDS,
     help::COMMANDS,
 ];
 
 /// Commands that are executed between MULTI and EXEC instead of being queued.
 const UNQUEUED: &[&str] = &["exec", "discard", "multi", "watch", "quit", "reset"];
+
+const WHILE_SUBSCRIBED: &[&str] = &[
+    "subscribe",
+    "unsubscribe",
+    "psubscribe",
+    "punsubscribe",
+    "ssubscribe",
+    "sunsubscribe",
+    "ping",
+    "quit",
+    "reset",
+];
 
 /// What a container says to a subcommand whose number of arguments only it can judge.
 #[cold]

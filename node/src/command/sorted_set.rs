@@ -145,7 +145,13 @@ fn pop(call: &mut Call<'_>, end: End) -> Result<(), CommandError> {
 }
 
 /// Removes the first or last member of a set that is not empty, and replies with it.
-fn pop_one(out: &mut Vec<u8>, protocol: Protocol, set: &mut SortedSet, end: End, is_nested: bool) {
+pub(super) fn pop_one(
+    out: &mut Vec<u8>,
+    protocol: Protocol,
+    set: &mut SortedSet,
+    end: End,
+    is_nested: bool,
+) {
     let rank = match end {
         End::Left => 0,
         End::Right => set.len() - 1,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use slotway_protocol::command::{Command, Flags, Refusal, resolve};
 use slotway_protocol::engine::Now;
-use slotway_protocol::resp::Request;
+use slotway_protocol::resp::{Protocol, Request};
 
 use super::State;
 use super::session::Replies;
@@ -40,6 +40,9 @@ impl State {
         self.mark_disturbed();
         if self.server.propagation.is_heard() {
             self.finish_unit();
+        }
+        if self.keyspace.has_ready() {
+            self.serve_blocked();
         }
         let session = &mut self.sessions[client];
         if session.replies != Replies::On {
@@ -204,6 +207,13 @@ impl State {
                 .into());
             }
         }
+        let session = &self.sessions[client];
+        if session.subscriptions.is_some()
+            && session.protocol == Protocol::Resp2
+            && !self.dispatch.runs_while_subscribed(command.id)
+        {
+            return Err(while_subscribed(command).into());
+        }
         let run = self
             .dispatch
             .run(command.id)
@@ -264,6 +274,15 @@ impl From<CommandError> for Refused {
     fn from(error: CommandError) -> Self {
         Self::Error(error)
     }
+}
+
+#[cold]
+fn while_subscribed(command: &Command) -> CommandError {
+    CommandError::text(format!(
+        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are \
+         allowed in this context",
+        command.name
+    ))
 }
 
 #[cold]

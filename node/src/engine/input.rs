@@ -23,6 +23,9 @@ impl Node {
         }
         if channel.paused {
             std::mem::swap(&mut channel.held, input);
+            if channel.held.len() > HELD_PAUSE {
+                self.actions.push_back(Action::Pause(connection));
+            }
             return;
         }
         self.run_requests(connection, input, now);
@@ -36,6 +39,11 @@ impl Node {
         self.close_killed();
         self.announce_save(now);
         self.begin_migrations(now);
+        self.answer_blocked(now);
+        if let Some(time) = self.state.server.sleep_wished.take() {
+            self.actions
+                .push_back(Action::Notify(super::Notice::Sleep(time)));
+        }
         if !self.state.server.propagation.is_empty() {
             self.hand_over();
         }
@@ -48,7 +56,7 @@ impl Node {
     }
 
     /// Answers a client whose command was answered later than others, and goes on with what it has
-    /// sent meanwhile.
+    /// sent meanwhile. [`Self::end_turn`] is to follow.
     pub(super) fn answer_later(
         &mut self,
         connection: ConnectionId,
@@ -68,14 +76,14 @@ impl Node {
         self.wake(connection);
     }
 
-    /// Goes on where a client stopped taking replies.
+    /// Goes on where a client stopped taking replies, or had to wait. [`Self::end_turn`] is to
+    /// follow.
     pub(super) fn resume(&mut self, connection: ConnectionId, now: Now) {
         let index = connection.index as usize;
         let channel = &mut self.channels[index];
         channel.paused = false;
         let mut held = std::mem::take(&mut channel.held);
         self.run_requests(connection, &mut held, now);
-        self.end_turn(now);
         let channel = &mut self.channels[index];
         if channel.paused {
             return;
@@ -105,6 +113,7 @@ impl Node {
                     let output = &mut self.channels[index].output;
                     self.state.execute(index, request, output.buffer(), now);
                     consumed += length;
+                    self.deliver(now);
                     if self.state.sessions[index].closing.is_some() {
                         input.clear();
                         return self.close_as_wished(connection);
@@ -146,7 +155,13 @@ impl Node {
         let channel = &mut self.channels[connection.index as usize];
         channel.held = rest.split();
         channel.paused = true;
-        self.actions.push_back(Action::Pause(connection));
+        // Who waits for a key may do so for long, and its end has to be seen.
+        if self.state.sessions[connection.index as usize]
+            .blocked
+            .is_none()
+        {
+            self.actions.push_back(Action::Pause(connection));
+        }
     }
 
     fn close_as_wished(&mut self, connection: ConnectionId) {
@@ -173,3 +188,6 @@ impl Node {
         self.close(connection, CloseWhen::Flushed);
     }
 }
+
+/// A client that waits for a key is not read from any more when it has sent so much meanwhile.
+const HELD_PAUSE: usize = 1024 * 1024;

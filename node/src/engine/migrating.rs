@@ -293,6 +293,11 @@ impl Node {
             migrations.unlock(key);
         }
         let held = migrations.take_held();
+        if !self.state.server.blocking.is_empty() {
+            self.state.keyspace.ready_all();
+            self.state.serve_blocked();
+        }
+        let migrations = &mut self.state.server.migrations;
         let queued = migrations.queued.pop_front();
         self.answer_later(migration.client, migration.is_answered, reply, now);
         for client in held {

@@ -1,8 +1,10 @@
 //! The node as a state machine: connections, bytes, events and time go in, replies come out.
 
+mod blocking;
 pub(crate) mod execute;
 mod input;
 mod migrating;
+mod publishing;
 pub(crate) mod roles;
 mod saving;
 pub(crate) mod session;
@@ -83,6 +85,8 @@ pub enum Event {
 pub enum Notice {
     /// The client asked for SHUTDOWN: stop the driver.
     Shutdown,
+    /// The client asked for DEBUG SLEEP: stop for so long, with all that this thread does.
+    Sleep(Duration),
     /// All keys are being saved.
     Save(SaveId, SavePart),
 }
@@ -161,6 +165,11 @@ impl Node {
     /// Panics when the node's parts contradict each other. For tests; slow.
     pub fn check_invariants(&self) {
         self.state.keyspace.check_invariants();
+        let subscribed = self.state.sessions.iter().filter_map(|session| {
+            let own = session.subscriptions.as_deref()?;
+            Some((session.connection, own))
+        });
+        self.state.server.pubsub.check_invariants(subscribed);
         for session in self.state.sessions.iter() {
             let channel = &self.channels[session.connection.index as usize];
             assert!(
@@ -266,6 +275,10 @@ impl Engine for Node {
         }
         if let Some(session) = self.state.sessions.find(connection) {
             session.ended = true;
+            // Nobody is there any more to take what it waits for.
+            if session.blocked.is_some() {
+                return self.close(connection, CloseWhen::Now);
+            }
             if !self.channels[connection.index as usize].paused {
                 self.close(connection, CloseWhen::Flushed);
             }
@@ -283,7 +296,21 @@ impl Engine for Node {
             return;
         }
         let index = connection.index as usize;
+        let blocked = self.state.sessions[index].blocked;
+        if let Some(ticket) = blocked {
+            let State {
+                keyspace,
+                sessions,
+                server,
+                ..
+            } = &mut self.state;
+            server.blocking.forget(keyspace, sessions, ticket);
+        }
         if let Some(session) = self.state.sessions.close(index) {
+            if let Some(own) = &session.subscriptions {
+                let pubsub = &mut self.state.server.pubsub;
+                pubsub.unsubscribe_all(session.connection, own);
+            }
             for watched in &session.transaction.watched {
                 let database = watched.database;
                 self.state
@@ -305,27 +332,33 @@ impl Engine for Node {
         }
         if channel.paused && channel.output.len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
             self.resume(connection, now);
+            self.end_turn(now);
         }
         self.wake(connection);
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.time_out_blocked(now);
         if self.next_tick.is_none_or(|tick| now.instant < tick) {
-            return;
+            return self.end_turn(now);
         }
         self.next_tick = Some(now.instant + TICK);
         self.state.keyspace.set_now(now.unix_ms);
-        self.state.keyspace.expire_some();
+        if self.state.server.active_expire {
+            self.state.keyspace.expire_some();
+        }
         self.state.propagate_expired();
         self.state.mark_disturbed();
         self.begin_scheduled_save(now);
         self.check_migrations(now);
+        self.leave_lost_slots();
+        self.check_blocked();
         self.state.server.sample(now);
         let timeout = Duration::from_secs(self.state.server.config.timeout);
         if !timeout.is_zero() {
             let sessions = self.state.sessions.iter();
             let idle: Vec<ConnectionId> = sessions
-                .filter(|session| !session.waiting)
+                .filter(|session| !session.waiting && session.subscriptions.is_none())
                 .filter(|session| now.instant.since(session.active_at) > timeout)
                 .map(|session| session.connection)
                 .collect();
@@ -369,7 +402,10 @@ impl Engine for Node {
 
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
-        self.next_tick
+        match self.state.server.blocking.next_deadline() {
+            None => self.next_tick,
+            Some(deadline) => self.next_tick.map(|tick| tick.min(deadline)),
+        }
     }
 
     /// What the connection has begun is forgotten. A command that was interrupted may have done a

@@ -5,6 +5,8 @@ use slotway_protocol::engine::{CloseWhen, ConnectionId, Instant, Peer};
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
 use super::transaction::Transaction;
+use crate::blocking::Ticket;
+use crate::pubsub::{Subscriptions, Topic};
 
 /// One client.
 #[derive(Debug)]
@@ -28,8 +30,12 @@ pub(crate) struct Session {
     pub(crate) active_at: Instant,
     pub(crate) last_command: Option<CommandId>,
     pub(crate) transaction: Transaction,
+    /// `None` when there are none.
+    pub(crate) subscriptions: Option<Box<Subscriptions>>,
     /// Its last command is answered later, and nothing is read from it until then.
     pub(crate) waiting: bool,
+    /// It waits for a key.
+    pub(crate) blocked: Option<Ticket>,
     /// Its last request was not run, and is tried again later.
     pub(crate) held: bool,
     /// To be closed; nothing more is read from it.
@@ -70,13 +76,30 @@ impl Session {
             active_at: now,
             last_command: None,
             transaction: Transaction::default(),
+            subscriptions: None,
             waiting: false,
+            blocked: None,
             held: false,
             closing: None,
             close_requested: false,
             ended: false,
             scanner: RequestScanner::default(),
         }
+    }
+
+    /// To be called after subscriptions were ended.
+    pub(crate) fn forget_no_subscriptions(&mut self) {
+        self.subscriptions.take_if(|own| own.is_empty());
+    }
+
+    /// Notes that a subscription was ended by the node; how many there are after it.
+    pub(crate) fn lose_subscription(&mut self, topic: Topic, name: &[u8]) -> usize {
+        let Some(own) = self.subscriptions.as_deref_mut() else {
+            return 0;
+        };
+        let count = own.lose(topic, name);
+        self.forget_no_subscriptions();
+        count
     }
 
     /// RESET, but for the transaction, which the caller ends.

@@ -1,9 +1,10 @@
 //! The databases: which are in use, how many keys each has, and who watches its keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Keyspace;
 use super::table::Table;
+use crate::blocking::Ticket;
 
 /// A database that was used.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(super) struct Database {
     pub(super) len: usize,
     /// The clients that watch a key, by their number.
     pub(super) watched: HashMap<Box<[u8]>, Vec<u64>>,
+    /// The clients that wait for a key to have something.
+    pub(super) awaited: BTreeMap<Box<[u8]>, BTreeSet<Ticket>>,
 }
 
 /// What INFO says of a database.
@@ -30,6 +33,7 @@ impl Database {
             number,
             len: 0,
             watched: HashMap::new(),
+            awaited: BTreeMap::new(),
         }
     }
 }
@@ -127,6 +131,7 @@ impl Keyspace {
         if let Some(clients) = watched.get(key) {
             self.disturbed.extend_from_slice(clients);
         }
+        self.note_awaited(key);
     }
 
     /// Counts the keys of tables that were taken away as changes, and tells who watched them.

@@ -1,5 +1,6 @@
 //! The keys of a node's databases, in one table a slot, each with its value and expiry.
 
+mod awaited;
 mod databases;
 mod expiry;
 mod slots;
@@ -8,6 +9,7 @@ mod table;
 mod typed;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -17,6 +19,7 @@ pub use slots::Exported;
 pub(crate) use snapshot::SnapshotStep;
 
 use crate::value::Value;
+use awaited::DatabaseKey;
 use databases::Database;
 use snapshot::Snapshot;
 use table::{Entry, Key, Place, Table};
@@ -43,10 +46,12 @@ pub(crate) struct Keyspace {
     lapsed: RefCell<Vec<(usize, Box<[u8]>)>>,
     /// Where the active expiry goes on: a table and a position in it.
     expiry_cursor: (usize, u64),
-    /// How many keys are watched, in all databases.
+    /// How many keys are watched or awaited, in all databases.
     watched_len: usize,
     /// Clients whose watched keys were changed.
     disturbed: Vec<u64>,
+    /// Awaited keys that were changed.
+    ready: VecDeque<DatabaseKey>,
     /// The keys as they were at one moment, on their way into a file.
     snapshot: Option<Box<Snapshot>>,
     /// How many changes were made since the start.
@@ -88,6 +93,7 @@ impl Keyspace {
             expiry_cursor: (0, 0),
             watched_len: 0,
             disturbed: Vec::new(),
+            ready: VecDeque::new(),
             snapshot: None,
             changes: 0,
             expired: 0,

@@ -143,6 +143,15 @@ impl Keyspace {
         }
     }
 
+    /// Visits all keys of the selected database with their expiry, 0 for none.
+    pub(crate) fn each_with_expiry<'a>(&'a self, visit: &mut dyn FnMut(&'a [u8], &'a Value, u64)) {
+        for table in self.database_tables() {
+            for entry in table.iter().filter(|entry| !entry.is_expired(self.now_ms)) {
+                visit(entry.key.as_bytes(), &entry.value, entry.expires_at);
+            }
+        }
+    }
+
     /// Visits all keys of one slot of the selected database.
     pub(crate) fn each_in_slot<'a>(
         &'a self,
@@ -225,7 +234,8 @@ impl Keyspace {
         }
         let counted: Vec<usize> = self.databases.iter().map(|known| known.len).collect();
         assert_eq!(lens, counted, "a database counts its keys");
-        let watched = self.databases.iter().map(|known| known.watched.len());
+        let watched = self.databases.iter();
+        let watched = watched.map(|known| known.watched.len() + known.awaited.len());
         assert_eq!(
             watched.sum::<usize>(),
             self.watched_len,

@@ -43,12 +43,8 @@ impl Bench {
     fn open(&mut self, origin: Origin) -> usize {
         let index = self.inputs.len();
         self.inputs.push(BytesMut::new());
-        let peer = Peer {
-            remote: format!("127.0.0.1:{}", 40_000 + index).parse().unwrap(),
-            local: "127.0.0.1:7000".parse().unwrap(),
-            origin,
-        };
-        self.node.handle_open(id(index), peer, self.now);
+        self.node
+            .handle_open(id(index), peer(index, origin), self.now);
         self.settle();
         index
     }
@@ -62,6 +58,26 @@ impl Bench {
     pub(crate) fn lose(&mut self, index: usize) {
         self.node.handle_close(id(index), self.now);
         self.settle();
+    }
+
+    /// The peer sends no more.
+    pub(crate) fn end(&mut self, index: usize) {
+        self.node.handle_end(id(index), self.now);
+        self.settle();
+    }
+
+    /// The same as [`Self::client`] and [`Self::send`], for many: nothing is checked.
+    pub(crate) fn client_unchecked(&mut self) -> usize {
+        let index = self.inputs.len();
+        self.inputs.push(BytesMut::new());
+        let peer = peer(index, Origin::Accepted(0));
+        self.node.handle_open(id(index), peer, self.now);
+        index
+    }
+
+    pub(crate) fn send_unchecked(&mut self, index: usize, bytes: &str) {
+        let mut input = BytesMut::from(bytes);
+        self.node.handle_input(id(index), &mut input, self.now);
     }
 
     /// The connection that the node has asked for since this was asked last.
@@ -132,6 +148,14 @@ impl Bench {
         self.actions
             .extend(std::iter::from_fn(|| self.node.poll_action()));
         self.node.check_invariants();
+    }
+}
+
+fn peer(index: usize, origin: Origin) -> Peer {
+    Peer {
+        remote: format!("127.0.0.1:{}", 40_000 + index).parse().unwrap(),
+        local: "127.0.0.1:7000".parse().unwrap(),
+        origin,
     }
 }
 

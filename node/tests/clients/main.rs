@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 
 mod bench;
+mod block;
 mod locks;
 mod migrate;
+mod publish;
 mod stage;
