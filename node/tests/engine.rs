@@ -793,6 +793,7 @@ fn help_names_what_is_there() {
     let mut bench = Bench::standalone();
     let client = bench.open();
     let title = "+OBJECT <subcommand> [<argument> ...]. This node knows:\r\n";
-    let expected = format!("*5\r\n{title}+ENCODING\r\n+FREQ\r\n+HELP\r\n+REFCOUNT\r\n");
+    let expected =
+        format!("*6\r\n{title}+ENCODING\r\n+FREQ\r\n+HELP\r\n+IDLETIME\r\n+REFCOUNT\r\n");
     bench.check(client, "object help\r\n", &expected);
 }

@@ -12,6 +12,8 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("function|help", help),
     ("memory|help", help),
     ("object|help", help),
+    ("slowlog|help", help),
+    ("latency|help", help),
     ("pubsub|help", help),
 ];
 

@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("object|encoding", object_encoding),
     ("object|refcount", object_refcount),
     ("object|freq", object_freq),
+    ("object|idletime", object_idletime),
     ("memory|usage", memory_usage),
 ];
 
@@ -242,6 +243,16 @@ fn object_refcount(call: &mut Call<'_>) -> Result<(), CommandError> {
         }
         Some(_) => call.reply_integer(1),
         None => call.reply_null(),
+    }
+    Ok(())
+}
+
+/// When a key was used last is not kept, since nothing is evicted.
+fn object_idletime(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.keyspace.contains(call.arg(2)) {
+        call.reply_integer(0);
+    } else {
+        call.reply_null();
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod config;
 mod connection;
+mod debug;
 mod dump;
 mod error;
 mod expire;
@@ -25,6 +26,7 @@ mod save;
 mod scan;
 mod server;
 mod set;
+mod slow;
 mod sorted_set;
 mod string;
 mod string_number;
@@ -290,6 +292,8 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     transaction::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
+    debug::COMMANDS,
+    slow::COMMANDS,
     save::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,

@@ -1,5 +1,6 @@
 //! What a key can hold.
 
+pub(crate) mod digest;
 pub(crate) mod hash;
 pub(crate) mod list;
 pub(crate) mod set;
