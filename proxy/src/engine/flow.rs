@@ -232,8 +232,8 @@ impl Proxy {
 }
 
 /// Makes room for more of a request of which so much is missing. What a client announces is
-/// believed only as far as it has sent as much. Room is made only once there is none: growing copies
-/// all that was there, and so takes the memory of what nothing has been read into yet.
+/// believed only as far as it has sent as much. Room is made only once there is none: growing
+/// copies all that was there, and so takes the memory of what nothing has been read into yet.
 #[cold]
 fn make_room(input: &mut BytesMut, missing: usize) {
     let room = input.capacity() - input.len();

@@ -62,6 +62,8 @@ pub fn discovery(_: &Scenario, seeds: Vec<Address>, mut random: Random) -> Box<d
 pub fn node(_: &Scenario, view: View, mut random: Random) -> Box<dyn Machine> {
     let config = NodeConfig {
         config: Config {
+            // The proxies of a simulated network are at other addresses.
+            protected_mode: false,
             cluster_enabled: true,
             ..Config::default()
         },
