@@ -18,7 +18,7 @@ pub mod server;
 
 pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
 pub use config::{Config, NodeConfig};
-pub use engine::{Event, Loading, Node, Notice, SavePart};
+pub use engine::{ConfigOutcome, ConfigWork, Event, Loading, Node, Notice, SavePart};
 pub use keyspace::Exported;
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;

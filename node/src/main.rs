@@ -2,15 +2,18 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use slotway_node::config::FileError;
 use slotway_node::server::command_line::{CommandLine, Sources};
+use slotway_node::server::process::{self, PidFile};
 use slotway_node::server::settings::Settings;
-use slotway_node::server::{lonely_cluster, random_seed, spawn_with_files};
-use slotway_node::{NodeConfig, REDIS_VERSION};
+use slotway_node::server::{StartError, log, lonely_cluster, random_seed, spawn_program};
+use slotway_node::{Config, NodeConfig, REDIS_VERSION};
 use slotway_runtime::allocator::Allocator;
-use slotway_runtime::signals::Signals;
-use slotway_runtime::{logging, worker};
+use slotway_runtime::signals::{Signal, Signals};
+use slotway_runtime::worker;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -19,8 +22,11 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell whom when this fails too.
-            let _ = writeln!(std::io::stderr(), "{error}");
+            let text = error.to_string();
+            if !text.is_empty() {
+                // Nothing is left to tell whom when this fails too.
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -41,44 +47,106 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(sources: &Sources) -> Result<(), Box<dyn Error>> {
-    logging::init("info")?;
-    let settings = Settings::read(sources)?;
-    let config = settings.config;
+    let mut settings = match Settings::read(sources) {
+        Ok(settings) => settings,
+        Err(error @ FileError::Open { .. }) => {
+            log::say(&error.to_string());
+            return Err(String::new().into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if process::goes_to_background(&settings.config) {
+        return Ok(process::start_in_background(&settings.input)?);
+    }
+    let config = &mut settings.config;
+    if config.daemonize && config.pidfile.is_empty() {
+        config.pidfile = process::DEFAULT_PIDFILE.to_owned();
+    }
+    log::init(config.loglevel, config.logfile.clone())?;
+    greet(&settings);
+    let Settings { config, file, .. } = settings;
+    if config.cluster_enabled && config.cluster_port == 0 && config.port > BUS_PORT_MAX {
+        tracing::warn!(
+            "Redis port number too high. Cluster communication port is 10,000 port numbers higher \
+             than your Redis port. Your Redis port number must be 55535 or less."
+        );
+        return Err(String::new().into());
+    }
+    run_node(config, file).map_err(|error| {
+        tracing::warn!("{error}");
+        String::new().into()
+    })
+}
+
+/// What redis-server says at the start, and what there is to say about the settings.
+fn greet(settings: &Settings) {
+    tracing::warn!("oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
+    tracing::warn!(
+        "Redis version={REDIS_VERSION}, bits=64, commit=00000000, modified=0, pid={}, just started \
+         (slotway-node {})",
+        std::process::id(),
+        env!("CARGO_PKG_VERSION")
+    );
+    tracing::warn!("Configuration loaded");
     if !settings.without_effect.is_empty() {
         let names = settings.without_effect.join(", ");
-        tracing::warn!("these directives have no effect yet: {names}");
+        tracing::warn!("These directives are kept, but have no effect yet: {names}");
     }
-    if config.is_open_by_bind() {
+    if settings.config.is_open_by_bind() {
         tracing::warn!(
-            "clients at other machines may connect without a password, since 'bind' names other \
+            "Clients at other machines may connect without a password, since 'bind' names other \
              addresses than those by default; redis-server would refuse them in protected mode"
         );
     }
-    let seed = random_seed();
+}
+
+fn run_node(config: Config, file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
+    log::set_role(true);
+    let mode = if config.cluster_enabled {
+        "cluster"
+    } else {
+        "standalone"
+    };
+    tracing::info!("Running mode={mode}, port={}.", config.port);
+    let pid_file = PidFile::write(&config);
+    let (seed, port) = (random_seed(), config.port);
     let cluster = config
         .cluster_enabled
         .then(|| lonely_cluster(&config, random_seed()));
-    let server = spawn_with_files(NodeConfig {
-        config,
+    let node = NodeConfig {
+        config: config.clone(),
         cluster,
         seed,
+    };
+    let server = spawn_program(node, file).inspect_err(|error| {
+        if matches!(error, StartError::Bind(_)) {
+            tracing::warn!("Failed listening on port {port} (TCP), aborting.");
+        }
     })?;
-    for address in server.addresses() {
-        tracing::info!(%address, "ready to accept connections");
-    }
+    tracing::warn!("Server initialized");
+    tracing::info!("Ready to accept connections");
+    process::tell_ready(&config);
     let stop = server.stop_token();
     worker::local_runtime()?.block_on(async {
         let mut signals = Signals::install()?;
         tokio::select! {
-            _ = signals.stop() => stop.cancel(),
+            signal = signals.stop() => {
+                let name = if signal == Signal::Interrupt { "SIGINT" } else { "SIGTERM" };
+                tracing::warn!("Received {name} scheduling shutdown...");
+                stop.cancel();
+            }
             () = stop.cancelled() => {}
         }
         Ok::<_, std::io::Error>(())
     })?;
     server.join();
-    tracing::info!("stopped");
+    drop(pid_file);
+    tracing::warn!("Redis is now ready to exit, bye bye...");
     Ok(())
 }
+
+/// The highest port of a node whose bus is 10,000 above it.
+const BUS_PORT_MAX: u16 = 55_535;
 
 const HELP: &str = "\
 A Redis Cluster node.

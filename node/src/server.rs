@@ -2,21 +2,25 @@
 //! clocks and tokio.
 
 pub mod command_line;
+mod configuring;
 mod files;
+mod listeners;
+pub mod log;
+pub mod process;
 pub mod settings;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use slotway_protocol::engine::{Instant, Now};
-use slotway_runtime::listener::{BindError, bind};
+use slotway_runtime::listener::BindError;
 use slotway_runtime::worker::local_runtime;
-use slotway_runtime::{Driver, DriverHandle, DriverOptions};
-use tokio::net::TcpListener;
+use slotway_runtime::{Driver, DriverOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +29,10 @@ use crate::command::Random;
 use crate::config::{Config, NodeConfig};
 use crate::engine::{Event, Node, Notice};
 use crate::server_state::hexadecimal_id;
+use configuring::Configurator;
 use files::FileWriter;
 pub use files::LoadError;
+use listeners::{Listeners, Listening, listen};
 
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -92,23 +98,46 @@ impl Drop for ServerHandle {
 
 /// Starts a node without files on a thread of its own. When this returns, it listens.
 pub fn spawn(config: NodeConfig) -> Result<ServerHandle, StartError> {
-    start(config, false)
+    start(config, None)
 }
 
 /// Starts a node that loads its keys from the file of its settings, and saves them there. Clients
 /// that connect while it loads are served after that.
 pub fn spawn_with_files(config: NodeConfig) -> Result<ServerHandle, StartError> {
-    start(config, true)
+    start(config, Some(Surroundings::default()))
 }
 
-fn start(config: NodeConfig, has_files: bool) -> Result<ServerHandle, StartError> {
+/// The same for the one node of a program, whose settings may come from a file.
+pub fn spawn_program(
+    config: NodeConfig,
+    config_file: Option<PathBuf>,
+) -> Result<ServerHandle, StartError> {
+    let surroundings = Surroundings {
+        config_file,
+        is_program: true,
+    };
+    start(config, Some(surroundings))
+}
+
+/// What a node with files finds around it.
+#[derive(Debug, Default)]
+struct Surroundings {
+    config_file: Option<PathBuf>,
+    /// The process is there for this node alone.
+    is_program: bool,
+}
+
+fn start(
+    config: NodeConfig,
+    surroundings: Option<Surroundings>,
+) -> Result<ServerHandle, StartError> {
     let listeners = listen(&config.config)?;
     let addresses = listeners
         .iter()
-        .map(StdListener::local_addr)
+        .map(|(_, listener)| listener.local_addr())
         .collect::<Result<_, _>>()?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let for_files = has_files.then(|| events.clone());
+    let for_files = surroundings.is_some().then(|| events.clone());
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (started, when_started) = sync_channel(1);
@@ -120,9 +149,14 @@ fn start(config: NodeConfig, has_files: bool) -> Result<ServerHandle, StartError
                 .and_then(|runtime| Ok((runtime, prepare(config, for_files)?)));
             // Whoever waits for this holds the receiver.
             match prepared {
-                Ok((runtime, (node, writer))) => {
+                Ok((runtime, (mut node, writer))) => {
+                    let surroundings = surroundings.unwrap_or_default();
+                    if let Some(file) = &surroundings.config_file {
+                        node.set_config_file(file.to_string_lossy().into_owned());
+                    }
                     let _ = started.send(Ok(()));
-                    runtime.block_on(serve(node, writer, listeners, inbox, token));
+                    let served = serve(node, surroundings, writer, listeners, inbox, token);
+                    runtime.block_on(served);
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));
@@ -159,12 +193,19 @@ fn prepare(
 
 async fn serve(
     node: Node,
+    surroundings: Surroundings,
     writer: Option<FileWriter>,
-    listeners: Vec<StdListener>,
+    listeners: Vec<Listening>,
     mut inbox: mpsc::UnboundedReceiver<Event>,
     stop: CancellationToken,
 ) {
-    let options = DriverOptions::default();
+    let options = DriverOptions {
+        accepted_keepalive: configuring::keepalive(node.config()),
+        ..DriverOptions::default()
+    };
+    let settings = node.config().clone();
+    // Clients wait for each answer, so that few are ever in the queue.
+    let (works, wishes) = mpsc::unbounded_channel();
     let on_shutdown = stop.clone();
     let driver = Driver::start(node, options, move |notice| match notice {
         Notice::Shutdown => on_shutdown.cancel(),
@@ -174,11 +215,15 @@ async fn serve(
                 writer.write(id, part);
             }
         }
+        Notice::Config(work) => {
+            // Who takes it ends with this thread.
+            let _ = works.send(work);
+        }
+        Notice::IsPrimary(is_primary) => log::set_role(is_primary),
     });
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let number = u16::try_from(index).unwrap_or(u16::MAX);
-        tokio::task::spawn_local(accept(listener, number, driver.clone(), stop.clone()));
-    }
+    let listeners = Listeners::start(listeners, driver.clone(), stop.clone());
+    let configurator = Configurator::new(surroundings, driver.clone(), listeners);
+    tokio::task::spawn_local(configurator.run(settings, wishes));
     loop {
         tokio::select! {
             biased;
@@ -190,63 +235,6 @@ async fn serve(
         }
     }
     driver.stop();
-}
-
-async fn accept(
-    listener: StdListener,
-    number: u16,
-    driver: DriverHandle<Node>,
-    stop: CancellationToken,
-) {
-    let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "can't watch the listener");
-            return stop.cancel();
-        }
-    };
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted.and_then(|(socket, _)| socket.into_std()) {
-            Ok(socket) => driver.accept(socket, number),
-            Err(error) => {
-                tracing::warn!(%error, "can't accept a connection");
-                // For want of a file descriptor the next attempt would fail at once, too.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Listens on all addresses of `bind`. One with a `-` in front may be missing.
-fn listen(config: &Config) -> Result<Vec<StdListener>, StartError> {
-    let mut listeners = Vec::new();
-    for text in &config.bind {
-        let (optional, text) = match text.strip_prefix('-') {
-            Some(text) => (true, text),
-            None => (false, text.as_str()),
-        };
-        let ip: IpAddr = match text {
-            "*" => Ipv4Addr::UNSPECIFIED.into(),
-            "::*" => Ipv6Addr::UNSPECIFIED.into(),
-            text => text
-                .parse()
-                .map_err(|_| StartError::Address(text.to_owned()))?,
-        };
-        let address = SocketAddr::new(ip, config.port);
-        match bind(address, config.tcp_backlog, "--port or --bind") {
-            Ok(listener) => listeners.push(listener),
-            Err(error) if optional => tracing::info!(%error, "an optional address is left out"),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if listeners.is_empty() {
-        return Err(StartError::NoAddress);
-    }
-    Ok(listeners)
 }
 
 /// A number nobody can foresee.
@@ -268,5 +256,3 @@ fn unix_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     since_epoch.map_or(0, |since| since.as_millis() as u64)
 }
-
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);

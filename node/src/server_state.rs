@@ -8,6 +8,7 @@ use crate::blocking::Blocking;
 use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::Config;
+use crate::engine::configuring::Configuring;
 use crate::migration::Migrations;
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
@@ -19,6 +20,7 @@ pub(crate) struct ServerState {
     pub(crate) config: Config,
     /// CONFIG SET was used, and those who keep copies of settings have to look again.
     pub(crate) config_changed: bool,
+    pub(crate) configuring: Configuring,
     /// `None` on a node that is not part of a cluster.
     pub(crate) cluster: Option<Cluster>,
     pub(crate) stats: Stats,
@@ -69,6 +71,7 @@ impl ServerState {
         Self {
             config,
             config_changed: false,
+            configuring: Configuring::default(),
             cluster,
             stats: Stats::default(),
             run_id: hexadecimal_id(random),

@@ -72,6 +72,7 @@ pub struct Driver<E: Engine> {
     pub(crate) read_buffer: RefCell<BytesMut>,
     clock: Clock,
     options: DriverOptions,
+    accepted_keepalive: Cell<Option<Duration>>,
     lookups: Lookups,
     on_notice: RefCell<Box<dyn FnMut(E::Notice)>>,
     /// The connection being polled: it writes its output before it returns, so nobody wakes it.
@@ -117,6 +118,7 @@ impl<E: Engine + 'static> Driver<E> {
             ready: Arc::default(),
             read_buffer: RefCell::default(),
             clock: Clock::start(),
+            accepted_keepalive: Cell::new(options.accepted_keepalive),
             options,
             lookups: Lookups::default(),
             on_notice: RefCell::new(Box::new(on_notice)),
@@ -347,7 +349,7 @@ impl<E: Engine + 'static> Driver<E> {
             socket.set_nonblocking(true)?;
             let socket = TcpStream::from_std(socket)?;
             let liveness = Liveness {
-                keepalive: self.options.accepted_keepalive,
+                keepalive: self.accepted_keepalive.get(),
                 unacknowledged_max: None,
             };
             connect::set_options(&socket, liveness)?;
@@ -397,6 +399,11 @@ impl<E: Engine + 'static> DriverHandle<E> {
         self.driver.call(Interrupted::Other, |engine, now| {
             engine.handle_event(event, now)
         });
+    }
+
+    /// Changes [`DriverOptions::accepted_keepalive`] for connections that come from now on.
+    pub fn set_accepted_keepalive(&self, keepalive: Option<Duration>) {
+        self.driver.accepted_keepalive.set(keepalive);
     }
 
     /// How many accepted connections are open.

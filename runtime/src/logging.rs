@@ -5,10 +5,13 @@ use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::panics;
 
@@ -41,6 +44,17 @@ pub fn init(filter: &str) -> Result<(), LogError> {
         .event_format(Line)
         .try_init()
         .map_err(|_| LogError::Twice)?;
+    panics::log_all();
+    Ok(())
+}
+
+/// Hands all events to a layer of the program's own from now on, panics among them.
+///
+/// # Errors
+/// When logging is set up already.
+pub fn init_with(layer: impl Layer<Registry> + Send + Sync) -> Result<(), LogError> {
+    let subscriber = Registry::default().with(layer);
+    subscriber.try_init().map_err(|_| LogError::Twice)?;
     panics::log_all();
     Ok(())
 }

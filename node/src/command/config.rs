@@ -1,14 +1,19 @@
 //! CONFIG: shows and changes the settings of the node that runs.
 
+use std::rc::Rc;
+
 use slotway_protocol::glob::matches;
 
 use super::{Call, CommandError, Run};
 use crate::config::{Config, Directive, Permission};
+use crate::engine::configuring::{Changed, Pending, Wish};
+use crate::engine::session::Replies;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("config|get", get),
     ("config|set", set),
     ("config|resetstat", resetstat),
+    ("config|rewrite", rewrite),
 ];
 
 /// A directive that is asked for by its name is answered with the name as it was asked for.
@@ -48,15 +53,14 @@ fn set(call: &mut Call<'_>) -> Result<(), CommandError> {
     }
     let pairs = named(call)?;
     let mut config = call.server.config.clone();
-    for (index, directive, name) in pairs {
+    for &(index, directive, name) in &pairs {
         let value = core::str::from_utf8(call.arg(index + 1))
             .map_err(|_| refusal(name, "argument must be valid UTF-8"))?;
         directive
             .set(&mut config, value)
             .map_err(|error| refusal(name, &error.to_string()))?;
     }
-    apply(call, config);
-    call.reply_ok();
+    apply(call, config, &pairs);
     Ok(())
 }
 
@@ -93,9 +97,52 @@ fn may_change_protected(call: &Call<'_>) -> bool {
     }
 }
 
-fn apply(call: &mut Call<'_>, config: Config) {
-    call.server.config = config;
+/// Puts new settings in force. Where the driver has to do something for that, the client waits,
+/// and they are taken back if it can't.
+fn apply(call: &mut Call<'_>, config: Config, pairs: &[(usize, &'static Directive, &'static str)]) {
     call.server.config_changed = true;
+    let old = std::mem::replace(&mut call.server.config, config);
+    let config = &call.server.config;
+    let concerns_outside = |directive: &Directive| {
+        directive.traits.outside && directive.show(config) != directive.show(&old)
+    };
+    if !pairs.iter().any(|pair| concerns_outside(pair.1)) {
+        return call.reply_ok();
+    }
+    let old = Rc::new(old);
+    let changed = pairs.iter().map(|&(_, directive, name)| Changed {
+        directive,
+        name,
+        old: Rc::clone(&old),
+    });
+    let wish = Wish::Set(changed.collect());
+    ask_outside(call, wish);
+}
+
+fn rewrite(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.server.configuring.file.is_empty() {
+        return Err(CommandError::text(
+            "ERR The server is running without a config file",
+        ));
+    }
+    ask_outside(call, Wish::Rewrite);
+    Ok(())
+}
+
+/// In a transaction nobody waits: what comes of it is then only in the log.
+fn ask_outside(call: &mut Call<'_>, wish: Wish) {
+    let in_exec = call.server.in_exec;
+    let session = call.session();
+    let pending = Pending {
+        client: (!in_exec).then_some(session.connection),
+        is_answered: session.replies == Replies::On,
+        wish,
+    };
+    session.waiting = !in_exec;
+    call.server.configuring.push(pending);
+    if in_exec {
+        call.reply_ok();
+    }
 }
 
 fn refusal(name: &str, reason: &str) -> CommandError {

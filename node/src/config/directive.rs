@@ -25,6 +25,8 @@ pub(crate) struct Traits {
     pub(crate) kept: bool,
     /// Patterns do not find it.
     pub(crate) hidden: bool,
+    /// The driver has to do something when it changes, and can fail.
+    pub(crate) outside: bool,
 }
 
 impl Traits {
@@ -33,6 +35,7 @@ impl Traits {
         protected: false,
         kept: false,
         hidden: false,
+        outside: false,
     };
 
     pub(super) const fn immutable(self) -> Self {
@@ -59,6 +62,19 @@ impl Traits {
             ..self
         }
     }
+
+    pub(super) const fn outside(self) -> Self {
+        Self {
+            outside: true,
+            ..self
+        }
+    }
+}
+
+impl core::fmt::Debug for Directive {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Directive {
@@ -78,6 +94,11 @@ impl Directive {
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         core::iter::once(self.name).chain(self.alias.iter().copied())
+    }
+
+    /// Gives the one settings the value that the others have.
+    pub(crate) fn copy(&self, from: &Config, to: &mut Config) {
+        (self.store)(to, (self.load)(from));
     }
 
     /// What CONFIG GET shows.

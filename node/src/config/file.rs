@@ -2,6 +2,7 @@
 
 use super::directive::Directive;
 use super::kind::ConfigError;
+use super::sha256;
 use super::table::Config;
 use super::words::split;
 use crate::REDIS_VERSION;
@@ -12,6 +13,8 @@ pub struct Loader<'a> {
     config: &'a mut Config,
     /// The directives that a line has set already.
     seen: Vec<&'static str>,
+    /// The digests of passwords in `user` lines.
+    digests: Vec<String>,
     depth: usize,
 }
 
@@ -72,6 +75,7 @@ impl<'a> Loader<'a> {
         Self {
             config,
             seen: Vec::new(),
+            digests: Vec::new(),
             depth: 0,
         }
     }
@@ -123,7 +127,9 @@ impl<'a> Loader<'a> {
         outside: &dyn Surroundings,
     ) -> Result<(), ConfigError> {
         let Some((directive, _)) = Directive::find(name) else {
-            return other(name, values);
+            let digests = other(name, values)?;
+            self.digests.extend(digests);
+            return Ok(());
         };
         let split_again;
         let mut values = values;
@@ -153,6 +159,15 @@ impl<'a> Loader<'a> {
 
     /// Says what in the settings so far does not go together, or with the world.
     fn check(&self, outside: &dyn Surroundings) -> Result<(), ConfigError> {
+        if self.depth == 0 && !self.digests.is_empty() {
+            let digest = sha256::hexadecimal(self.config.requirepass.as_bytes());
+            // Without the password itself nobody could be let in, or everybody would be.
+            if self.config.requirepass.is_empty() || !self.digests.contains(&digest) {
+                return Err(ConfigError::text(
+                    "the password of the user 'default' has to stand in 'requirepass', too",
+                ));
+            }
+        }
         if !self.config.logfile.is_empty() {
             outside.try_log(&self.config.logfile).map_err(|error| {
                 ConfigError::Other(format!("Can't open the log file: {error}").into())
@@ -191,8 +206,8 @@ impl Config {
     }
 }
 
-/// What is no directive with a setting.
-fn other(name: &str, values: &[String]) -> Result<(), ConfigError> {
+/// What is no directive with a setting. Returns the digests of passwords in it.
+fn other(name: &str, values: &[String]) -> Result<Vec<String>, ConfigError> {
     let is = |other: &str| name.eq_ignore_ascii_case(other);
     // They have lost their meaning, but old files still have them.
     let obsolete = [
@@ -201,7 +216,7 @@ fn other(name: &str, values: &[String]) -> Result<(), ConfigError> {
         "lua-replicate-commands",
     ];
     if values.len() == 1 && obsolete.into_iter().any(is) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if is("user") && !values.is_empty() {
         return check_user(values);
@@ -211,7 +226,7 @@ fn other(name: &str, values: &[String]) -> Result<(), ConfigError> {
 
 /// There is one user, who may do all; CONFIG REWRITE writes that down. Taking a line that says
 /// less than that would give more away than it says.
-fn check_user(words: &[String]) -> Result<(), ConfigError> {
+fn check_user(words: &[String]) -> Result<Vec<String>, ConfigError> {
     let is_known = |word: &String| {
         let word = word.as_str();
         let all = [
@@ -227,7 +242,8 @@ fn check_user(words: &[String]) -> Result<(), ConfigError> {
         all.contains(&word) || word.starts_with('#') || word.starts_with("sanitize-payload")
     };
     if words[0] == "default" && words[1..].iter().all(is_known) {
-        return Ok(());
+        let digests = words.iter().filter_map(|word| word.strip_prefix('#'));
+        return Ok(digests.map(str::to_owned).collect());
     }
     Err(ConfigError::text(
         "this node has no user but 'default' yet, who may do everything",
@@ -358,6 +374,20 @@ mod tests {
 
         fn try_log(&self, _: &str) -> Result<(), String> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn a_password_must_be_known_to_be_checked() {
+        let digest = sha256::hexadecimal(b"x");
+        let user = format!("user default on #{digest} ~* &* +@all\n");
+        for (password, is_fine) in [
+            ("requirepass x", true),
+            ("requirepass y", false),
+            ("", false),
+        ] {
+            let outcome = Config::default().apply_file(&format!("{user}{password}"));
+            assert_eq!(outcome.is_ok(), is_fine, "{password}");
         }
     }
 

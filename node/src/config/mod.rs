@@ -5,6 +5,7 @@ mod directive;
 mod file;
 mod kind;
 mod rewrite;
+mod sha256;
 mod special;
 mod stored;
 mod table;
@@ -44,6 +45,15 @@ impl Config {
             && self.requirepass.is_empty()
             && !client.to_canonical().is_loopback()
             && self.bind == Self::default().bind
+    }
+
+    /// The one user, as a line of redis.conf says it after `user`.
+    pub(crate) fn default_user(&self) -> String {
+        if self.requirepass.is_empty() {
+            return "default on nopass ~* &* +@all".to_owned();
+        }
+        let digest = sha256::hexadecimal(self.requirepass.as_bytes());
+        format!("default on #{digest} ~* &* +@all")
     }
 
     /// Whether clients at other machines may connect without a password because of `bind` alone.

@@ -2,7 +2,8 @@
 //! its values, and what is special about it.
 //!
 //! `immutable` can be set at the start only; `protected` needs `enable-protected-configs`; `kept`
-//! has no effect yet, but is shown and written back; `hidden` is not found by patterns.
+//! has no effect yet, but is shown and written back; `hidden` is not found by patterns;
+//! `outside` needs the driver.
 
 use slotway_protocol::engine::Address;
 
@@ -55,16 +56,17 @@ macro_rules! directives {
 directives! {
     // Connections.
     /// 0 for none.
-    port: u16 = 6379, "port", PORT;
+    port: u16 = 6379, "port", PORT, outside;
     /// With a `-` in front an address may be missing; `*` is all.
-    bind: Vec<String> = vec!["*".to_owned(), "-::*".to_owned()], "bind", Words(&special::BIND);
+    bind: Vec<String> = vec!["*".to_owned(), "-::*".to_owned()], "bind", Words(&special::BIND),
+        outside;
     bind_source_addr: String = String::new(), "bind-source-addr", PLAIN, kept;
     protected_mode: bool = true, "protected-mode", Bool;
     unixsocket: String = String::new(), "unixsocket", PLAIN, immutable, kept;
     unixsocketperm: u32 = 0, "unixsocketperm", Octal(0, 0o777), immutable, kept;
     tcp_backlog: u32 = 511, "tcp-backlog", COUNT, immutable;
     /// 0 leaves it to the kernel.
-    tcp_keepalive: u32 = 300, "tcp-keepalive", COUNT;
+    tcp_keepalive: u32 = 300, "tcp-keepalive", COUNT, outside;
     socket_mark_id: u32 = 0, "socket-mark-id", Number(0, UINT), immutable, kept;
     maxclients: u32 = 10_000, "maxclients", Number(1, UINT);
     /// After so long an idle client is closed; 0 for never.
@@ -94,7 +96,8 @@ directives! {
     daemonize: bool = false, "daemonize", Bool, immutable;
     supervised: Supervised = Supervised::No, "supervised", Choice(Supervised::NAMES), immutable;
     pidfile: String = String::new(), "pidfile", PLAIN, immutable;
-    loglevel: LogLevel = LogLevel::Notice, "loglevel", Choice(LogLevel::NAMES);
+    loglevel: LogLevel = LogLevel::Notice, "loglevel", Choice(LogLevel::NAMES),
+        outside;
     /// Empty for the standard output.
     logfile: String = String::new(), "logfile", Text(any), immutable;
     syslog_enabled: bool = false, "syslog-enabled", Bool, immutable, kept;
@@ -174,7 +177,7 @@ directives! {
     stream_node_max_entries: u64 = 100, "stream-node-max-entries", Number(0, LONG), kept;
 
     // Files.
-    dir: String = "./".to_owned(), "dir", Directory, protected;
+    dir: String = "./".to_owned(), "dir", Directory, protected, outside;
     dbfilename: String = "dump.rdb".to_owned(),
         "dbfilename", Text(special::is_dbfilename), protected;
     save: Vec<SavePoint> = special::SAVE_POINTS.to_vec(), "save", Words(&special::SAVE);

@@ -44,6 +44,7 @@ impl Node {
             self.actions
                 .push_back(Action::Notify(super::Notice::Sleep(time)));
         }
+        self.begin_configuring();
         if !self.state.server.propagation.is_empty() {
             self.hand_over();
         }

@@ -1,6 +1,7 @@
 //! The node as a state machine: connections, bytes, events and time go in, replies come out.
 
 mod blocking;
+pub(crate) mod configuring;
 pub(crate) mod execute;
 mod input;
 mod migrating;
@@ -32,6 +33,7 @@ use crate::server_state::ServerState;
 use roles::{Role, Roles};
 use session::Sessions;
 
+pub use configuring::{ConfigOutcome, ConfigWork};
 pub use saving::{Loading, SavePart};
 
 /// A node. Drive it through [`Engine`].
@@ -44,6 +46,8 @@ pub struct Node {
     limits: RequestLimits,
     actions: VecDeque<Action<Notice>>,
     next_tick: Option<Instant>,
+    /// What the outside knows of the role.
+    was_primary: bool,
 }
 
 /// What a command can touch, apart from the connections' bytes.
@@ -78,6 +82,8 @@ pub enum Event {
     SaveWritten(SaveId),
     /// A save has succeeded or failed.
     SaveEnded(SaveId, bool),
+    /// What came of a [`Notice::Config`].
+    Config(ConfigOutcome),
 }
 
 /// What a node tells the outside.
@@ -89,6 +95,10 @@ pub enum Notice {
     Sleep(Duration),
     /// All keys are being saved.
     Save(SaveId, SavePart),
+    /// Settings have changed, or are to be written down.
+    Config(ConfigWork),
+    /// The node follows a primary now, or is one.
+    IsPrimary(bool),
 }
 
 impl Node {
@@ -118,6 +128,7 @@ impl Node {
             limits,
             actions: VecDeque::new(),
             next_tick: Some(started.instant + TICK),
+            was_primary: true,
         }
     }
 
@@ -207,6 +218,15 @@ impl Node {
         if !channel.woken && !channel.output.is_empty() {
             channel.woken = true;
             self.actions.push_back(Action::Wake(connection));
+        }
+    }
+
+    /// Tells the outside when the node has become a replica or a primary.
+    fn tell_role(&mut self) {
+        let is_primary = self.state.server.is_primary();
+        if std::mem::replace(&mut self.was_primary, is_primary) != is_primary {
+            let notice = Notice::IsPrimary(is_primary);
+            self.actions.push_back(Action::Notify(notice));
         }
     }
 
@@ -354,6 +374,7 @@ impl Engine for Node {
         self.leave_lost_slots();
         self.check_blocked();
         self.state.server.sample(now);
+        self.tell_role();
         let timeout = Duration::from_secs(self.state.server.config.timeout);
         if !timeout.is_zero() {
             let sessions = self.state.sessions.iter();
@@ -378,6 +399,7 @@ impl Engine for Node {
             }
             Event::SaveWritten(id) => self.continue_save(id, now),
             Event::SaveEnded(id, succeeded) => self.end_save(id, succeeded, now),
+            Event::Config(outcome) => self.end_configuring(outcome, now),
             Event::Drain => {
                 self.state.server.draining = true;
                 let sessions = self.state.sessions.iter();

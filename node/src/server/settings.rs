@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::command_line::Sources;
+use super::log;
 use crate::config::{Config, FileError, Loader, Surroundings};
 
 /// The settings of a program, and where they came from.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub config: Config,
     /// The redis.conf, for CONFIG REWRITE.
     pub file: Option<PathBuf>,
+    /// What came from the standard input.
+    pub input: String,
     /// Directives that were set, though they have no effect yet.
     pub without_effect: Vec<&'static str>,
 }
@@ -26,16 +29,17 @@ impl Settings {
     /// When a file can't be read, or a line is wrong.
     pub fn read(sources: &Sources) -> Result<Self, FileError> {
         let file = sources.file.as_ref().map(|path| absolute(Path::new(path)));
-        let mut text = String::new();
+        let (mut text, mut input) = (String::new(), String::new());
         if let Some(path) = &file {
             for part in Process.include(&path.to_string_lossy())? {
                 text.push_str(&part);
             }
         }
         if sources.stdin {
-            tracing::warn!("Reading config from stdin");
-            let read = io::stdin().read_to_string(&mut text);
+            log::say("Reading config from stdin");
+            let read = io::stdin().read_to_string(&mut input);
             read.map_err(|error| open_error("-", &error))?;
+            text.push_str(&input);
         }
         if !sources.options.is_empty() {
             text.push('\n');
@@ -51,6 +55,7 @@ impl Settings {
         Ok(Self {
             config,
             file,
+            input,
             without_effect,
         })
     }
