@@ -60,6 +60,12 @@ pub(crate) struct Answer {
     pub(crate) closes: bool,
 }
 
+impl Waiter {
+    pub(crate) fn distinct_keys(&self) -> usize {
+        self.keys.iter().collect::<BTreeSet<_>>().len()
+    }
+}
+
 impl Blocking {
     pub(crate) fn len(&self) -> usize {
         self.waiters.len()

@@ -792,8 +792,7 @@ fn what_is_not_there_yet_says_so() {
 fn help_names_what_is_there() {
     let mut bench = Bench::standalone();
     let client = bench.open();
-    let title = "+OBJECT <subcommand> [<argument> ...]. This node knows:\r\n";
-    let expected =
-        format!("*6\r\n{title}+ENCODING\r\n+FREQ\r\n+HELP\r\n+IDLETIME\r\n+REFCOUNT\r\n");
-    bench.check(client, "object help\r\n", &expected);
+    let title = "+MEMORY <subcommand> [<argument> ...]. This node knows:\r\n";
+    let expected = format!("*3\r\n{title}+HELP\r\n+USAGE\r\n");
+    bench.check(client, "memory help\r\n", &expected);
 }

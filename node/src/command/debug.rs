@@ -1,5 +1,7 @@
 //! DEBUG, as far as tests and tools of Redis Cluster use it; only where the settings allow it.
 
+mod protocol;
+
 use std::time::Duration;
 
 use slotway_protocol::resp::encode;
@@ -38,10 +40,15 @@ fn debug(call: &mut Call<'_>) -> Result<(), CommandError> {
             Ok(())
         }
         // What these change in redis-server does not exist here.
-        (b"set-disable-deny-scripts" | b"quicklist-packed-threshold" | b"pause-cron", 3) => {
+        (
+            b"set-disable-deny-scripts" | b"quicklist-packed-threshold" | b"pause-cron" | b"log",
+            3,
+        )
+        | (b"replybuffer", 4) => {
             call.reply_ok();
             Ok(())
         }
+        (b"protocol", 3) => protocol::protocol(call),
         (b"error", 3) => {
             encode::error(call.out, call.request.arg(2));
             Ok(())
@@ -244,6 +251,7 @@ const HELP: &[&str] = &[
     "ERROR <string>",
     "OBJECT <key>",
     "POPULATE <count> [<prefix>] [<size>]",
+    "PROTOCOL <type>",
     "RELOAD",
     "SET-ACTIVE-EXPIRE <0|1>",
     "SLEEP <seconds>",

@@ -1,4 +1,5 @@
-//! HELP of the commands that have subcommands: what this node knows of them.
+//! HELP of the commands that have subcommands: the text of redis-server where this node knows all
+//! of them, else what it knows.
 
 use slotway_protocol::command::{Command, lookup};
 use slotway_protocol::resp::encode;
@@ -19,6 +20,14 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
 
 fn help(call: &mut Call<'_>) -> Result<(), CommandError> {
     let container = call.arg(0);
+    let is_named = |(name, _): &&(&str, _)| container.eq_ignore_ascii_case(name.as_bytes());
+    if let Some((_, lines)) = TEXTS.iter().find(is_named) {
+        encode::array(call.out, lines.len());
+        for line in *lines {
+            encode::simple(call.out, line.as_bytes());
+        }
+        return Ok(());
+    }
     let subcommands = lookup(container).map_or(&[][..], |command| command.subcommands);
     let known: Vec<&Command> = subcommands
         .iter()
@@ -34,3 +43,55 @@ fn help(call: &mut Call<'_>) -> Result<(), CommandError> {
     }
     Ok(())
 }
+
+const TEXTS: &[(&str, &[&str])] = &[("object", OBJECT), ("pubsub", PUBSUB), ("slowlog", SLOWLOG)];
+
+const OBJECT: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+    "HELP",
+    "    Prints this help.",
+];
+
+const PUBSUB: &[&str] = &[
+    "PUBSUB <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANNELS [<pattern>]",
+    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "NUMPAT",
+    "    Return number of subscriptions to patterns.",
+    "NUMSUB [<channel> ...]",
+    "    Return the number of subscribers for the specified channels, excluding",
+    "    pattern subscriptions(default: no channels).",
+    "SHARDCHANNELS [<pattern>]",
+    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    Return the number of subscribers for the specified shard level channel(s)",
+    "HELP",
+    "    Prints this help.",
+];
+
+const SLOWLOG: &[&str] = &[
+    "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET [<count>]",
+    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+    "    client name",
+    "LEN",
+    "    Return the length of the slowlog.",
+    "RESET",
+    "    Reset the slowlog.",
+    "HELP",
+    "    Prints this help.",
+];

@@ -14,6 +14,10 @@ impl State {
     #[cold]
     pub(super) fn serve_blocked(&mut self) {
         while let Some((database, key)) = self.keyspace.poll_ready() {
+            // A replica's keys are changed by its primary only.
+            if !self.server.is_primary() {
+                continue;
+            }
             self.keyspace.select_database(database);
             self.keyspace.select_key(&key);
             let mut last = None;
@@ -66,6 +70,21 @@ impl State {
     fn end_wait(&mut self, ticket: Ticket, ending: Ending) {
         let blocking = &mut self.server.blocking;
         blocking.end(&mut self.keyspace, &mut self.sessions, ticket, ending);
+    }
+
+    /// Panics when those who wait and those who know of it contradict each other.
+    pub(super) fn check_blocked_invariants(&self) {
+        let sessions = self.sessions.iter();
+        let known: Vec<Ticket> = sessions.filter_map(|session| session.blocked).collect();
+        assert_eq!(known.len(), self.server.blocking.len(), "waiters know it");
+        let mut awaited = 0;
+        for ticket in known {
+            let waiter = self.server.blocking.get(ticket);
+            awaited += waiter.map_or(0, |waiter| waiter.distinct_keys());
+            assert!(waiter.is_some(), "who waits is known");
+        }
+        let in_keyspace = self.keyspace.awaited_len();
+        assert_eq!(awaited, in_keyspace, "the keyspace knows who waits");
     }
 
     /// Ends waits for keys that are not this node's any more.

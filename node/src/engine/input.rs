@@ -40,6 +40,7 @@ impl Node {
         self.announce_save(now);
         self.begin_migrations(now);
         self.answer_blocked(now);
+        self.deliver(now);
         if let Some(time) = self.state.server.sleep_wished.take() {
             self.actions
                 .push_back(Action::Notify(super::Notice::Sleep(time)));
@@ -80,6 +81,10 @@ impl Node {
     /// Goes on where a client stopped taking replies, or had to wait. [`Self::end_turn`] is to
     /// follow.
     pub(super) fn resume(&mut self, connection: ConnectionId, now: Now) {
+        let session = self.state.sessions.find(connection);
+        if session.is_none_or(|session| session.closing.is_some()) {
+            return;
+        }
         let index = connection.index as usize;
         let channel = &mut self.channels[index];
         channel.paused = false;

@@ -181,6 +181,7 @@ impl Node {
             Some((session.connection, own))
         });
         self.state.server.pubsub.check_invariants(subscribed);
+        self.state.check_blocked_invariants();
         for session in self.state.sessions.iter() {
             let channel = &self.channels[session.connection.index as usize];
             assert!(

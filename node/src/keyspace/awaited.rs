@@ -40,6 +40,13 @@ impl Keyspace {
         tickets.next().copied()
     }
 
+    /// How many waits for a key there are.
+    pub(crate) fn awaited_len(&self) -> usize {
+        let databases = self.databases.iter();
+        let awaited = databases.flat_map(|database| database.awaited.values());
+        awaited.map(std::collections::BTreeSet::len).sum()
+    }
+
     /// Whether a key has changed that somebody waits for.
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {

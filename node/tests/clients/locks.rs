@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use slotway_node::NodeConfig;
+use slotway_node::{ClusterConfig, ClusterView, NodeConfig, NodeInfo};
+use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{Address, CloseWhen};
 
 use crate::bench::Bench;
@@ -46,6 +47,57 @@ fn a_write_waits_until_the_key_has_moved() {
     assert_eq!(bench.take(other), ":1\r\n+PONG\r\n");
     assert_eq!(bench.take(third), "*1\r\n+OK\r\n");
     bench.check(other, "MGET k l\r\n", "*2\r\n$1\r\n1\r\n$1\r\n9\r\n");
+}
+
+/// A client that waits for one list and wants to push to another that is on its way.
+#[test]
+fn who_is_served_waits_for_the_key_as_well() {
+    let mut bench = Bench::new(NodeConfig::default());
+    let (mover, waiter, other) = (bench.client(), bench.client(), bench.client());
+    bench.check(other, "RPUSH k 1\r\n", ":1\r\n");
+    bench.check(waiter, "BLMOVE source k LEFT LEFT 0\r\n", "");
+    bench.actions.clear();
+    bench.check(mover, "MIGRATE 10.0.0.9 7000 k 0 5000\r\n", "");
+    let (token, _) = bench.asked_for().unwrap();
+    let target = bench.connected(token);
+    bench.take(target);
+    bench.check(other, "RPUSH source 2\r\n", ":1\r\n");
+    assert_eq!(bench.take(waiter), "");
+    bench.check(target, "+OK\r\n+OK\r\n", "");
+    assert_eq!(bench.take(mover), "+OK\r\n");
+    assert_eq!(bench.take(waiter), "$1\r\n2\r\n");
+    bench.check(other, "LRANGE k 0 -1\r\n", "*1\r\n$1\r\n2\r\n");
+}
+
+/// A slot is on its way here, and one of its keys goes back.
+#[test]
+fn what_was_asked_for_is_asked_for_when_it_is_tried_again() {
+    let ids = ["1".repeat(40), "2".repeat(40)];
+    let nodes = [7_000, 7_001].map(|port| {
+        let id = &ids[usize::from(port == 7_001)];
+        NodeInfo::primary(id, "127.0.0.1", port)
+    });
+    let mut view = ClusterView::new(nodes.to_vec());
+    let slot = |number| Slot::new(number).unwrap();
+    view.assign(slot(0), slot(16_383), Some(&ids[0]));
+    view.set_importing(Slot::of(b"k"), Some(ids[0].clone()));
+    let me = ids[1].clone();
+    let mut bench = Bench::new(NodeConfig {
+        cluster: Some(ClusterConfig { me, view }),
+        ..NodeConfig::default()
+    });
+    let (mover, other) = (bench.client(), bench.client());
+    bench.check(other, "ASKING\r\nSET k 1\r\n", "+OK\r\n+OK\r\n");
+    bench.actions.clear();
+    bench.check(mover, "MIGRATE 127.0.0.1 7000 k 0 5000\r\n", "");
+    let (token, _) = bench.asked_for().unwrap();
+    let target = bench.connected(token);
+    assert!(bench.take(target).contains("RESTORE-ASKING"));
+    bench.check(other, "ASKING\r\nSET k 2\r\nGET k\r\n", "+OK\r\n");
+    bench.check(target, "+OK\r\n+OK\r\n", "");
+    assert_eq!(bench.take(mover), "+OK\r\n");
+    let moved = format!("-MOVED {} 127.0.0.1:7000\r\n", Slot::of(b"k"));
+    assert_eq!(bench.take(other), format!("+OK\r\n{moved}"));
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod debug;
 mod locks;
 mod migrate;
 mod publish;
+mod reshard;
 mod stage;

@@ -296,7 +296,7 @@ fn answers(running: &mut Running, port: u16) -> bool {
 }
 
 /// A port that is free now, and whose bus port is below the highest.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
