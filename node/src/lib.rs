@@ -16,6 +16,7 @@ mod value;
 
 pub mod server;
 
+pub use cluster::bus;
 pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
 pub use config::{Config, NodeConfig};
 pub use engine::{ConfigOutcome, ConfigWork, Event, Loading, Node, Notice, SavePart};

@@ -1,5 +1,6 @@
 //! The node's part in its cluster: what it knows of the others, and whether a request is its own.
 
+pub mod bus;
 mod slots;
 mod view;
 
