@@ -17,9 +17,9 @@ mod value;
 pub mod server;
 
 pub use cluster::bus;
-pub use cluster::{ClusterConfig, ClusterView, NodeInfo};
+pub use cluster::{ClusterConfig, ClusterView, Contact, NodeInfo, NodesConfError, SavedCluster};
 pub use config::{Config, NodeConfig};
-pub use engine::{ConfigOutcome, ConfigWork, Event, Loading, Node, Notice, SavePart};
+pub use engine::{BUS_LISTENER, ConfigOutcome, ConfigWork, Event, Loading, Node, Notice, SavePart};
 pub use keyspace::Exported;
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;

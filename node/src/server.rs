@@ -1,6 +1,7 @@
 //! Runs a node with real sockets, on a thread of its own: the only part that knows of threads,
 //! clocks and tokio.
 
+mod cluster_file;
 pub mod command_line;
 mod configuring;
 mod files;
@@ -29,6 +30,8 @@ use crate::command::Random;
 use crate::config::{Config, NodeConfig};
 use crate::engine::{Event, Node, Notice};
 use crate::server_state::hexadecimal_id;
+pub use cluster_file::ClusterFileError;
+use cluster_file::{ClusterFile, ClusterFileWriter};
 use configuring::Configurator;
 use files::FileWriter;
 pub use files::LoadError;
@@ -47,6 +50,8 @@ pub enum StartError {
     System(#[from] io::Error),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error(transparent)]
+    ClusterFile(#[from] ClusterFileError),
 }
 
 /// A node that runs. It stops when this is dropped.
@@ -132,6 +137,13 @@ fn start(
     surroundings: Option<Surroundings>,
 ) -> Result<ServerHandle, StartError> {
     let listeners = listen(&config.config)?;
+    // Without files nothing would be known after a restart, and others would be misled.
+    let has_bus = surroundings.is_some() && config.config.cluster_enabled;
+    let bus_listeners = if has_bus {
+        listeners::listen_bus(&config.config)?
+    } else {
+        Vec::new()
+    };
     let addresses = listeners
         .iter()
         .map(|(_, listener)| listener.local_addr())
@@ -149,13 +161,14 @@ fn start(
                 .and_then(|runtime| Ok((runtime, prepare(config, for_files)?)));
             // Whoever waits for this holds the receiver.
             match prepared {
-                Ok((runtime, (mut node, writer))) => {
+                Ok((runtime, (mut node, writers))) => {
                     let surroundings = surroundings.unwrap_or_default();
                     if let Some(file) = &surroundings.config_file {
                         node.set_config_file(file.to_string_lossy().into_owned());
                     }
                     let _ = started.send(Ok(()));
-                    let served = serve(node, surroundings, writer, listeners, inbox, token);
+                    let listeners = (listeners, bus_listeners);
+                    let served = serve(node, surroundings, writers, listeners, inbox, token);
                     runtime.block_on(served);
                 }
                 Err(error) => {
@@ -172,30 +185,56 @@ fn start(
     })
 }
 
-/// The node with the keys of its file, and what writes that, if it has one.
+/// What writes a node's files.
+#[derive(Debug, Default)]
+struct Writers {
+    keys: Option<FileWriter>,
+    cluster: Option<ClusterFileWriter>,
+}
+
+/// The node with what its files say, and what writes them, if it has any.
 fn prepare(
     config: NodeConfig,
     events: Option<mpsc::UnboundedSender<Event>>,
-) -> Result<(Node, Option<FileWriter>), StartError> {
+) -> Result<(Node, Writers), StartError> {
     let started = Now {
         instant: Instant::from_micros(0),
         unix_ms: unix_ms(),
     };
     let mut node = Node::new(config, started);
     let Some(events) = events else {
-        return Ok((node, None));
+        return Ok((node, Writers::default()));
     };
+    let cluster = join_cluster(&mut node, &events, started)?;
     files::load(&mut node)?;
     node.set_has_files();
-    let writer = FileWriter::start(node.config(), events)?;
-    Ok((node, Some(writer)))
+    let keys = Some(FileWriter::start(node.config(), events)?);
+    Ok((node, Writers { keys, cluster }))
+}
+
+/// Lets a node that is part of a cluster be what its cluster file says, and talk to the others.
+fn join_cluster(
+    node: &mut Node,
+    events: &mpsc::UnboundedSender<Event>,
+    started: Now,
+) -> Result<Option<ClusterFileWriter>, StartError> {
+    if !node.config().cluster_enabled {
+        return Ok(None);
+    }
+    let mut file = ClusterFile::open(node.config())?;
+    let text = file.read()?;
+    node.set_has_cluster_file();
+    node.start_bus(text.as_deref(), started)
+        .map_err(ClusterFileError::from)?;
+    let port = node.config().port;
+    Ok(Some(ClusterFileWriter::start(file, port, events.clone())?))
 }
 
 async fn serve(
     node: Node,
     surroundings: Surroundings,
-    writer: Option<FileWriter>,
-    listeners: Vec<Listening>,
+    writers: Writers,
+    (listeners, bus_listeners): (Vec<Listening>, Vec<Listening>),
     mut inbox: mpsc::UnboundedReceiver<Event>,
     stop: CancellationToken,
 ) {
@@ -211,7 +250,7 @@ async fn serve(
         Notice::Shutdown => on_shutdown.cancel(),
         Notice::Sleep(time) => std::thread::sleep(time),
         Notice::Save(id, part) => {
-            if let Some(writer) = &writer {
+            if let Some(writer) = &writers.keys {
                 writer.write(id, part);
             }
         }
@@ -219,8 +258,14 @@ async fn serve(
             // Who takes it ends with this thread.
             let _ = works.send(work);
         }
+        Notice::NodesConf(version) => {
+            if let Some(writer) = &writers.cluster {
+                writer.write(version);
+            }
+        }
         Notice::IsPrimary(is_primary) => log::set_role(is_primary),
     });
+    listeners::accept_bus(bus_listeners, &driver, &stop);
     let listeners = Listeners::start(listeners, driver.clone(), stop.clone());
     let configurator = Configurator::new(surroundings, driver.clone(), listeners);
     tokio::task::spawn_local(configurator.run(settings, wishes));

@@ -784,8 +784,8 @@ fn what_is_not_there_yet_says_so() {
         "XADD s * a b\r\n",
         "-ERR 'xadd' is not supported by this node yet\r\n",
     );
-    let meet = "-ERR 'cluster|meet' is not supported by this node yet\r\n";
-    bench.check(client, "CLUSTER MEET 127.0.0.1 7001\r\n", meet);
+    let create = "-ERR 'xgroup|create' is not supported by this node yet\r\n";
+    bench.check(client, "XGROUP CREATE s g $\r\n", create);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use slotway_protocol::cluster::Slot;
 use slotway_protocol::command::{Command, Flags, keys};
 use slotway_protocol::resp::Request;
 
-use super::{Cluster, ClusterState};
+use super::{Cluster, ClusterState, NodeInfo};
 use crate::command::CommandError;
+use crate::config::EndpointType;
 use crate::keyspace::Keyspace;
 
 /// A request with its command: alone, or one of a transaction.
@@ -30,13 +31,12 @@ pub(crate) fn route(
     let Some(slot) = common_slot(cluster, requests)? else {
         return Ok(None);
     };
-    let is_published = is_published(requests);
-    if cluster.state() == ClusterState::Fail && !is_published {
-        return Err(CommandError::text("CLUSTERDOWN The cluster is down"));
+    if cluster.state() == ClusterState::Fail {
+        judge_when_down(cluster, requests)?;
     }
     let owner = cluster.view().owner_index(slot);
     let mine = owner == Some(cluster.my_index());
-    if !is_published
+    if !is_published(requests)
         && !cluster.view().is_stable()
         && let Some(verdict) = judge_moving(cluster, keyspace, requests, slot, permissions)
     {
@@ -46,7 +46,7 @@ pub(crate) fn route(
         return Ok(Some(slot));
     }
     match cluster.view().owner(slot) {
-        Some(owner) => Err(redirect("MOVED", slot, &owner.address)),
+        Some(owner) => Err(cluster.redirect("MOVED", slot, owner)),
         None => Err(CommandError::text("CLUSTERDOWN Hash slot not served")),
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn lost(cluster: &Cluster, slot: Slot) -> Option<CommandError> {
         return None;
     }
     Some(match view.owner(slot) {
-        Some(owner) => redirect("MOVED", slot, &owner.address),
+        Some(owner) => cluster.redirect("MOVED", slot, owner),
         None => CommandError::text("CLUSTERDOWN Hash slot not served"),
     })
 }
@@ -72,6 +72,33 @@ fn is_published(requests: &[Keyed<'_>]) -> bool {
     requests
         .iter()
         .all(|(command, _)| command.flags.contains(Flags::PUBSUB))
+}
+
+/// What may be served although the cluster is down.
+#[cold]
+fn judge_when_down(cluster: &Cluster, requests: &[Keyed<'_>]) -> Result<(), CommandError> {
+    let settings = cluster.settings();
+    let down = || Err(CommandError::text("CLUSTERDOWN The cluster is down"));
+    if is_published(requests) {
+        return if settings.allow_pubsubshard_when_down {
+            Ok(())
+        } else {
+            down()
+        };
+    }
+    if !settings.allow_reads_when_down {
+        return down();
+    }
+    let writes = |(command, _): &Keyed<'_>| {
+        // Counting may write down what it has found.
+        command.flags.contains(Flags::WRITE) || command.name == "pfcount"
+    };
+    if requests.iter().any(writes) {
+        return Err(CommandError::text(
+            "CLUSTERDOWN The cluster is down and only accepts read commands",
+        ));
+    }
+    Ok(())
 }
 
 /// The slot that all keys have; an error when they differ or nobody owns it.
@@ -138,7 +165,7 @@ fn judge_moving(
             (0, _) => None,
             (_, 0) => {
                 let target = view.node(target)?;
-                Some(Err(redirect("ASK", slot, &target.address)))
+                Some(Err(cluster.redirect("ASK", slot, target)))
             }
             _ => Some(Err(try_again())),
         };
@@ -189,6 +216,16 @@ pub(crate) fn has_keys(command: &Command) -> bool {
     !command.key_specs.is_empty()
 }
 
-fn redirect(kind: &str, slot: Slot, address: &slotway_protocol::engine::Address) -> CommandError {
-    CommandError::text(format!("{kind} {slot} {}:{}", address.host, address.port))
+impl Cluster {
+    /// Sends a client to another node, by the name that nodes are to be called by.
+    fn redirect(&self, kind: &str, slot: Slot, node: &NodeInfo) -> CommandError {
+        let host = match self.settings().endpoint_type {
+            EndpointType::Ip => &*node.address.host,
+            EndpointType::Hostname if node.hostname.is_empty() => "?",
+            EndpointType::Hostname => &node.hostname,
+            EndpointType::UnknownEndpoint => "",
+        };
+        let port = node.address.port;
+        CommandError::text(format!("{kind} {slot} {host}:{port}"))
+    }
 }

@@ -1,9 +1,12 @@
 //! What a node knows of its cluster: the nodes, who owns which slot, and which slots are moving.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slotway_protocol::cluster::{Role, SLOTS, Slot};
 use slotway_protocol::engine::Address;
+
+use super::contact::Contact;
+use super::settings::BUS_PORT_OFFSET;
 
 /// The cluster that a node is part of.
 #[derive(Debug, Clone)]
@@ -17,8 +20,14 @@ pub struct ClusterConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterView {
     nodes: Vec<NodeInfo>,
+    /// The index of each node, by its id.
+    places: HashMap<String, usize>,
     /// For each slot the index of its owner, or [`NOBODY`].
     owners: Vec<u16>,
+    /// How many slots each node owns, by its index.
+    counts: Vec<usize>,
+    /// Slots whose owner does not say any more that it owns them.
+    unclaimed: BTreeSet<Slot>,
     /// Slots of this node whose keys go to the node with that id.
     migrating: BTreeMap<Slot, String>,
     /// Slots whose keys this node takes over from the node with that id.
@@ -41,6 +50,21 @@ pub struct NodeInfo {
     pub epoch: u64,
     /// The cluster agrees that it does not work.
     pub failed: bool,
+    /// This node has not heard of it for too long.
+    pub suspected: bool,
+    /// It is not known yet who that is, and its id is made up.
+    pub handshake: bool,
+    /// It is to be told that it is a member now.
+    pub meet: bool,
+    /// It can't be reached at its old address, and no other is known.
+    pub no_address: bool,
+    /// A replica that never takes its primary's place by itself.
+    pub no_failover: bool,
+    /// A primary that has, or had, replicas, and so is given one when it has none left.
+    pub migrate_to: bool,
+    /// The name that it announces besides its address; empty for none.
+    pub hostname: String,
+    pub contact: Contact,
 }
 
 impl NodeInfo {
@@ -54,6 +78,14 @@ impl NodeInfo {
             primary: None,
             epoch: 0,
             failed: false,
+            suspected: false,
+            handshake: false,
+            meet: false,
+            no_address: false,
+            no_failover: false,
+            migrate_to: false,
+            hostname: String::new(),
+            contact: Contact::default(),
         }
     }
 
@@ -85,9 +117,13 @@ impl ClusterView {
             nodes.len() < usize::from(NOBODY),
             "a cluster has fewer nodes than slots"
         );
+        let places = places(&nodes);
         Self {
+            counts: vec![0; nodes.len()],
             nodes,
+            places,
             owners: vec![NOBODY; SLOTS],
+            unclaimed: BTreeSet::new(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
             current_epoch: 0,
@@ -101,11 +137,12 @@ impl ClusterView {
 
     /// A node, to change what is known of it; its id has to stay.
     pub fn node_mut(&mut self, id: &str) -> Option<&mut NodeInfo> {
-        self.nodes.iter_mut().find(|node| node.id == id)
+        let index = self.index_of(id)?;
+        self.nodes.get_mut(index)
     }
 
     pub fn node(&self, id: &str) -> Option<&NodeInfo> {
-        self.nodes.iter().find(|node| node.id == id)
+        self.nodes.get(self.index_of(id)?)
     }
 
     /// Gives the slots from `first` to `last` to a node, or to nobody. Whether there is such a
@@ -116,9 +153,16 @@ impl ClusterView {
             Some(Some(index)) => index as u16,
             Some(None) => return false,
         };
-        if first <= last {
-            self.owners[first.index()..=last.index()].fill(owner);
+        for index in first.index()..=last.index() {
+            let before = std::mem::replace(&mut self.owners[index], owner);
+            if before != NOBODY {
+                self.counts[usize::from(before)] -= 1;
+            }
+            if owner != NOBODY {
+                self.counts[usize::from(owner)] += 1;
+            }
         }
+        self.unclaimed.retain(|slot| !(first..=last).contains(slot));
         true
     }
 
@@ -179,7 +223,76 @@ impl ClusterView {
     }
 
     pub(crate) fn index_of(&self, id: &str) -> Option<usize> {
-        self.nodes.iter().position(|node| node.id == id)
+        self.places.get(id).copied()
+    }
+
+    pub(crate) fn nodes_mut(&mut self) -> &mut [NodeInfo] {
+        &mut self.nodes
+    }
+
+    /// How many slots a node owns.
+    pub(crate) fn slot_count(&self, index: usize) -> usize {
+        self.counts[index]
+    }
+
+    /// Adds a node that is not there yet; its index. There may be at most [`NODES_MAX`].
+    pub(crate) fn add(&mut self, node: NodeInfo) -> Option<usize> {
+        if self.nodes.len() >= NODES_MAX || self.places.contains_key(&node.id) {
+            return None;
+        }
+        let index = self.nodes.len();
+        self.places.insert(node.id.clone(), index);
+        self.nodes.push(node);
+        self.counts.push(0);
+        Some(index)
+    }
+
+    /// Forgets a node; its slots are nobody's then.
+    pub(crate) fn remove(&mut self, id: &str) -> Option<NodeInfo> {
+        let index = self.index_of(id)?;
+        let node = self.nodes.remove(index);
+        self.counts.remove(index);
+        let gone = index as u16;
+        for owner in &mut self.owners {
+            match *owner {
+                NOBODY => {}
+                number if number == gone => *owner = NOBODY,
+                number if number > gone => *owner = number - 1,
+                _ => {}
+            }
+        }
+        self.places = places(&self.nodes);
+        self.migrating.retain(|_, to| to != id);
+        self.importing.retain(|_, from| from != id);
+        for other in &mut self.nodes {
+            other.contact.withdraw(id);
+            if other.primary.as_deref() == Some(id) {
+                other.primary = None;
+            }
+        }
+        Some(node)
+    }
+
+    /// Gives a node another id.
+    pub(crate) fn rename(&mut self, index: usize, id: String) {
+        self.places.remove(&self.nodes[index].id);
+        self.places.insert(id.clone(), index);
+        self.nodes[index].id = id;
+    }
+
+    /// Ends that slots are moving, as far as this node has a part in it.
+    pub(crate) fn close_all(&mut self) {
+        self.migrating.clear();
+        self.importing.clear();
+    }
+
+    /// Notes that the owner of a slot does not say so any more.
+    pub(crate) fn set_unclaimed(&mut self, slot: Slot) {
+        self.unclaimed.insert(slot);
+    }
+
+    pub(crate) fn is_unclaimed(&self, slot: Slot) -> bool {
+        self.owners[slot.index()] == NOBODY || self.unclaimed.contains(&slot)
     }
 
     /// Whether any slot is moving; almost always false.
@@ -197,7 +310,13 @@ impl ClusterView {
     }
 }
 
+fn places(nodes: &[NodeInfo]) -> HashMap<String, usize> {
+    let ids = nodes.iter().map(|node| node.id.clone());
+    ids.zip(0..).collect()
+}
+
+/// How many nodes a cluster may have here. Redis advises against more than 1,000.
+const NODES_MAX: usize = 16_384;
+
 /// Marks a slot without an owner.
 const NOBODY: u16 = u16::MAX;
-
-const BUS_PORT_OFFSET: u16 = 10_000;

@@ -1,6 +1,7 @@
 //! CLUSTER: what this node knows of its cluster, and changes to which slots are whose.
 
 mod change;
+mod manage;
 mod show;
 
 use slotway_protocol::cluster::Slot;
@@ -8,6 +9,8 @@ use slotway_protocol::cluster::Slot;
 use super::{CLUSTER_DISABLED, Call, CommandError, Run};
 use crate::cluster::Cluster;
 use crate::number;
+
+pub(super) use manage::{drop_messages, kill_links};
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("cluster|myid", show::myid),
@@ -21,7 +24,16 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("cluster|keyslot", keyslot),
     ("cluster|countkeysinslot", countkeysinslot),
     ("cluster|getkeysinslot", getkeysinslot),
-    ("cluster|count-failure-reports", count_failure_reports),
+    (
+        "cluster|count-failure-reports",
+        manage::count_failure_reports,
+    ),
+    ("cluster|meet", manage::meet),
+    ("cluster|forget", manage::forget),
+    ("cluster|replicate", manage::replicate),
+    ("cluster|failover", manage::failover),
+    ("cluster|reset", manage::reset),
+    ("cluster|saveconfig", manage::saveconfig),
     ("cluster|addslots", change::addslots),
     ("cluster|addslotsrange", change::addslotsrange),
     ("cluster|delslots", change::delslots),
@@ -83,18 +95,5 @@ fn getkeysinslot(call: &mut Call<'_>) -> Result<(), CommandError> {
     for key in keys {
         slotway_protocol::resp::encode::bulk(call.out, key);
     }
-    Ok(())
-}
-
-/// Nobody reports failures to this node yet: it has no bus.
-fn count_failure_reports(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let id = call.arg(2);
-    let known = core::str::from_utf8(id)
-        .is_ok_and(|id| cluster(call).is_ok_and(|cluster| cluster.view().node(id).is_some()));
-    cluster(call)?;
-    if !known {
-        return Err(unknown_node(id));
-    }
-    call.reply_integer(0);
     Ok(())
 }

@@ -49,6 +49,8 @@ fn debug(call: &mut Call<'_>) -> Result<(), CommandError> {
             Ok(())
         }
         (b"protocol", 3) => protocol::protocol(call),
+        (b"drop-cluster-packet-filter", 3) => super::cluster::drop_messages(call),
+        (b"clusterlink", 5) if call.arg_is(2, "KILL") => super::cluster::kill_links(call),
         (b"error", 3) => {
             encode::error(call.out, call.request.arg(2));
             Ok(())
@@ -246,8 +248,10 @@ fn help(call: &mut Call<'_>) {
 
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. This node knows:",
+    "CLUSTERLINK KILL <to|from|all> <id>",
     "DIGEST",
     "DIGEST-VALUE <key> [<key> ...]",
+    "DROP-CLUSTER-PACKET-FILTER <packet-type>",
     "ERROR <string>",
     "OBJECT <key>",
     "POPULATE <count> [<prefix>] [<size>]",

@@ -82,7 +82,9 @@ fn clients(call: &Call<'_>, text: &mut String) {
         text,
         format_args!("connected_clients:{}", call.sessions.len()),
     );
-    line(text, format_args!("cluster_connections:0"));
+    let cluster = call.server.cluster.as_ref();
+    let links = cluster.map_or(0, |cluster| cluster.links().count());
+    line(text, format_args!("cluster_connections:{links}"));
     line(
         text,
         format_args!("maxclients:{}", call.server.config.maxclients),

@@ -1,6 +1,8 @@
 //! From bytes to commands: finds the requests of a client and runs them, as long as it takes the
 //! replies.
 
+use std::time::Duration;
+
 use bytes::{Buf, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
 use slotway_protocol::resp::{RequestError, Scan};
@@ -45,6 +47,7 @@ impl Node {
             self.actions
                 .push_back(Action::Notify(super::Notice::Sleep(time)));
         }
+        self.serve_cluster(now);
         self.begin_configuring();
         if !self.state.server.propagation.is_empty() {
             self.hand_over();
@@ -55,6 +58,22 @@ impl Node {
     #[cold]
     fn hand_over(&mut self) {
         let _bytes = self.state.server.propagation.take();
+    }
+
+    /// Closes clients that have said nothing for too long.
+    pub(super) fn close_idle(&mut self, now: Now) {
+        let timeout = Duration::from_secs(self.state.server.config.timeout);
+        if !timeout.is_zero() {
+            let sessions = self.state.sessions.iter();
+            let idle: Vec<ConnectionId> = sessions
+                .filter(|session| !session.waiting && session.subscriptions.is_none())
+                .filter(|session| now.instant.since(session.active_at) > timeout)
+                .map(|session| session.connection)
+                .collect();
+            for connection in idle {
+                self.close(connection, CloseWhen::Now);
+            }
+        }
     }
 
     /// Answers a client whose command was answered later than others, and goes on with what it has

@@ -1,6 +1,7 @@
 //! The node as a state machine: connections, bytes, events and time go in, replies come out.
 
 mod blocking;
+pub(crate) mod bus;
 pub(crate) mod configuring;
 pub(crate) mod execute;
 mod input;
@@ -24,15 +25,17 @@ use slotway_protocol::engine::{
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{RequestBuffers, RequestLimits};
 
-use crate::cluster::{Cluster, ClusterView};
+use crate::cluster::{Cluster, ClusterView, SavedCluster, Settings};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
+use bus::BusConnections;
 use roles::{Role, Roles};
 use session::Sessions;
 
+pub use bus::BUS_LISTENER;
 pub use configuring::{ConfigOutcome, ConfigWork};
 pub use saving::{Loading, SavePart};
 
@@ -42,6 +45,7 @@ pub struct Node {
     /// By the index of the connection.
     channels: Vec<Channel>,
     roles: Roles,
+    bus: BusConnections,
     buffers: RequestBuffers,
     limits: RequestLimits,
     actions: VecDeque<Action<Notice>>,
@@ -84,6 +88,8 @@ pub enum Event {
     SaveEnded(SaveId, bool),
     /// What came of a [`Notice::Config`].
     Config(ConfigOutcome),
+    /// That version of the cluster file is written.
+    NodesConfSaved(u64),
 }
 
 /// What a node tells the outside.
@@ -99,6 +105,8 @@ pub enum Notice {
     Config(ConfigWork),
     /// The node follows a primary now, or is one.
     IsPrimary(bool),
+    /// The cluster file is to be written, and answered with [`Event::NodesConfSaved`].
+    NodesConf(SavedCluster),
 }
 
 impl Node {
@@ -110,7 +118,9 @@ impl Node {
             seed,
         } = config;
         let mut random = Random::new(seed);
-        let cluster = cluster.map(Cluster::new);
+        let settings = Settings::of(&config);
+        let seed = random.next();
+        let cluster = cluster.map(|cluster| Cluster::new(cluster, settings, seed));
         let limits = limits(&config);
         let mut keyspace = Keyspace::new(cluster.is_some(), random.next());
         keyspace.set_now(started.unix_ms);
@@ -124,6 +134,7 @@ impl Node {
             },
             channels: Vec::new(),
             roles: Roles::default(),
+            bus: BusConnections::default(),
             buffers: RequestBuffers::default(),
             limits,
             actions: VecDeque::new(),
@@ -243,14 +254,15 @@ impl Engine for Node {
     type Notice = Notice;
 
     fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
-        let role = self
-            .roles
-            .open(connection, peer.origin, |_listener| Role::Client);
+        let role = self.roles.open(connection, peer.origin, bus::accepted_role);
         let index = connection.index as usize;
         if self.channels.len() <= index {
             self.channels.resize_with(index + 1, Channel::default);
         }
         self.channels[index] = Channel::default();
+        if role == Role::BusLink {
+            return self.open_bus_link(connection, peer, now);
+        }
         if let (Role::MigrateTarget, Origin::Connected(token)) = (role, peer.origin) {
             return self.open_target(connection, token, now);
         }
@@ -273,9 +285,13 @@ impl Engine for Node {
     }
 
     fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
-        if self.roles.connect_failed(token) == Role::MigrateTarget {
-            self.refuse_target(token, &error, now);
-            self.end_turn(now);
+        match self.roles.connect_failed(token) {
+            Role::MigrateTarget => {
+                self.refuse_target(token, &error, now);
+                self.end_turn(now);
+            }
+            Role::BusLink => self.fail_bus_link(token, &error, now),
+            Role::Client | Role::PrimaryLink => {}
         }
     }
 
@@ -285,12 +301,14 @@ impl Engine for Node {
                 self.take_target_input(connection, input, now);
                 self.end_turn(now);
             }
-            _ => self.take_input(connection, input, now),
+            Role::BusLink => self.take_bus_input(connection, input, now),
+            Role::Client | Role::PrimaryLink => self.take_input(connection, input, now),
         }
     }
 
     fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
-        if self.roles.of(connection) == Role::MigrateTarget {
+        let role = self.roles.of(connection);
+        if matches!(role, Role::MigrateTarget | Role::BusLink) {
             let when = CloseWhen::Now;
             return self.actions.push_back(Action::Close { connection, when });
         }
@@ -309,6 +327,9 @@ impl Engine for Node {
     fn handle_close(&mut self, connection: ConnectionId, now: Now) {
         let role = self.roles.of(connection);
         self.roles.close(connection);
+        if role == Role::BusLink {
+            return self.lose_bus_link(connection, now);
+        }
         if role == Role::MigrateTarget {
             self.lose_target(connection, now);
             return self.end_turn(now);
@@ -374,20 +395,10 @@ impl Engine for Node {
         self.check_migrations(now);
         self.leave_lost_slots();
         self.check_blocked();
+        self.tick_cluster(now);
         self.state.server.sample(now);
         self.tell_role();
-        let timeout = Duration::from_secs(self.state.server.config.timeout);
-        if !timeout.is_zero() {
-            let sessions = self.state.sessions.iter();
-            let idle: Vec<ConnectionId> = sessions
-                .filter(|session| !session.waiting && session.subscriptions.is_none())
-                .filter(|session| now.instant.since(session.active_at) > timeout)
-                .map(|session| session.connection)
-                .collect();
-            for connection in idle {
-                self.close(connection, CloseWhen::Now);
-            }
-        }
+        self.close_idle(now);
         self.end_turn(now);
     }
 
@@ -401,6 +412,7 @@ impl Engine for Node {
             Event::SaveWritten(id) => self.continue_save(id, now),
             Event::SaveEnded(id, succeeded) => self.end_save(id, succeeded, now),
             Event::Config(outcome) => self.end_configuring(outcome, now),
+            Event::NodesConfSaved(number) => self.note_saved(number),
             Event::Drain => {
                 self.state.server.draining = true;
                 let sessions = self.state.sessions.iter();

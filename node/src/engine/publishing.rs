@@ -55,7 +55,6 @@ impl Node {
     }
 
     /// A message that another node has published.
-    #[allow(dead_code, reason = "the bus is being built")]
     pub(crate) fn deliver_published(
         &mut self,
         channel: &[u8],

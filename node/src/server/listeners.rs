@@ -9,8 +9,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use crate::cluster::bus_port;
 use crate::config::Config;
-use crate::engine::Node;
+use crate::engine::{BUS_LISTENER, Node};
 
 /// Those that accept clients at present.
 pub(super) struct Listeners {
@@ -125,6 +126,26 @@ pub(super) fn listen(config: &Config) -> Result<Vec<Listening>, StartError> {
         return Err(StartError::NoAddress);
     }
     Ok(listening)
+}
+
+/// The same for the nodes of a cluster.
+pub(super) fn listen_bus(config: &Config) -> Result<Vec<Listening>, StartError> {
+    listen(&Config {
+        port: bus_port(config),
+        ..config.clone()
+    })
+}
+
+/// Accepts other nodes as long as this one runs.
+pub(super) fn accept_bus(
+    listening: Vec<Listening>,
+    driver: &DriverHandle<Node>,
+    stop: &CancellationToken,
+) {
+    for (number, (_, listener)) in (BUS_LISTENER..).zip(listening) {
+        let accepting = accept(listener, number, driver.clone(), stop.clone(), stop.clone());
+        tokio::task::spawn_local(accepting);
+    }
 }
 
 fn listen_on(

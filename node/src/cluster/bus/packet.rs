@@ -166,8 +166,11 @@ mod tests {
             Just(Body::AuthRequest),
             Just(Body::AuthAck),
             Just(Body::ManualFailoverStart),
-            (any::<u64>(), id(), slots())
-                .prop_map(|(epoch, id, slots)| Body::Update { epoch, id, slots }),
+            (any::<u64>(), id(), slots()).prop_map(|(epoch, id, slots)| Body::Update {
+                epoch,
+                id,
+                slots
+            }),
         ]
     }
 

@@ -1,10 +1,9 @@
-//! Changes to which slots are whose, as operators and redis-cli make them. They concern this
-//! node's own view only: it has no bus yet to tell the others.
+//! Changes to which slots are whose, as operators and redis-cli make them. The others learn of them
+//! from this node's next messages.
 
 use slotway_protocol::cluster::Slot;
 
 use super::{Call, CommandError, cluster, cluster_mut, slot_arg};
-use crate::cluster::ClusterView;
 use crate::number;
 
 pub(super) fn addslots(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -172,18 +171,28 @@ fn set_owner(call: &mut Call<'_>, slot: Slot) -> Result<(), CommandError> {
              this hash slot."
         )));
     }
-    cluster_mut(call)?.change(|view| {
+    let now = call.now;
+    let cluster = cluster_mut(call)?;
+    let imported = becomes_mine && cluster.view().importing(slot).is_some();
+    cluster.change(|view| {
         if keys == 0 {
             view.set_migrating(slot, None);
         }
-        let imported = becomes_mine && view.importing(slot).is_some();
         view.assign(slot, slot, Some(&node));
         if imported {
-            // Who takes a slot over outbids all others' claims to it.
             view.set_importing(slot, None);
-            bump_epoch(view, &node);
         }
     });
+    if imported {
+        // Who takes a slot over outbids all others' claims to it.
+        cluster.bump_epoch();
+        cluster.announce(now);
+    }
+    let is_bare = cluster.view().slot_count(cluster.my_index()) == 0;
+    let migrates = cluster.has_bus() && cluster.settings().allow_replica_migration;
+    if mine && !becomes_mine && is_bare && migrates {
+        cluster.become_replica_of(&node);
+    }
     Ok(())
 }
 
@@ -207,28 +216,11 @@ fn known_node(call: &Call<'_>, complaint: &str) -> Result<String, CommandError> 
 
 pub(super) fn bumpepoch(call: &mut Call<'_>) -> Result<(), CommandError> {
     let cluster = cluster_mut(call)?;
-    let me = cluster.me().to_owned();
-    let (bumped, epoch) = cluster.change(|view| bump_epoch(view, &me));
+    let (bumped, epoch) = cluster.bump_epoch();
     let word = if bumped { "BUMPED" } else { "STILL" };
     let text = format!("{word} {epoch}");
     slotway_protocol::resp::encode::simple(call.out, text.as_bytes());
     Ok(())
-}
-
-/// Gives this node the highest epoch unless it has that; whether it did, and its epoch now.
-fn bump_epoch(view: &mut ClusterView, me: &str) -> (bool, u64) {
-    let epochs = view.nodes().iter().map(|node| node.epoch);
-    let highest = epochs.max().unwrap_or(0).max(view.current_epoch);
-    let mine = view.node(me).map_or(0, |node| node.epoch);
-    if mine != 0 && mine == highest {
-        return (false, mine);
-    }
-    let epoch = highest + 1;
-    view.current_epoch = epoch;
-    if let Some(node) = view.node_mut(me) {
-        node.epoch = epoch;
-    }
-    (true, epoch)
 }
 
 pub(super) fn set_config_epoch(call: &mut Call<'_>) -> Result<(), CommandError> {

@@ -1,0 +1,91 @@
+//! What of a node's cluster is to outlast the process: when it is written, and what waits for that.
+
+use super::Cluster;
+use super::effects::{Effect, SavedCluster};
+
+/// Writes the cluster file, one version at a time.
+#[derive(Debug, Default)]
+pub(super) struct Saver {
+    /// Somebody writes files. Without, all counts as saved at once.
+    has_file: bool,
+    pub(super) is_dirty: bool,
+    /// What has changed has to be certain to outlast the machine.
+    pub(super) needs_sync: bool,
+    /// The version that is being written.
+    running: Option<u64>,
+    last_number: u64,
+    /// Nodes that get their vote once it is saved, and the epoch of each. There is at most one for
+    /// each epoch, and only the last can still count.
+    vote: Option<PendingVote>,
+}
+
+#[derive(Debug)]
+struct PendingVote {
+    candidate: String,
+    epoch: u64,
+    /// The version of the file that has it; `None` until that is begun.
+    number: Option<u64>,
+}
+
+impl Saver {
+    pub(super) fn has_work(&self) -> bool {
+        (self.is_dirty && self.running.is_none()) || (self.vote.is_some() && !self.has_file)
+    }
+}
+
+impl Cluster {
+    /// Somebody writes what [`Effect::Save`] says, and answers.
+    pub(crate) fn set_has_file(&mut self) {
+        self.saver.has_file = true;
+    }
+
+    /// Has all that has changed written, whether or not anything has.
+    pub(crate) fn save_now(&mut self) {
+        self.saver.is_dirty = true;
+        self.saver.needs_sync = true;
+    }
+
+    /// Sends a vote as soon as it is certain that it is not forgotten.
+    pub(super) fn vote_when_saved(&mut self, candidate: String, epoch: u64) {
+        self.saver.is_dirty = true;
+        self.saver.needs_sync = true;
+        self.saver.vote = Some(PendingVote {
+            candidate,
+            epoch,
+            number: None,
+        });
+    }
+
+    pub(super) fn save_if_due(&mut self) {
+        if !self.saver.is_dirty || self.saver.running.is_some() {
+            return;
+        }
+        self.saver.is_dirty = false;
+        let sync = std::mem::take(&mut self.saver.needs_sync);
+        self.saver.last_number += 1;
+        let number = self.saver.last_number;
+        if let Some(vote) = &mut self.saver.vote {
+            vote.number.get_or_insert(number);
+        }
+        if !self.saver.has_file {
+            return self.saved(number);
+        }
+        self.saver.running = Some(number);
+        let text = self.nodes_conf();
+        self.effects
+            .push_back(Effect::Save(SavedCluster { number, text, sync }));
+    }
+
+    /// A version of the file is written.
+    pub(crate) fn saved(&mut self, number: u64) {
+        self.saver.running = None;
+        let is_saved = |vote: &PendingVote| vote.number.is_some_and(|version| version <= number);
+        if self.saver.vote.as_ref().is_some_and(is_saved)
+            && let Some(vote) = self.saver.vote.take()
+            && vote.epoch == self.last_vote_epoch
+        {
+            self.send_vote(&vote.candidate);
+        }
+        self.save_if_due();
+    }
+}

@@ -1,0 +1,10 @@
+//! Clusters of nodes: engines joined by queues of bytes on a virtual clock, and real processes
+//! beside redis-server.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
+mod chaos;
+mod network;
+mod processes;
+mod real;
+mod virtual_time;
