@@ -68,6 +68,7 @@ impl ServerState {
         random: &mut Random,
         started: Now,
     ) -> Self {
+        let replication = Replication::new(&config, random, started);
         Self {
             config,
             config_changed: false,
@@ -75,7 +76,7 @@ impl ServerState {
             cluster,
             stats: Stats::default(),
             run_id: hexadecimal_id(random),
-            replication: Replication::new(random, started),
+            replication,
             propagation: Propagation::default(),
             started,
             draining: false,
@@ -114,7 +115,8 @@ impl ServerState {
     }
 
     pub(crate) fn is_primary(&self) -> bool {
-        self.cluster.as_ref().is_none_or(Cluster::is_primary)
+        self.replication.primary().is_none()
+            && self.cluster.as_ref().is_none_or(Cluster::is_primary)
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) use links::{Link, LinkId};
 pub(crate) use manual::{FailoverError, FailoverForm};
 pub(crate) use nodes_conf::{describe, epoch};
 pub(crate) use settings::{Settings, Standing, bus_port};
-pub(crate) use slots::{Keyed, Permissions, each_key, has_keys, lost, route};
+pub(crate) use slots::{Keyed, Permissions, each_key, has_keys, lost, route, slot_of};
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -211,6 +211,15 @@ pub(crate) fn each_key<'a>(requests: &[Keyed<'a>], visit: &mut dyn FnMut(&'a [u8
     }
 }
 
+/// The slot of a request's first key.
+pub(crate) fn slot_of(request: &Keyed<'_>) -> Option<Slot> {
+    let mut slot = None;
+    each_key(&[*request], &mut |key| {
+        slot.get_or_insert_with(|| Slot::of(key));
+    });
+    slot
+}
+
 #[inline]
 pub(crate) fn has_keys(command: &Command) -> bool {
     !command.key_specs.is_empty()

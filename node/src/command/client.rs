@@ -9,7 +9,7 @@ use slotway_protocol::resp::{Protocol, encode};
 use super::pubsub::counts;
 use super::{Call, CommandError, Run};
 use crate::blocking::Ending;
-use crate::engine::session::{Replies, Session};
+use crate::engine::session::{Kind, Replies, Session};
 use crate::number;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
@@ -70,7 +70,7 @@ fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut wanted_ids: Option<Vec<u64>> = None;
     let mut of_type = None;
     if call.len() == 4 && call.arg_is(2, "TYPE") {
-        of_type = Some(Kind::parse(call.arg(3))?);
+        of_type = Some(Class::parse(call.arg(3))?);
     } else if call.len() > 3 && call.arg_is(2, "ID") {
         let ids = call.request.args(3).map(|id| {
             number::parse_i64(id)
@@ -85,7 +85,7 @@ fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     let mut chosen: Vec<(u64, usize)> = call
         .sessions
         .iter()
-        .filter(|session| of_type.is_none_or(|of_type| of_type == Kind::of(session)))
+        .filter(|session| of_type.is_none_or(|kind| kind == Class::of(session)))
         .filter(|session| {
             wanted_ids
                 .as_ref()
@@ -102,37 +102,39 @@ fn list(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// The kinds of clients that CLIENT LIST and KILL tell apart.
+/// The classes of clients that CLIENT LIST and KILL tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Class {
     Normal,
-    Subscribed,
-    Other,
+    Replica,
+    Primary,
+    Subscriber,
 }
 
-impl Kind {
+impl Class {
     fn of(session: &Session) -> Self {
-        match session.subscriptions {
-            Some(_) => Self::Subscribed,
-            None => Self::Normal,
+        match session.kind {
+            Kind::Client if session.subscriptions.is_some() => Self::Subscriber,
+            Kind::Client => Self::Normal,
+            Kind::Replica => Self::Replica,
+            Kind::Primary => Self::Primary,
         }
     }
 
     fn parse(name: &[u8]) -> Result<Self, CommandError> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        if is("normal") {
-            return Ok(Self::Normal);
+        match () {
+            () if is("normal") => Ok(Self::Normal),
+            () if is("slave") || is("replica") => Ok(Self::Replica),
+            () if is("master") => Ok(Self::Primary),
+            () if is("pubsub") => Ok(Self::Subscriber),
+            () => {
+                let name = String::from_utf8_lossy(name);
+                Err(CommandError::text(format!(
+                    "ERR Unknown client type '{name}'"
+                )))
+            }
         }
-        if is("pubsub") {
-            return Ok(Self::Subscribed);
-        }
-        if ["slave", "replica", "master"].into_iter().any(is) {
-            return Ok(Self::Other);
-        }
-        let name = String::from_utf8_lossy(name);
-        Err(CommandError::text(format!(
-            "ERR Unknown client type '{name}'"
-        )))
     }
 }
 
@@ -174,6 +176,8 @@ fn flags(session: &Session) -> String {
     for (set, flag) in [
         (session.blocked.is_some(), 'b'),
         (session.subscriptions.is_some(), 'P'),
+        (session.kind == Kind::Replica, 'S'),
+        (session.kind == Kind::Primary, 'M'),
         (session.transaction.is_open(), 'x'),
         (session.transaction.disturbed, 'd'),
         (session.closing == Some(CloseWhen::Flushed), 'c'),
@@ -197,7 +201,7 @@ struct Victims<'a> {
     id: Option<u64>,
     remote: Option<&'a [u8]>,
     local: Option<&'a [u8]>,
-    kind: Option<Kind>,
+    kind: Option<Class>,
     user: Option<&'a [u8]>,
     spare_me: bool,
 }
@@ -220,7 +224,7 @@ impl<'a> Victims<'a> {
                     .ok_or_else(|| CommandError::text("ERR client-id should be greater than 0"))?;
                 victims.id = Some(id);
             } else if call.arg_is(index, "TYPE") {
-                victims.kind = Some(Kind::parse(value)?);
+                victims.kind = Some(Class::parse(value)?);
             } else if call.arg_is(index, "ADDR") {
                 victims.remote = Some(value);
             } else if call.arg_is(index, "LADDR") {
@@ -251,7 +255,7 @@ impl<'a> Victims<'a> {
         self.id.is_none_or(|id| session.id == id)
             && at(self.remote, session.peer.remote)
             && at(self.local, session.peer.local)
-            && self.kind.is_none_or(|kind| kind == Kind::of(session))
+            && self.kind.is_none_or(|kind| kind == Class::of(session))
             && (self.user.is_none() || session.authenticated)
     }
 }

@@ -9,7 +9,7 @@ use slotway_protocol::resp::encode;
 use super::{Call, CommandError, Run};
 use crate::REDIS_VERSION;
 use crate::config::Permission;
-use crate::keyspace::{Keyspace, SnapshotStep};
+use crate::keyspace::{Keyspace, Reader, SnapshotStep};
 use crate::persistence::rdb::{About, LoadedKey, Loader, Saver};
 use crate::server_state::ServerState;
 use crate::value::Value;
@@ -220,18 +220,20 @@ fn whole_file(keyspace: &mut Keyspace, server: &ServerState, unix_ms: u64) -> Ve
         server_version: REDIS_VERSION,
         unix_seconds: unix_ms / 1_000,
         memory: keyspace.memory(),
+        position: None,
     };
     keyspace.begin_snapshot(
+        Reader::Itself,
         Saver::new(about, server.config.rdbcompression, true),
         usize::MAX,
     );
     let mut file = Vec::new();
     loop {
-        match keyspace.continue_snapshot(PIECE_BYTES) {
+        match keyspace.continue_snapshot(Reader::Itself, PIECE_BYTES) {
             SnapshotStep::Bytes(bytes) => file.extend_from_slice(&bytes),
             SnapshotStep::Last(bytes) => {
                 file.extend_from_slice(&bytes);
-                keyspace.end_snapshot();
+                keyspace.end_snapshot(Reader::Itself);
                 return file;
             }
             SnapshotStep::GivenUp => unreachable!("nothing changes meanwhile"),

@@ -3,8 +3,9 @@
 use core::fmt::Write;
 
 use slotway_protocol::cluster::Role;
+use slotway_protocol::engine::Address;
 
-use super::Call;
+use super::{Call, replication_info};
 
 /// A section's name and what appends its lines.
 type Section = (&'static str, fn(&Call<'_>, &mut String));
@@ -162,38 +163,39 @@ fn stats(call: &Call<'_>, text: &mut String) {
             call.server.migrations.targets.len() as u64,
         ),
         ("total_error_replies", stats.errors),
+        ("sync_full", call.server.replication.counts.full),
+        ("sync_partial_ok", call.server.replication.counts.partial),
+        (
+            "sync_partial_err",
+            call.server.replication.counts.partial_refused,
+        ),
     ] {
         line(text, format_args!("{name}:{value}"));
     }
 }
 
 fn replication(call: &Call<'_>, text: &mut String) {
-    let info = call.server.cluster.as_ref().map(|cluster| {
-        let primary = cluster.my_info().primary.as_deref();
-        (
-            cluster.my_info().role,
-            primary.and_then(|id| cluster.view().node(id)),
-        )
-    });
-    match info {
-        Some((Role::Replica, Some(primary))) => {
+    match static_primary(call) {
+        Some(primary) => {
             line(text, format_args!("role:slave"));
-            line(text, format_args!("master_host:{}", primary.address.host));
-            line(text, format_args!("master_port:{}", primary.address.port));
-            // Replication is not built yet, so there is never a link.
+            line(text, format_args!("master_host:{}", primary.host));
+            line(text, format_args!("master_port:{}", primary.port));
             line(text, format_args!("master_link_status:down"));
         }
-        _ => line(text, format_args!("role:master")),
+        None => replication_info::write(call, text),
     }
-    line(text, format_args!("connected_slaves:0"));
-    line(text, format_args!("master_failover_state:no-failover"));
-    line(
-        text,
-        format_args!("master_replid:{}", call.server.replication.id()),
-    );
-    line(text, format_args!("master_repl_offset:0"));
-    line(text, format_args!("second_repl_offset:-1"));
-    line(text, format_args!("repl_backlog_active:0"));
+}
+
+/// The primary of a replica that was told of its cluster from outside, and follows nobody.
+fn static_primary<'a>(call: &'a Call<'_>) -> Option<&'a Address> {
+    if call.server.replication.primary().is_some() {
+        return None;
+    }
+    let cluster = call.server.cluster.as_ref()?;
+    let primary = cluster.my_info().primary.as_deref()?;
+    let is_replica = cluster.my_info().role == Role::Replica;
+    let primary = cluster.view().node(primary).filter(|_| is_replica);
+    primary.map(|primary| &primary.address)
 }
 
 fn cluster(call: &Call<'_>, text: &mut String) {

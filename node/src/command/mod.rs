@@ -22,6 +22,8 @@ mod keys;
 mod list;
 mod migrate;
 mod pubsub;
+mod replication;
+mod replication_info;
 mod save;
 mod scan;
 mod server;
@@ -295,6 +297,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     debug::COMMANDS,
     slow::COMMANDS,
     save::COMMANDS,
+    replication::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,
     cluster::COMMANDS,

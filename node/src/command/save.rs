@@ -4,7 +4,7 @@ use slotway_protocol::engine::{CloseWhen, Now};
 use slotway_protocol::resp::encode;
 
 use super::{Call, CommandError, REDIS_VERSION, Run};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Reader};
 use crate::persistence::rdb::{About, Saver};
 use crate::persistence::saving::Waiter;
 use crate::server_state::ServerState;
@@ -27,11 +27,12 @@ pub(crate) fn begin(
         server_version: REDIS_VERSION,
         unix_seconds: now.unix_ms / 1_000,
         memory: keyspace.memory(),
+        position: server.replication.saved_position(),
     };
     let config = &server.config;
     let saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
     let buffer_max = usize::try_from(config.save_buffer_max).unwrap_or(usize::MAX);
-    keyspace.begin_snapshot(saver, buffer_max);
+    keyspace.begin_snapshot(Reader::File, saver, buffer_max);
     server.saving.begin(now.instant, keyspace.changes, waiter);
 }
 

@@ -5,6 +5,7 @@ use slotway_protocol::resp::{Request, RequestBuffers};
 
 use super::{Call, CommandError, Run};
 use crate::cluster::{self, Keyed, Permissions};
+use crate::engine::session::Kind;
 use crate::engine::transaction::{Queued, WatchedKey};
 use crate::replication::propagation::propagate;
 
@@ -133,6 +134,9 @@ fn watched_key_expired(call: &mut Call<'_>) -> bool {
 
 fn check_slots(call: &mut Call<'_>, requests: &[Keyed<'_>]) -> Result<(), CommandError> {
     let readonly = call.session().readonly;
+    if call.session().kind == Kind::Primary {
+        return Ok(());
+    }
     let Some(cluster) = &call.server.cluster else {
         return Ok(());
     };
@@ -153,6 +157,11 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
     call.server.stats.commands += 1;
     let protocol = call.session().protocol;
     let changes = call.keyspace.changes;
+    if call.session().kind == Kind::Primary
+        && let Some(slot) = cluster::slot_of(&(command, request))
+    {
+        call.keyspace.select(slot);
+    }
     let outcome = match call.dispatch.run(command.id) {
         Some(run) => run(&mut Call {
             request,

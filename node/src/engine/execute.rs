@@ -7,10 +7,11 @@ use slotway_protocol::engine::Now;
 use slotway_protocol::resp::{Protocol, Request};
 
 use super::State;
-use super::session::Replies;
+use super::session::{Kind, Replies};
 use super::transaction::Queued;
 use crate::cluster::{self, Permissions};
 use crate::command::{Call, CommandError, Run};
+use crate::keyspace::ExpiryRule;
 use crate::replication::propagation::{propagate, propagate_expired};
 
 impl State {
@@ -27,7 +28,7 @@ impl State {
         if let Err(refused) = self.admit_and_run(client, request, out, now) {
             out.truncate(start);
             if matches!(refused, Refused::Held) {
-                return self.hold(client);
+                return self.hold(client, now);
             }
             self.server.stats.errors += 1;
             match refused {
@@ -39,7 +40,7 @@ impl State {
         self.keyspace.finish();
         self.mark_disturbed();
         if self.server.propagation.is_heard() {
-            self.finish_unit();
+            self.finish_unit_of(client);
         }
         if self.keyspace.has_ready() {
             self.serve_blocked();
@@ -74,12 +75,36 @@ impl State {
         }
     }
 
-    /// Ends what belongs together in what is propagated.
+    /// Ends what belongs together in what is propagated; how many bytes that is.
     #[cold]
-    pub(crate) fn finish_unit(&mut self) {
+    pub(crate) fn finish_unit(&mut self) -> u64 {
         propagate_expired(&mut self.keyspace, &mut self.server.propagation);
         let bytes = self.server.propagation.finish_unit();
         self.server.replication.produce(bytes);
+        bytes
+    }
+
+    /// The same for what a client has done, which may want to wait for replicas to have it.
+    #[cold]
+    fn finish_unit_of(&mut self, client: usize) {
+        if self.finish_unit() > 0 {
+            self.sessions[client].wrote_until = self.server.replication.offset();
+        }
+    }
+
+    /// Begins a turn: what the time is, and what is done about keys that have expired.
+    #[inline]
+    pub(super) fn begin_turn(&mut self, now: Now) {
+        self.keyspace.set_now(now.unix_ms);
+        let replication = &self.server.replication;
+        self.keyspace.expiry =
+            if replication.primary().is_some() || replication.is_paused(now.instant) {
+                ExpiryRule::Keep
+            } else if self.server.propagation.is_heard() {
+                ExpiryRule::RemoveAndTell
+            } else {
+                ExpiryRule::Remove
+            };
     }
 
     #[inline]
@@ -113,7 +138,7 @@ impl State {
         out: &mut Vec<u8>,
         now: Now,
     ) -> Result<(), Refused> {
-        let (command, run) = match self.admit(client, &request, asking) {
+        let (command, run) = match self.admit(client, &request, asking, now) {
             Ok(admitted) => admitted,
             Err(Refused::Held) => return Err(Refused::Held),
             Err(refused) => {
@@ -180,6 +205,7 @@ impl State {
         client: usize,
         request: &Request<'_>,
         asking: bool,
+        now: Now,
     ) -> Result<(&'static Command, Run), Refused> {
         let command = resolve(request).map_err(Refused::AsNoCommand)?;
         let session = &self.sessions[client];
@@ -188,6 +214,10 @@ impl State {
         }
         if session.transaction.is_open() && command.flags.contains(Flags::NO_MULTI) {
             return Err(CommandError::text("ERR Command not allowed inside a transaction").into());
+        }
+        let is_guarded = self.server.replication.is_guarded();
+        if is_guarded && session.kind == Kind::Primary {
+            return self.admit_of_primary(command, request);
         }
         if let Some(cluster) = &self.server.cluster {
             if cluster::has_keys(command) {
@@ -214,6 +244,9 @@ impl State {
         {
             return Err(while_subscribed(command).into());
         }
+        if is_guarded {
+            self.check_guards(client, command, now)?;
+        }
         let run = self
             .dispatch
             .run(command.id)
@@ -222,6 +255,20 @@ impl State {
             return Err(Refused::Held);
         }
         Ok((command, run))
+    }
+
+    /// What the primary says is done, whoever has the slot.
+    #[cold]
+    fn admit_of_primary(
+        &mut self,
+        command: &'static Command,
+        request: &Request<'_>,
+    ) -> Result<(&'static Command, Run), Refused> {
+        if let Some(slot) = cluster::slot_of(&(command, *request)) {
+            self.keyspace.select(slot);
+        }
+        let run = self.dispatch.run(command.id);
+        Ok((command, run.ok_or_else(|| unsupported(command))?))
     }
 
     /// Whether a request changes a key that is on its way to another node.
@@ -253,16 +300,21 @@ impl State {
 
     /// Leaves the request where it is, to be tried again when what it waits for is over.
     #[cold]
-    fn hold(&mut self, client: usize) {
+    fn hold(&mut self, client: usize, now: Now) {
         let session = &mut self.sessions[client];
         session.held = true;
         session.waiting = true;
-        self.server.migrations.hold(session.connection);
+        let connection = session.connection;
+        if self.server.replication.is_paused(now.instant) {
+            self.server.replication.waiting.postponed.push(connection);
+        } else {
+            self.server.migrations.hold(connection);
+        }
     }
 }
 
 /// Why a request has an error as its reply.
-enum Refused {
+pub(super) enum Refused {
     /// It may not run yet.
     Held,
     /// Nothing in the command table fits it.

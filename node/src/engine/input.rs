@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
 use slotway_protocol::resp::{RequestError, Scan};
 
-use super::session::Replies;
+use super::session::{Kind, Replies};
 use super::{Node, OUTPUT_PAUSE, limits};
 
 impl Node {
@@ -52,12 +52,29 @@ impl Node {
         if !self.state.server.propagation.is_empty() {
             self.hand_over();
         }
+        if self.state.server.replication.is_unsettled() {
+            self.settle_replication(now);
+        }
+    }
+
+    /// Does what the commands of a turn wish of replication.
+    #[cold]
+    fn settle_replication(&mut self, now: Now) {
+        if self.state.server.replication.turned {
+            self.turn(now);
+        }
+        if self.state.server.replication.is_asked {
+            self.answer_replicas(now);
+        }
     }
 
     /// Hands what writes have done to all who listen.
     #[cold]
-    fn hand_over(&mut self) {
-        let _bytes = self.state.server.propagation.take();
+    pub(super) fn hand_over(&mut self) {
+        let bytes = Bytes::from(self.state.server.propagation.take());
+        if self.state.server.replication.primary().is_none() {
+            self.feed(&bytes);
+        }
     }
 
     /// Closes clients that have said nothing for too long.
@@ -67,6 +84,7 @@ impl Node {
             let sessions = self.state.sessions.iter();
             let idle: Vec<ConnectionId> = sessions
                 .filter(|session| !session.waiting && session.subscriptions.is_none())
+                .filter(|session| session.kind == Kind::Client)
                 .filter(|session| now.instant.since(session.active_at) > timeout)
                 .map(|session| session.connection)
                 .collect();
@@ -124,7 +142,7 @@ impl Node {
     /// Runs the requests at the front of `input` and takes them off.
     fn run_requests(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
         let index = connection.index as usize;
-        self.state.keyspace.set_now(now.unix_ms);
+        self.state.begin_turn(now);
         let mut consumed = 0;
         while consumed < input.len() {
             let session = &mut self.state.sessions[index];
@@ -147,7 +165,7 @@ impl Node {
                     if must_wait && std::mem::take(&mut self.state.sessions[index].held) {
                         consumed -= length;
                     }
-                    if must_wait || self.channels[index].output.len() > OUTPUT_PAUSE {
+                    if must_wait || self.owes_too_much(index) {
                         input.advance(consumed);
                         return self.pause(connection, input);
                     }
@@ -162,6 +180,8 @@ impl Node {
         if self.state.server.config_changed {
             self.state.server.config_changed = false;
             self.limits = limits(&self.state.server.config);
+            let server = &mut self.state.server;
+            server.replication.set_settings(&server.config);
         }
     }
 
@@ -174,6 +194,13 @@ impl Node {
         now: Now,
     ) {
         self.run_requests(connection, input, now);
+    }
+
+    /// Whether a client has to take replies first. A replica takes what it is sent at its own pace.
+    #[inline]
+    fn owes_too_much(&self, index: usize) -> bool {
+        self.channels[index].output.len() > OUTPUT_PAUSE
+            && self.state.sessions[index].kind == Kind::Client
     }
 
     fn pause(&mut self, connection: ConnectionId, rest: &mut BytesMut) {

@@ -2,11 +2,15 @@
 
 mod blocking;
 pub(crate) mod bus;
+mod channels;
 pub(crate) mod configuring;
 pub(crate) mod execute;
+mod following;
+mod guard;
 mod input;
 mod migrating;
 mod publishing;
+mod replicating;
 pub(crate) mod roles;
 mod saving;
 pub(crate) mod session;
@@ -32,6 +36,8 @@ use crate::keyspace::{Exported, Keyspace};
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use bus::BusConnections;
+use following::Following;
+use replicating::FullSync;
 use roles::{Role, Roles};
 use session::Sessions;
 
@@ -52,6 +58,12 @@ pub struct Node {
     next_tick: Option<Instant>,
     /// What the outside knows of the role.
     was_primary: bool,
+    following: Following,
+    /// All keys on their way to replicas, and when to go on with them.
+    full_sync: Option<FullSync>,
+    next_piece: Option<Instant>,
+    next_ping: Instant,
+    next_second: Instant,
 }
 
 /// What a command can touch, apart from the connections' bytes.
@@ -140,6 +152,11 @@ impl Node {
             actions: VecDeque::new(),
             next_tick: Some(started.instant + TICK),
             was_primary: true,
+            following: Following::default(),
+            full_sync: None,
+            next_piece: None,
+            next_ping: started.instant,
+            next_second: started.instant,
         }
     }
 
@@ -202,37 +219,6 @@ impl Node {
         }
     }
 
-    fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
-        let Some(session) = self.state.sessions.find(connection) else {
-            return;
-        };
-        let overrules = when == CloseWhen::Now && session.closing == Some(CloseWhen::Flushed);
-        session.closing.get_or_insert(when);
-        if !session.close_requested || overrules {
-            session.close_requested = true;
-            self.actions.push_back(Action::Close { connection, when });
-        }
-    }
-
-    fn close_killed(&mut self) {
-        while let Some(connection) = self.state.sessions.poll_killed() {
-            self.close(connection, CloseWhen::Now);
-        }
-    }
-
-    fn is_waiting(&mut self, connection: ConnectionId) -> bool {
-        let session = self.state.sessions.find(connection);
-        session.is_some_and(|session| session.waiting)
-    }
-
-    fn wake(&mut self, connection: ConnectionId) {
-        let channel = &mut self.channels[connection.index as usize];
-        if !channel.woken && !channel.output.is_empty() {
-            channel.woken = true;
-            self.actions.push_back(Action::Wake(connection));
-        }
-    }
-
     /// Tells the outside when the node has become a replica or a primary.
     fn tell_role(&mut self) {
         let is_primary = self.state.server.is_primary();
@@ -240,12 +226,6 @@ impl Node {
             let notice = Notice::IsPrimary(is_primary);
             self.actions.push_back(Action::Notify(notice));
         }
-    }
-
-    fn refuse(&mut self, connection: ConnectionId, text: &[u8]) {
-        self.channels[connection.index as usize].output.push(text);
-        self.wake(connection);
-        self.close(connection, CloseWhen::Flushed);
     }
 }
 
@@ -267,8 +247,8 @@ impl Engine for Node {
             return self.open_target(connection, token, now);
         }
         self.state.sessions.open(connection, peer, now.instant);
-        if role != Role::Client {
-            return;
+        if let (Role::PrimaryLink, Origin::Connected(token)) = (role, peer.origin) {
+            return self.open_link(connection, token, now);
         }
         let server = &mut self.state.server;
         server.stats.connections += 1;
@@ -286,13 +266,12 @@ impl Engine for Node {
 
     fn handle_connect_failed(&mut self, token: ConnectToken, error: ConnectError, now: Now) {
         match self.roles.connect_failed(token) {
-            Role::MigrateTarget => {
-                self.refuse_target(token, &error, now);
-                self.end_turn(now);
-            }
-            Role::BusLink => self.fail_bus_link(token, &error, now),
-            Role::Client | Role::PrimaryLink => {}
+            Role::MigrateTarget => self.refuse_target(token, &error, now),
+            Role::BusLink => return self.fail_bus_link(token, &error, now),
+            Role::PrimaryLink => self.refuse_link(token, now),
+            Role::Client => {}
         }
+        self.end_turn(now);
     }
 
     fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
@@ -302,12 +281,20 @@ impl Engine for Node {
                 self.end_turn(now);
             }
             Role::BusLink => self.take_bus_input(connection, input, now),
-            Role::Client | Role::PrimaryLink => self.take_input(connection, input, now),
+            Role::PrimaryLink => {
+                self.take_link_input(connection, input, now);
+                self.end_turn(now);
+            }
+            Role::Client => self.take_input(connection, input, now),
         }
     }
 
-    fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
+    fn handle_end(&mut self, connection: ConnectionId, now: Now) {
         let role = self.roles.of(connection);
+        if role == Role::PrimaryLink {
+            self.lose_link(connection, now);
+            return self.end_turn(now);
+        }
         if matches!(role, Role::MigrateTarget | Role::BusLink) {
             let when = CloseWhen::Now;
             return self.actions.push_back(Action::Close { connection, when });
@@ -334,33 +321,10 @@ impl Engine for Node {
             self.lose_target(connection, now);
             return self.end_turn(now);
         }
-        if self.state.sessions.find(connection).is_none() {
-            return;
+        if role == Role::PrimaryLink {
+            self.lose_link(connection, now);
         }
-        let index = connection.index as usize;
-        let blocked = self.state.sessions[index].blocked;
-        if let Some(ticket) = blocked {
-            let State {
-                keyspace,
-                sessions,
-                server,
-                ..
-            } = &mut self.state;
-            server.blocking.forget(keyspace, sessions, ticket);
-        }
-        if let Some(session) = self.state.sessions.close(index) {
-            if let Some(own) = &session.subscriptions {
-                let pubsub = &mut self.state.server.pubsub;
-                pubsub.unsubscribe_all(session.connection, own);
-            }
-            for watched in &session.transaction.watched {
-                let database = watched.database;
-                self.state
-                    .keyspace
-                    .unwatch(database, &watched.key, session.id);
-            }
-        }
-        self.channels[index] = Channel::default();
+        self.close_session(connection, now);
     }
 
     fn handle_written(&mut self, connection: ConnectionId, now: Now) {
@@ -377,15 +341,21 @@ impl Engine for Node {
             self.end_turn(now);
         }
         self.wake(connection);
+        if !self.state.server.replication.replicas.is_empty() {
+            self.note_replica_took(connection, now);
+        }
     }
 
     fn handle_timeout(&mut self, now: Now) {
         self.time_out_blocked(now);
+        if self.next_piece.is_some_and(|piece| now.instant >= piece) {
+            self.continue_full_sync(now);
+        }
         if self.next_tick.is_none_or(|tick| now.instant < tick) {
             return self.end_turn(now);
         }
         self.next_tick = Some(now.instant + TICK);
-        self.state.keyspace.set_now(now.unix_ms);
+        self.state.begin_turn(now);
         if self.state.server.active_expire {
             self.state.keyspace.expire_some();
         }
@@ -396,6 +366,7 @@ impl Engine for Node {
         self.leave_lost_slots();
         self.check_blocked();
         self.tick_cluster(now);
+        self.tend_replication(now);
         self.state.server.sample(now);
         self.tell_role();
         self.close_idle(now);
@@ -437,9 +408,11 @@ impl Engine for Node {
 
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
-        match self.state.server.blocking.next_deadline() {
+        let deadline = self.state.server.blocking.next_deadline();
+        let soonest = deadline.into_iter().chain(self.next_piece).min();
+        match soonest {
             None => self.next_tick,
-            Some(deadline) => self.next_tick.map(|tick| tick.min(deadline)),
+            Some(soonest) => self.next_tick.map(|tick| tick.min(soonest)),
         }
     }
 

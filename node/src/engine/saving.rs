@@ -6,7 +6,7 @@ use slotway_protocol::engine::{Action, CloseWhen, Now};
 use super::session::Replies;
 use super::{Node, Notice};
 use crate::command::begin_save;
-use crate::keyspace::SnapshotStep;
+use crate::keyspace::{Reader, SnapshotStep};
 use crate::persistence::rdb::{LoadedKey, Loader, RdbError};
 use crate::persistence::saving::{SaveId, Waiter};
 
@@ -46,30 +46,26 @@ impl Node {
 
     /// Ends loading; the file has to be complete.
     pub fn end_loading(&mut self, loading: Loading) -> Result<(), RdbError> {
+        let position = loading.0.position().clone();
         loading.0.finish(&mut |key| self.take_key(key))?;
+        if let (Some(id), Some(offset)) = (&position.id, position.offset) {
+            let database = position.database.unwrap_or(0);
+            let replication = &mut self.state.server.replication;
+            replication.restore(id, offset, database);
+            self.state.update_listening();
+        }
         self.state.keyspace.select_database(0);
         self.state.server.saving.saved_changes = self.state.keyspace.changes;
         Ok(())
     }
 
     fn take_key(&mut self, loaded: LoadedKey<'_>) -> Result<(), RdbError> {
-        let databases = self.state.server.databases();
-        if loaded.database >= databases {
-            return Err(RdbError::Databases(databases));
-        }
-        let keyspace = &mut self.state.keyspace;
-        keyspace.select_database(loaded.database);
-        keyspace.select_key(loaded.key);
         // A replica leaves it to its primary to say that a key has expired.
-        let has_expired = loaded.expires_at != 0 && loaded.expires_at <= keyspace.now_ms();
-        if has_expired && self.state.server.is_primary() {
-            return Ok(());
-        }
-        if keyspace.contains(loaded.key) {
-            return Err(RdbError::Corrupt("a key is there twice"));
-        }
-        keyspace.replace(loaded.key, loaded.value, loaded.expires_at);
-        Ok(())
+        let keeps_expired = !self.state.server.is_primary();
+        let databases = self.state.server.databases();
+        self.state
+            .keyspace
+            .take_loaded(loaded, databases, keeps_expired)
     }
 
     /// Tells the driver of a save that a client has begun.
@@ -99,7 +95,11 @@ impl Node {
         let Some(running) = running.filter(|running| running.id == id && !running.complete) else {
             return;
         };
-        match self.state.keyspace.continue_snapshot(PIECE_BYTES) {
+        match self
+            .state
+            .keyspace
+            .continue_snapshot(Reader::File, PIECE_BYTES)
+        {
             SnapshotStep::Bytes(bytes) => self.ask_to_save(id, SavePart::Bytes(bytes)),
             SnapshotStep::Last(bytes) => {
                 running.complete = true;
@@ -118,7 +118,7 @@ impl Node {
         if !self.state.server.saving.is_running(id) {
             return;
         }
-        self.state.keyspace.end_snapshot();
+        self.state.keyspace.end_snapshot(Reader::File);
         for waiter in self.state.server.saving.end(succeeded, now) {
             self.answer_save(waiter, succeeded, now);
         }

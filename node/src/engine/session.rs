@@ -15,6 +15,7 @@ pub(crate) struct Session {
     pub(crate) peer: Peer,
     /// The answer to CLIENT ID; never used twice.
     pub(crate) id: u64,
+    pub(crate) kind: Kind,
     pub(crate) name: Box<[u8]>,
     pub(crate) protocol: Protocol,
     /// The number of the database that SELECT chose.
@@ -36,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) waiting: bool,
     /// It waits for a key.
     pub(crate) blocked: Option<Ticket>,
+    /// The offset of the stream behind its last write.
+    pub(crate) wrote_until: u64,
     /// Its last request was not run, and is tried again later.
     pub(crate) held: bool,
     /// To be closed; nothing more is read from it.
@@ -45,6 +48,16 @@ pub(crate) struct Session {
     /// The peer sends no more.
     pub(crate) ended: bool,
     pub(crate) scanner: RequestScanner,
+}
+
+/// Who is at the other end of a connection that has a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Client,
+    /// It follows this node.
+    Replica,
+    /// This node follows it, and does what it says.
+    Primary,
 }
 
 /// What CLIENT REPLY chose.
@@ -64,6 +77,7 @@ impl Session {
             connection,
             peer,
             id,
+            kind: Kind::Client,
             name: Box::default(),
             protocol: Protocol::Resp2,
             database: 0,
@@ -79,6 +93,7 @@ impl Session {
             subscriptions: None,
             waiting: false,
             blocked: None,
+            wrote_until: 0,
             held: false,
             closing: None,
             close_requested: false,

@@ -148,6 +148,14 @@ impl Keyspace {
         }
     }
 
+    /// Tells all who watch any key.
+    pub(super) fn disturb_all(&mut self) {
+        for database in &self.databases {
+            let watchers = database.watched.values().flatten();
+            self.disturbed.extend(watchers);
+        }
+    }
+
     /// The tables of the selected database.
     pub(super) fn database_tables(&self) -> &[Table] {
         let first = self.selected & !self.slot_mask();

@@ -16,7 +16,7 @@ use foldhash::fast::FixedState;
 use slotway_protocol::cluster::{SLOTS, Slot};
 
 pub use slots::Exported;
-pub(crate) use snapshot::SnapshotStep;
+pub(crate) use snapshot::{Reader, SnapshotStep};
 
 use crate::value::Value;
 use awaited::DatabaseKey;
@@ -52,8 +52,8 @@ pub(crate) struct Keyspace {
     disturbed: Vec<u64>,
     /// Awaited keys that were changed.
     ready: VecDeque<DatabaseKey>,
-    /// The keys as they were at one moment, on their way into a file.
-    snapshot: Option<Box<Snapshot>>,
+    /// The keys as they were at one moment, on their way to each who reads them.
+    snapshots: Vec<(Reader, Box<Snapshot>)>,
     /// How many changes were made since the start.
     pub(crate) changes: u64,
     pub(crate) expired: u64,
@@ -94,7 +94,7 @@ impl Keyspace {
             watched_len: 0,
             disturbed: Vec::new(),
             ready: VecDeque::new(),
-            snapshot: None,
+            snapshots: Vec::new(),
             changes: 0,
             expired: 0,
             expiry: ExpiryRule::Remove,

@@ -6,6 +6,7 @@ use slotway_protocol::cluster::{SLOTS, Slot};
 use super::Keyspace;
 use super::table::{Entry, ORDER_BITS, Table, key_heap_bytes};
 use crate::command::Random;
+use crate::persistence::rdb::{LoadedKey, RdbError};
 use crate::value::Value;
 
 /// A key on its way from one node to another.
@@ -92,6 +93,56 @@ impl Keyspace {
         self.select_database(exported.database);
         self.select(Slot::of(&exported.key));
         self.replace(&exported.key, exported.value, exported.expires_at);
+    }
+
+    /// Takes a key of a file or of the primary.
+    pub(crate) fn take_loaded(
+        &mut self,
+        loaded: LoadedKey<'_>,
+        databases: u32,
+        keeps_expired: bool,
+    ) -> Result<(), RdbError> {
+        if loaded.database >= databases {
+            return Err(RdbError::Databases(databases));
+        }
+        self.select_database(loaded.database);
+        self.select_key(loaded.key);
+        let has_expired = loaded.expires_at != 0 && loaded.expires_at <= self.now_ms;
+        if has_expired && !keeps_expired {
+            return Ok(());
+        }
+        let hash = self.hash(loaded.key);
+        if self.tables[self.selected].find(hash, loaded.key).is_some() {
+            return Err(RdbError::Corrupt("a key is there twice"));
+        }
+        self.replace(loaded.key, loaded.value, loaded.expires_at);
+        Ok(())
+    }
+
+    /// An empty keyspace that can take the place of this one.
+    pub(crate) fn empty_twin(&self, seed: u64) -> Self {
+        let mut twin = Self::new(self.is_clustered(), seed);
+        twin.now_ms = self.now_ms;
+        twin.hasher = self.hasher.clone();
+        twin
+    }
+
+    /// Takes all keys of a twin in the place of its own. Whoever watches a key that was there or is
+    /// there now is told; snapshots go on with what was there.
+    pub(crate) fn take_over(&mut self, mut twin: Self) {
+        self.clear();
+        let width = self.slot_mask() + 1;
+        for index in 0..twin.databases.len() {
+            let number = twin.databases[index].number;
+            self.select_database(number);
+            let first = self.selected & !self.slot_mask();
+            let from = &mut twin.tables[index * width..(index + 1) * width];
+            self.tables[first..first + width].swap_with_slice(from);
+            self.databases[first >> self.slot_bits].len = twin.databases[index].len;
+            self.changes += twin.databases[index].len as u64;
+        }
+        self.disturb_all();
+        self.select_database(0);
     }
 
     /// A walk over all keys of the selected database: visits about `count` keys from `cursor` on

@@ -2,6 +2,7 @@
 //! was not written yet is changed for the first time, it is written as it was.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::Keyspace;
 use super::table::{Entry, Place, Table, order};
@@ -21,9 +22,20 @@ pub(super) struct Snapshot {
     settled_bytes: usize,
     /// Tables that were emptied before the cursor came to their end. What is in their place now
     /// is new.
-    detached: BTreeMap<usize, Table>,
+    detached: BTreeMap<usize, Arc<Table>>,
     /// How much of all this may be kept.
     bytes_max: usize,
+}
+
+/// Whom a snapshot is for. Each has one at a time, whatever the others do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// The file with all keys.
+    File,
+    /// The replicas that have asked for all keys.
+    Replicas,
+    /// This node, to take them in again at once.
+    Itself,
 }
 
 /// What comes of a step.
@@ -40,11 +52,13 @@ pub(crate) enum SnapshotStep {
 impl Keyspace {
     /// Begins a snapshot of all keys as they are now. It may keep so many bytes for what changes
     /// until it is complete.
-    pub(crate) fn begin_snapshot(&mut self, mut saver: Saver, bytes_max: usize) {
+    /// One for the same reader that is under way ends.
+    pub(crate) fn begin_snapshot(&mut self, reader: Reader, mut saver: Saver, bytes_max: usize) {
+        self.end_snapshot(reader);
         for info in self.database_infos() {
             saver.database(info.number, info.keys, info.expiring);
         }
-        self.snapshot = Some(Box::new(Snapshot {
+        let snapshot = Box::new(Snapshot {
             saver,
             cursor: (0, 0),
             tables_len: self.tables.len(),
@@ -52,18 +66,21 @@ impl Keyspace {
             settled_bytes: 0,
             detached: BTreeMap::new(),
             bytes_max,
-        }));
+        });
+        self.snapshots.push((reader, snapshot));
     }
 
-    pub(crate) fn end_snapshot(&mut self) {
-        self.snapshot = None;
+    pub(crate) fn end_snapshot(&mut self, reader: Reader) {
+        self.snapshots.retain(|(other, _)| *other != reader);
     }
 
     /// Writes about that many bytes more of the snapshot.
-    pub(crate) fn continue_snapshot(&mut self, bytes: usize) -> SnapshotStep {
-        let Some(mut snapshot) = self.snapshot.take() else {
+    pub(crate) fn continue_snapshot(&mut self, reader: Reader, bytes: usize) -> SnapshotStep {
+        let mut readers = self.snapshots.iter();
+        let Some(index) = readers.position(|(other, _)| *other == reader) else {
             return SnapshotStep::GivenUp;
         };
+        let (_, mut snapshot) = self.snapshots.swap_remove(index);
         while snapshot.saver.len() < bytes {
             if snapshot.cursor.0 >= snapshot.tables_len {
                 snapshot.saver.end();
@@ -72,14 +89,14 @@ impl Keyspace {
             self.write_segment(&mut snapshot, bytes);
         }
         let bytes = snapshot.saver.take();
-        self.snapshot = Some(snapshot);
+        self.snapshots.push((reader, snapshot));
         SnapshotStep::Bytes(bytes)
     }
 
     /// To be called before an entry of the selected table changes.
     #[inline]
     pub(super) fn keep_for_snapshot(&mut self, hash: u64, place: Place) {
-        if self.snapshot.is_some() {
+        if !self.snapshots.is_empty() {
             self.keep_old(hash, place);
         }
     }
@@ -87,60 +104,62 @@ impl Keyspace {
     /// To be called before an entry is added to the selected table.
     #[inline]
     pub(super) fn leave_out_of_snapshot(&mut self, hash: u64, key: &[u8]) {
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.settle(self.selected, hash, key);
-            self.bound_snapshot();
+        if !self.snapshots.is_empty() {
+            for (_, snapshot) in &mut self.snapshots {
+                snapshot.settle(self.selected, hash, key);
+            }
+            self.bound_snapshots();
         }
     }
 
     /// Leaves tables that were emptied to the snapshot, as far as it still needs them.
     pub(super) fn hand_to_snapshot(&mut self, first: usize, tables: Vec<Table>) {
-        let Some(snapshot) = &mut self.snapshot else {
+        if self.snapshots.is_empty() {
             return;
-        };
+        }
         for (index, table) in (first..).zip(tables) {
-            let is_needed = (snapshot.cursor.0..snapshot.tables_len).contains(&index);
-            if is_needed && !snapshot.detached.contains_key(&index) {
-                snapshot.detached.insert(index, table);
+            let table = Arc::new(table);
+            for (_, snapshot) in &mut self.snapshots {
+                let is_needed = (snapshot.cursor.0..snapshot.tables_len).contains(&index);
+                if is_needed && !snapshot.detached.contains_key(&index) {
+                    snapshot.detached.insert(index, Arc::clone(&table));
+                }
             }
         }
     }
 
     /// Writes what the snapshot still needs of a table that is going to be taken apart.
     pub(super) fn copy_to_snapshot(&mut self, index: usize, table: &Table) {
-        let Some(mut snapshot) = self.snapshot.take() else {
-            return;
-        };
+        let mut snapshots = std::mem::take(&mut self.snapshots);
         let number = self.databases[index >> self.slot_bits].number;
-        for entry in table.iter() {
-            if snapshot.settle(index, self.hash(entry.key.as_bytes()), entry.key.as_bytes()) {
-                snapshot.write(number, entry);
+        for (_, snapshot) in &mut snapshots {
+            for entry in table.iter() {
+                let key = entry.key.as_bytes();
+                if snapshot.settle(index, self.hash(key), key) {
+                    snapshot.write(number, entry);
+                }
             }
         }
-        self.snapshot = Some(snapshot);
-        self.bound_snapshot();
+        self.snapshots = snapshots;
+        self.bound_snapshots();
     }
 
     #[cold]
     fn keep_old(&mut self, hash: u64, place: Place) {
-        let Some(snapshot) = &mut self.snapshot else {
-            return;
-        };
         let entry = self.tables[self.selected].at(place);
-        if snapshot.settle(self.selected, hash, entry.key.as_bytes()) {
-            let number = self.databases[self.selected >> self.slot_bits].number;
-            snapshot.write(number, entry);
+        for (_, snapshot) in &mut self.snapshots {
+            if snapshot.settle(self.selected, hash, entry.key.as_bytes()) {
+                let number = self.databases[self.selected >> self.slot_bits].number;
+                snapshot.write(number, entry);
+            }
         }
-        self.bound_snapshot();
+        self.bound_snapshots();
     }
 
-    fn bound_snapshot(&mut self) {
-        let is_too_large = |snapshot: &Snapshot| {
-            snapshot.settled_bytes + snapshot.saver.len() > snapshot.bytes_max
-        };
-        if self.snapshot.as_deref().is_some_and(is_too_large) {
-            self.snapshot = None;
-        }
+    fn bound_snapshots(&mut self) {
+        self.snapshots.retain(|(_, snapshot)| {
+            snapshot.settled_bytes + snapshot.saver.len() <= snapshot.bytes_max
+        });
     }
 
     /// Writes the keys whose turn it is, those of one segment of a table at most, until there are
@@ -149,7 +168,7 @@ impl Keyspace {
         let (index, from) = snapshot.cursor;
         let number = self.databases[index >> self.slot_bits].number;
         let table = snapshot.detached.get(&index);
-        let table = table.unwrap_or(&self.tables[index]);
+        let table = table.map_or(&self.tables[index], |table| &**table);
         let hash_of = |entry: &Entry| self.hash(entry.key.as_bytes());
         let (mut entries, end) = table.segment_from(from, hash_of);
         entries.sort_unstable_by_key(|(order, _)| *order);
@@ -233,6 +252,7 @@ mod tests {
             server_version: "7.0.15",
             unix_seconds: 0,
             memory: 0,
+            position: None,
         };
         Saver::new(about, true, true)
     }
@@ -312,15 +332,31 @@ mod tests {
             for _ in 0..6_000 {
                 change(&mut keyspace, &mut model, &mut random);
             }
+            let before = model.clone();
+            keyspace.begin_snapshot(Reader::Replicas, saver(), usize::MAX);
+            for _ in 0..random.below(100) {
+                change(&mut keyspace, &mut model, &mut random);
+            }
             let expected = model.clone();
-            keyspace.begin_snapshot(saver(), usize::MAX);
+            keyspace.begin_snapshot(Reader::File, saver(), usize::MAX);
             let (mut file, mut steps) = (Vec::new(), 0);
+            let (mut other_file, mut is_over) = (Vec::new(), false);
             loop {
                 for _ in 0..random.below(60) {
                     change(&mut keyspace, &mut model, &mut random);
                 }
                 steps += 1;
-                match keyspace.continue_snapshot(500) {
+                if !is_over {
+                    match keyspace.continue_snapshot(Reader::Replicas, 300) {
+                        SnapshotStep::Bytes(bytes) => other_file.extend(bytes),
+                        SnapshotStep::Last(bytes) => {
+                            other_file.extend(bytes);
+                            is_over = true;
+                        }
+                        SnapshotStep::GivenUp => panic!("there was room"),
+                    }
+                }
+                match keyspace.continue_snapshot(Reader::File, 500) {
                     SnapshotStep::Bytes(bytes) => file.extend(bytes),
                     SnapshotStep::Last(bytes) => break file.extend(bytes),
                     SnapshotStep::GivenUp => panic!("there was room"),
@@ -328,6 +364,14 @@ mod tests {
             }
             assert!(steps > 10 || expected.len() < 500, "it is written in steps");
             assert!(loaded(&file) == expected, "seed {seed}");
+            while !is_over {
+                let step = keyspace.continue_snapshot(Reader::Replicas, 300);
+                is_over = matches!(step, SnapshotStep::Last(_));
+                if let SnapshotStep::Bytes(bytes) | SnapshotStep::Last(bytes) = step {
+                    other_file.extend(bytes);
+                }
+            }
+            assert!(loaded(&other_file) == before, "seed {seed}");
             keyspace.check_invariants();
         }
     }
@@ -339,14 +383,17 @@ mod tests {
             let key = format!("key:{index}");
             keyspace.set(key.as_bytes(), Value::String(Text::new(&[b'v'; 30])));
         }
-        keyspace.begin_snapshot(saver(), 1_000);
+        keyspace.begin_snapshot(Reader::File, saver(), 1_000);
         assert!(matches!(
-            keyspace.continue_snapshot(1),
+            keyspace.continue_snapshot(Reader::File, 1),
             SnapshotStep::Bytes(_)
         ));
         for index in 0..1_000 {
             keyspace.remove(format!("key:{index}").as_bytes());
         }
-        assert_eq!(keyspace.continue_snapshot(1), SnapshotStep::GivenUp);
+        assert_eq!(
+            keyspace.continue_snapshot(Reader::File, 1),
+            SnapshotStep::GivenUp
+        );
     }
 }

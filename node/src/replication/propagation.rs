@@ -42,6 +42,10 @@ impl Propagation {
         self.listeners != 0
     }
 
+    pub(crate) fn is_heard_by(&self, listener: Listener) -> bool {
+        self.listeners & listener as u8 != 0
+    }
+
     /// Begins or ends to listen. Who begins gets a SELECT before anything else.
     pub(crate) fn listen(&mut self, listener: Listener, on: bool) {
         let bit = listener as u8;

@@ -20,6 +20,15 @@ pub(crate) struct Loader {
     version: u16,
     database: u32,
     expires_at: u64,
+    position: LoadedPosition,
+}
+
+/// What a file says of the stream of writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LoadedPosition {
+    pub(crate) id: Option<String>,
+    pub(crate) offset: Option<u64>,
+    pub(crate) database: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +66,13 @@ impl Loader {
             version: 0,
             database: 0,
             expires_at: 0,
+            position: LoadedPosition::default(),
         }
+    }
+
+    /// What the file says of the stream of writes, as far as it was read.
+    pub(crate) fn position(&self) -> &LoadedPosition {
+        &self.position
     }
 
     /// Takes the bytes that come next. What comes after the end of the file is left out.
@@ -160,7 +175,10 @@ impl Loader {
             opcode::EXPIRES_MS => self.expires_at = date(i64::from_le_bytes(input.array()?)),
             opcode::FREQUENCY => drop(input.byte()?),
             opcode::IDLE => drop(input.length()?),
-            opcode::AUX => drop((input.string()?, input.string()?)),
+            opcode::AUX => {
+                let (name, value) = (input.string()?, input.string()?);
+                self.note(&name, &value);
+            }
             opcode::RESIZE => drop((input.length()?, input.length()?)),
             opcode::SLOT_INFO => drop((input.length()?, input.length()?, input.length()?)),
             opcode::FUNCTION | opcode::FUNCTION_PRE => {
@@ -170,6 +188,18 @@ impl Loader {
             kind => self.read_key(kind, input, sink)?,
         }
         Ok(())
+    }
+
+    /// Notes what a file says of itself; most of that is of no use.
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let text = || core::str::from_utf8(value).ok();
+        let position = &mut self.position;
+        match name {
+            b"repl-id" => position.id = text().map(str::to_owned),
+            b"repl-offset" => position.offset = text().and_then(|text| text.parse().ok()),
+            b"repl-stream-db" => position.database = text().and_then(|text| text.parse().ok()),
+            _ => {}
+        }
     }
 
     fn read_key(

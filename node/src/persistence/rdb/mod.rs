@@ -14,9 +14,9 @@ mod ziplist;
 mod zipmap;
 
 pub(crate) use input::Input;
-pub(crate) use load::{LoadedKey, Loader};
+pub(crate) use load::{LoadedKey, LoadedPosition, Loader};
 pub(crate) use opcode::{FUNCTION, FUNCTION_PRE};
-pub(crate) use save::{About, Saver};
+pub(crate) use save::{About, Saver, StreamPosition};
 pub(crate) use write::Encoder;
 
 /// Why bytes can't be read. Where redis-server has words for it, these are they.

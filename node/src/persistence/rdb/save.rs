@@ -24,6 +24,16 @@ pub(crate) struct About<'a> {
     pub(crate) server_version: &'a str,
     pub(crate) unix_seconds: u64,
     pub(crate) memory: usize,
+    pub(crate) position: Option<StreamPosition<'a>>,
+}
+
+/// The id of the stream of writes, how far in it the keys are, and the database that what comes
+/// next is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StreamPosition<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) offset: u64,
+    pub(crate) database: u32,
 }
 
 impl Saver {
@@ -46,6 +56,11 @@ impl Saver {
         saver.aux("redis-bits", &usize::BITS.to_string());
         saver.aux("ctime", &about.unix_seconds.to_string());
         saver.aux("used-mem", &about.memory.to_string());
+        if let Some(position) = about.position {
+            saver.aux("repl-stream-db", &position.database.to_string());
+            saver.aux("repl-id", position.id);
+            saver.aux("repl-offset", &position.offset.to_string());
+        }
         saver.aux("aof-base", "0");
         saver
     }

@@ -240,6 +240,7 @@ fn file(values: &[(u32, Value, u64)], compress: bool) -> (Vec<u8>, Keys) {
         server_version: "7.0.15",
         unix_seconds: 1_700_000_000,
         memory: 1 << 40,
+        position: None,
     };
     let mut saver = Saver::new(about, compress, true);
     let mut file = Vec::new();

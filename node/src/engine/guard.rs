@@ -1,0 +1,73 @@
+//! What may stand against a command for now: the node follows another, has too few replicas, is
+//! loading, or lets writes wait.
+
+use slotway_protocol::command::{Command, Flags};
+use slotway_protocol::engine::Now;
+
+use super::State;
+use super::execute::Refused;
+use crate::cluster;
+use crate::command::CommandError;
+
+impl State {
+    /// Whether a client's command may run; in the server's order. Only to be asked when there is a
+    /// guard.
+    #[cold]
+    pub(super) fn check_guards(
+        &self,
+        client: usize,
+        command: &Command,
+        now: Now,
+    ) -> Result<(), Refused> {
+        let replication = &self.server.replication;
+        let is_write = self.writes(client, command);
+        let follows = replication.primary().is_some();
+        let settings = &replication.settings;
+        let refuse = |text: &'static str| Err(Refused::from(CommandError::text(text)));
+        let wants_replicas = !follows && !settings.lag_max.is_zero();
+        if is_write && wants_replicas && replication.good_replicas < settings.replicas_min {
+            let is_spared = command.name == "restore-asking" || self.is_keyless_here(command);
+            if !is_spared {
+                return refuse("NOREPLICAS Not enough good replicas to write.");
+            }
+        }
+        if is_write && follows && settings.is_read_only {
+            return refuse("READONLY You can't write against a read only replica.");
+        }
+        let is_stale = follows && !replication.is_up() && !settings.serves_stale_data;
+        if is_stale && !command.flags.contains(Flags::STALE) {
+            return refuse(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            );
+        }
+        if replication.is_loading() && !command.flags.contains(Flags::LOADING) {
+            return refuse("LOADING Redis is loading the dataset in memory");
+        }
+        if is_write && replication.is_paused(now.instant) {
+            return Err(Refused::Held);
+        }
+        Ok(())
+    }
+
+    /// Whether it writes, or is the end of a transaction that does.
+    fn writes(&self, client: usize, command: &Command) -> bool {
+        if command.flags.contains(Flags::WRITE) {
+            return true;
+        }
+        let queue = self.sessions[client].transaction.queue.as_ref();
+        self.dispatch.is_exec(command)
+            && queue.is_some_and(|queue| {
+                let mut queue = queue.iter();
+                queue.any(|queued| queued.command.flags.contains(Flags::WRITE))
+            })
+    }
+
+    /// A command without keys on a node of a cluster that owns no slots, as those that get a new
+    /// node ready. No application has anything to lose there.
+    fn is_keyless_here(&self, command: &Command) -> bool {
+        let cluster = self.server.cluster.as_ref();
+        cluster.is_some_and(|known| {
+            !cluster::has_keys(command) && known.view().ranges(known.me()).is_empty()
+        })
+    }
+}
