@@ -21,6 +21,7 @@ KINDS = {"slotway": OURS, "redis": REAL}
 NODE_TIMEOUT_MS = 2000
 START_SECONDS = 15
 JOIN_SECONDS = 20
+LOADING_SECONDS = 10
 SYNC_SECONDS = 30
 ALL_SLOTS = (0, 16_383)
 # As long as the shortest time to live of the writes, and what a server takes to notice.
@@ -45,6 +46,19 @@ def node_binary() -> Path:
     if not binary.is_file():
         sys.exit(f"no {binary}; build it with: cargo build --release -p slotway-node")
     return binary
+
+
+class Patient(Connection):
+    """A node that loads what it got from its primary is asked again."""
+
+    def ask(self, *words: bytes | str | int):
+        deadline = time.monotonic() + LOADING_SECONDS
+        while True:
+            reply = super().ask(*words)
+            loading = isinstance(reply, Error) and reply.startswith("LOADING")
+            if not loading or time.monotonic() > deadline:
+                return reply
+            time.sleep(0.01)
 
 
 class MixedCluster(Cluster):
@@ -102,7 +116,7 @@ class MixedCluster(Cluster):
             return "PONG" in redis_cli(port, "ping")
 
         wait_until(f"{self.kinds[port]} on {port}", START_SECONDS, started)
-        self.nodes[port] = Connection(port)
+        self.nodes[port] = Patient(port)
 
     def restart(self, port: int) -> None:
         words = self.machine.servers[port].popen.args
