@@ -20,9 +20,13 @@ struct Watched {
     primary: String,
     /// What was asked and has not answered yet.
     asked: Vec<Address>,
-    /// How often both ports were found closed.
+    /// Whether one of them took a connection in this round.
+    is_open: bool,
+    /// How often in a row both ports were found closed.
     rounds: u32,
     next_at: Instant,
+    /// As long as a port may still be open.
+    open_until: Instant,
     until: Instant,
 }
 
@@ -40,8 +44,10 @@ impl Cluster {
         self.crash.watched = Some(Watched {
             primary,
             asked: Vec::new(),
+            is_open: false,
             rounds: 0,
             next_at: now.instant,
+            open_until: now.instant + OPEN_FOR,
             until: now.instant + WATCH_FOR,
         });
         self.watch_primary(now);
@@ -81,15 +87,17 @@ impl Cluster {
         if !watched.asked.contains(address) {
             return;
         }
-        if !is_refused {
+        if !is_refused && now.instant > watched.open_until {
             self.crash.watched = None;
             return;
         }
+        watched.is_open |= !is_refused;
         watched.asked.retain(|asked| asked != address);
         if !watched.asked.is_empty() {
             return;
         }
-        watched.rounds += 1;
+        let is_closed = !std::mem::take(&mut watched.is_open);
+        watched.rounds = if is_closed { watched.rounds + 1 } else { 0 };
         watched.next_at = now.instant + PAUSE;
         if watched.rounds >= ROUNDS {
             self.crash.watched = None;
@@ -114,6 +122,10 @@ impl Cluster {
 /// How often both ports have to be found closed, and the time between.
 const ROUNDS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(40);
+
+/// The system closes the sockets of a process that has ended one after the other: for a moment its
+/// ports still take connections when the link for replication is gone already.
+const OPEN_FOR: Duration = Duration::from_millis(300);
 
 /// After that time it is no crash any more that was noticed at once.
 const WATCH_FOR: Duration = Duration::from_secs(2);
