@@ -156,6 +156,12 @@ impl Node {
         input: &mut BytesMut,
         now: Now,
     ) {
+        // While writes wait, no key may be removed: the replies are left for later.
+        if self.state.server.replication.is_paused(now.instant) {
+            self.state.server.migrations.paused.push(connection);
+            self.actions.push_back(Action::Pause(connection));
+            return;
+        }
         let targets = &mut self.state.server.migrations.targets;
         let Some(target) = targets.by_connection(connection) else {
             return input.clear();
@@ -320,9 +326,16 @@ impl Node {
 
     /// Gives up what has not come on for too long, and closes what nobody has used for a while.
     pub(super) fn check_migrations(&mut self, now: Now) {
+        let is_paused = self.state.server.replication.is_paused(now.instant);
         let migrations = &mut self.state.server.migrations;
-        if migrations.targets.len() == 0 && migrations.queued.is_empty() {
+        if is_paused || (migrations.targets.len() == 0 && migrations.queued.is_empty()) {
             return;
+        }
+        for connection in std::mem::take(&mut migrations.paused) {
+            if let Some(target) = migrations.targets.by_connection(connection) {
+                target.touch(now.instant);
+                self.actions.push_back(Action::Resume(connection));
+            }
         }
         for target in migrations.targets.take_expired(now.instant) {
             self.close_target(&target);
@@ -408,52 +421,85 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use slotway_protocol::engine::{Engine, Instant, Origin, Peer};
+    use slotway_protocol::engine::{ConnectToken, Engine, Instant, Origin, Peer};
 
     use super::*;
     use crate::config::NodeConfig;
     use crate::replication::propagation::Listener;
 
-    #[test]
-    fn what_has_moved_is_propagated_as_removed() {
-        let now = Now {
-            instant: Instant::from_micros(0),
-            unix_ms: 1_700_000_000_000,
+    const NOW: Now = Now {
+        instant: Instant::from_micros(0),
+        unix_ms: 1_700_000_000_000,
+    };
+
+    fn open(node: &mut Node, index: u32, origin: Origin) -> ConnectionId {
+        let id = ConnectionId {
+            index,
+            generation: 0,
         };
-        let mut node = Node::new(NodeConfig::default(), now);
-        let open = |node: &mut Node, index, origin| {
-            let id = ConnectionId {
-                index,
-                generation: 0,
-            };
-            let address = core::net::SocketAddr::from(([127, 0, 0, 1], 1));
-            let peer = Peer {
-                remote: address,
-                local: address,
-                origin,
-            };
-            node.handle_open(id, peer, now);
-            id
+        let address = core::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Peer {
+            remote: address,
+            local: address,
+            origin,
         };
+        node.handle_open(id, peer, NOW);
+        id
+    }
+
+    fn send(node: &mut Node, id: ConnectionId, text: &str) {
+        node.handle_input(id, &mut BytesMut::from(text), NOW);
+    }
+
+    /// A node that has sent `a`, `b` and `c`, and the connection to the other one.
+    fn migrating() -> (Node, ConnectionId) {
+        let mut node = Node::new(NodeConfig::default(), NOW);
         let client = open(&mut node, 0, Origin::Accepted(0));
-        let mut input = BytesMut::from("MSET a 1 b 2 c 3\r\n");
-        node.handle_input(client, &mut input, now);
+        send(&mut node, client, "MSET a 1 b 2 c 3\r\n");
         let propagation = &mut node.state.server.propagation;
         propagation.listen(Listener::Replicas, true);
-        let mut input = BytesMut::from("MIGRATE h 1 \"\" 0 0 KEYS a b c\r\n");
-        node.handle_input(client, &mut input, now);
+        send(&mut node, client, "MIGRATE h 1 \"\" 0 0 KEYS a b c\r\n");
         let connect = std::iter::from_fn(|| node.poll_action()).find_map(|action| match action {
             Action::Connect { token, .. } => Some(token),
             _ => None,
         });
-        let target = open(&mut node, 1, Origin::Connected(connect.unwrap()));
+        let token: ConnectToken = connect.unwrap();
+        let target = open(&mut node, 1, Origin::Connected(token));
+        (node, target)
+    }
+
+    #[test]
+    fn what_has_moved_is_propagated_as_removed() {
+        let (mut node, target) = migrating();
         // Not the last reply, after which the bytes would be handed over.
         let mut input = BytesMut::from("+OK\r\n+OK\r\n+OK\r\n");
-        node.take_target_input(target, &mut input, now);
+        node.take_target_input(target, &mut input, NOW);
         let bytes = node.state.server.propagation.take();
         assert_eq!(
             String::from_utf8_lossy(&bytes),
             "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nDEL\r\n$1\r\na\r\n$1\r\nb\r\n"
         );
+    }
+
+    #[test]
+    fn nothing_is_removed_while_writes_wait() {
+        let (mut node, target) = migrating();
+        while node.poll_action().is_some() {}
+        let later = Now {
+            instant: Instant::from_micros(3_000_000),
+            ..NOW
+        };
+        let replication = &mut node.state.server.replication;
+        replication.pause_writes(Some(later.instant));
+        let mut input = BytesMut::from("+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+        node.take_target_input(target, &mut input, NOW);
+        assert_eq!((input.len(), node.len()), (20, 3));
+        assert_eq!(node.poll_action(), Some(Action::Pause(target)));
+        // The timeout of a second does not run meanwhile.
+        node.check_migrations(later);
+        let resumed = std::iter::from_fn(|| node.poll_action()).collect::<Vec<_>>();
+        assert_eq!(resumed, [Action::Resume(target)]);
+        node.take_target_input(target, &mut input, later);
+        assert_eq!((input.len(), node.len()), (0, 0));
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Migrations {
     /// Those that wait for a connection, as all are in use.
     pub(crate) queued: VecDeque<Migration>,
     pub(crate) targets: Targets,
+    /// Those whose replies are not looked at for now, as writes wait.
+    pub(crate) paused: Vec<ConnectionId>,
 }
 
 /// One MIGRATE.

@@ -125,6 +125,13 @@ impl Targets {
 }
 
 impl Target {
+    /// Takes what it is used for as having come on.
+    pub(crate) fn touch(&mut self, now: Instant) {
+        if let Some(migration) = &mut self.migration {
+            migration.progressed_at = now;
+        }
+    }
+
     /// Ends its use; what it was used for.
     pub(crate) fn release(&mut self, now: Instant) -> Option<Migration> {
         self.idle_since = now;
