@@ -123,6 +123,7 @@ fn run_node(config: Config, file: Option<PathBuf>) -> Result<(), Box<dyn Error>>
             tracing::warn!("Failed listening on port {port} (TCP), aborting.");
         }
     })?;
+    process::check_backlog(&config);
     tracing::warn!("Server initialized");
     tracing::info!("Ready to accept connections");
     process::tell_ready(&config);

@@ -3,6 +3,8 @@
 mod choices;
 mod directive;
 mod file;
+#[cfg(test)]
+mod guide;
 mod kind;
 mod rewrite;
 mod sha256;

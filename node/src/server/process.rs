@@ -42,6 +42,22 @@ impl Drop for PidFile {
     }
 }
 
+/// Warns when the system lets fewer connections wait than `tcp-backlog` asks for.
+pub fn check_backlog(config: &Config) {
+    let most = fs::read_to_string(SOMAXCONN).ok();
+    if let Some(most) = most.and_then(|text| text.trim().parse::<u32>().ok())
+        && most < config.tcp_backlog
+    {
+        tracing::warn!(
+            "WARNING: The TCP backlog setting of {} cannot be enforced because {SOMAXCONN} is set \
+             to the lower value of {most}.",
+            config.tcp_backlog
+        );
+    }
+}
+
+const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+
 /// The file for processes in the background when no other is named.
 pub const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
 
