@@ -20,6 +20,8 @@ pub(crate) struct Network {
     /// What is on its way, by the time at which it arrives and the order in which it was sent.
     flying: BTreeMap<(u64, u64), Arrival>,
     sent: u64,
+    /// How long a message is on its way, in microseconds.
+    pub(crate) latency: u64,
     /// How long a version of the cluster file takes to be written, in microseconds.
     pub(crate) saving: u64,
     pub(crate) config: Config,
@@ -68,6 +70,7 @@ impl Network {
             cut: BTreeSet::new(),
             flying: BTreeMap::new(),
             sent: 0,
+            latency: 500,
             saving: 3_000,
             config,
         }
@@ -296,7 +299,7 @@ impl Network {
         };
         if self.hosts[to].node.is_none() {
             let failed = Arrival::Failed(from, token, ConnectError::Refused);
-            return self.fly(LATENCY, failed);
+            return self.fly(self.latency, failed);
         }
         let listener = if bus { BUS_LISTENER } else { 0 };
         let there = self.open(to, None, Origin::Accepted(listener), &host_name(from), now);
@@ -373,7 +376,7 @@ impl Network {
                         to,
                         bus: address.port >= 10_000,
                     };
-                    self.fly(LATENCY, connect);
+                    self.fly(self.latency, connect);
                 }
                 Action::Close { connection, .. } => {
                     self.flush(index);
@@ -429,7 +432,7 @@ impl Network {
     /// Lets something arrive at another node, unless the two are cut off from each other.
     fn send(&mut self, from: usize, to: usize, arrival: Arrival) {
         if !self.cut.contains(&(from.min(to), from.max(to))) {
-            self.fly(LATENCY, arrival);
+            self.fly(self.latency, arrival);
         }
     }
 
@@ -462,6 +465,3 @@ pub(crate) fn first_id(index: usize) -> String {
 fn host_name(index: usize) -> String {
     format!("10.0.0.{}", index + 1)
 }
-
-/// How long a message is on its way, in microseconds.
-const LATENCY: u64 = 500;

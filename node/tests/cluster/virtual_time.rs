@@ -6,7 +6,7 @@ use std::time::Duration;
 use slotway_node::{ClusterView, Config};
 use slotway_protocol::cluster::{Role, Slot};
 
-use crate::network::Network;
+use crate::network::{Network, first_id};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -192,6 +192,37 @@ fn nobody_is_elected_without_most_primaries() {
 }
 
 #[test]
+fn what_one_alone_cannot_reach_has_not_failed() {
+    let mut network = form(config(), 3, 1);
+    let owners = agreed(network.view(2));
+    network.cut(0, 1);
+    network.run(TIMEOUT * 5);
+    let nodes = ask(&mut network, 1, "CLUSTER NODES");
+    assert!(nodes.contains("master,fail? "), "{nodes}");
+    assert_eq!(agreed(network.view(2)), owners);
+    network.heal();
+    settle(&mut network);
+}
+
+#[test]
+fn two_elections_at_a_time_end_with_two_epochs() {
+    let mut network = form(config(), 5, 1);
+    // So far apart, both ask before either hears of the other.
+    network.latency = 80_000;
+    network.kill(0);
+    network.kill(1);
+    network.run_until(Duration::from_secs(60), "two heirs", |network| {
+        let owners = [0, 4_000].map(|slot| owner(network, 2, slot));
+        owners == [5, 6].map(|index| id(network, index))
+    });
+    let view = network.view(2);
+    let epochs: BTreeSet<u64> = (2..7)
+        .map(|index| view.node(&first_id(index)).unwrap().epoch)
+        .collect();
+    assert_eq!(epochs.len(), 5, "{epochs:?}");
+}
+
+#[test]
 fn a_primary_that_is_cut_off_takes_no_requests_and_gives_way() {
     let mut network = form(config(), 3, 1);
     let new = id(&mut network, 3);
@@ -294,8 +325,10 @@ fn who_is_forgotten_is_not_brought_back_by_hearsay() {
     for index in 0..5 {
         let reply = ask(&mut network, index, &format!("CLUSTER FORGET {gone}"));
         assert_eq!(reply, "+OK");
+        // Those that have not been told yet go on talking of it.
+        network.run(Duration::from_secs(3));
     }
-    network.run(Duration::from_secs(30));
+    network.run(Duration::from_secs(20));
     for index in 0..5 {
         assert!(network.view(index).node(&gone).is_none(), "{index}");
     }
@@ -310,12 +343,14 @@ fn who_is_forgotten_is_not_brought_back_by_hearsay() {
 fn a_primary_without_replicas_is_given_one() {
     let mut network = form(config(), 3, 2);
     let orphan = id(&mut network, 0);
+    let lost = [3, 6].map(|index| id(&mut network, index));
     // Both of its replicas go; each of the others has two.
     network.kill(3);
     network.kill(6);
     network.run_until(Duration::from_secs(30), "a replica moves", |network| {
         let view = network.view(1);
-        view.replicas(&orphan).any(|replica| !replica.failed)
+        view.replicas(&orphan)
+            .any(|replica| !lost.contains(&replica.id))
     });
     settle(&mut network);
 }
