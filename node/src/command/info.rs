@@ -103,9 +103,17 @@ fn memory(call: &Call<'_>, text: &mut String) {
     let used = call.keyspace.memory();
     line(text, format_args!("used_memory:{used}"));
     line(text, format_args!("used_memory_human:{}", human(used)));
-    line(text, format_args!("maxmemory:0"));
-    line(text, format_args!("maxmemory_human:0B"));
-    line(text, format_args!("maxmemory_policy:noeviction"));
+    let config = &call.server.config;
+    let most = config.maxmemory;
+    line(text, format_args!("maxmemory:{most}"));
+    line(
+        text,
+        format_args!("maxmemory_human:{}", human(most as usize)),
+    );
+    if let Some((directive, _)) = crate::config::Directive::find("maxmemory-policy") {
+        let policy = directive.show(config);
+        line(text, format_args!("maxmemory_policy:{policy}"));
+    }
 }
 
 fn human(bytes: usize) -> String {
