@@ -113,7 +113,7 @@ pub(super) fn flushslots(call: &mut Call<'_>) -> Result<(), CommandError> {
 pub(super) fn setslot(call: &mut Call<'_>) -> Result<(), CommandError> {
     if !cluster(call)?.is_primary() {
         return Err(CommandError::text(
-            "ERR You can use SETSLOT only with masters.",
+            "ERR Please use SETSLOT only with masters.",
         ));
     }
     let slot = slot_arg(call, 2)?;
