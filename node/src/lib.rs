@@ -19,7 +19,10 @@ pub mod server;
 pub use cluster::bus;
 pub use cluster::{ClusterConfig, ClusterView, Contact, NodeInfo, NodesConfError, SavedCluster};
 pub use config::{Config, NodeConfig};
-pub use engine::{BUS_LISTENER, ConfigOutcome, ConfigWork, Event, Loading, Node, Notice, SavePart};
+pub use engine::{
+    AofEvent, AofPart, AofSizes, BUS_LISTENER, ConfigOutcome, ConfigWork, Event, FileKind, LoadCut,
+    LoadFailure, LoadPart, LoadReply, Loading, Node, Notice, SavePart,
+};
 pub use keyspace::Exported;
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;

@@ -10,7 +10,7 @@ use slotway_node::server::command_line::{CommandLine, Sources};
 use slotway_node::server::process::{self, PidFile};
 use slotway_node::server::settings::Settings;
 use slotway_node::server::{StartError, log, lonely_cluster, random_seed, spawn_program};
-use slotway_node::{Config, NodeConfig, REDIS_VERSION};
+use slotway_node::{Config, Event, NodeConfig, REDIS_VERSION};
 use slotway_runtime::allocator::Allocator;
 use slotway_runtime::signals::{Signal, Signals};
 use slotway_runtime::worker;
@@ -134,8 +134,12 @@ fn run_node(config: Config, file: Option<PathBuf>) -> Result<(), Box<dyn Error>>
             signal = signals.stop() => {
                 let name = if signal == Signal::Interrupt { "SIGINT" } else { "SIGTERM" };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                stop.cancel();
+                server.send(Event::Terminate);
             }
+            () = stop.cancelled() => {}
+        }
+        tokio::select! {
+            _ = signals.stop() => stop.cancel(),
             () = stop.cancelled() => {}
         }
         Ok::<_, std::io::Error>(())

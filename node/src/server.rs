@@ -1,20 +1,23 @@
 //! Runs a node with real sockets, on a thread of its own: the only part that knows of threads,
 //! clocks and tokio.
 
+mod aof;
 mod cluster_file;
 pub mod command_line;
 mod configuring;
 mod files;
 mod listeners;
+mod loading;
 pub mod log;
 pub mod process;
 pub mod settings;
+mod storage;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,9 +36,10 @@ use crate::server_state::hexadecimal_id;
 pub use cluster_file::ClusterFileError;
 use cluster_file::{ClusterFile, ClusterFileWriter};
 use configuring::Configurator;
-use files::FileWriter;
-pub use files::LoadError;
 use listeners::{Listeners, Listening, listen};
+pub use loading::LoadError;
+use loading::Plan;
+use storage::Storage;
 
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -106,8 +110,8 @@ pub fn spawn(config: NodeConfig) -> Result<ServerHandle, StartError> {
     start(config, None)
 }
 
-/// Starts a node that loads its keys from the file of its settings, and saves them there. Clients
-/// that connect while it loads are served after that.
+/// Starts a node that loads its keys from the files of its settings, and saves them there. Returns
+/// when they are loaded; clients that connect meanwhile are told to wait.
 pub fn spawn_with_files(config: NodeConfig) -> Result<ServerHandle, StartError> {
     start(config, Some(Surroundings::default()))
 }
@@ -149,7 +153,8 @@ fn start(
         .map(|(_, listener)| listener.local_addr())
         .collect::<Result<_, _>>()?;
     let (events, inbox) = mpsc::unbounded_channel();
-    let for_files = surroundings.is_some().then(|| events.clone());
+    let (loaded, when_loaded) = sync_channel(1);
+    let for_files = surroundings.is_some().then(|| (events.clone(), loaded));
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (started, when_started) = sync_channel(1);
@@ -177,38 +182,49 @@ fn start(
             }
         })?;
     when_started.recv().map_err(io::Error::other)??;
-    Ok(ServerHandle {
+    let handle = ServerHandle {
         addresses,
         events,
         stop,
         thread: Some(thread),
-    })
+    };
+    match when_loaded.recv() {
+        Ok(Err(error)) if !matches!(error, LoadError::Stopped) => Err(error.into()),
+        // Without files nobody sends anything.
+        _ => Ok(handle),
+    }
 }
 
-/// What writes a node's files.
+/// A way to hand the node events, and where to say what came of loading.
+type ForFiles = (
+    mpsc::UnboundedSender<Event>,
+    SyncSender<Result<(), LoadError>>,
+);
+
+/// What reads and writes a node's files.
 #[derive(Debug, Default)]
 struct Writers {
-    keys: Option<FileWriter>,
+    keys: Option<Storage>,
     cluster: Option<ClusterFileWriter>,
 }
 
-/// The node with what its files say, and what writes them, if it has any.
-fn prepare(
-    config: NodeConfig,
-    events: Option<mpsc::UnboundedSender<Event>>,
-) -> Result<(Node, Writers), StartError> {
+/// The node, and what reads and writes its files, if it has any.
+fn prepare(config: NodeConfig, for_files: Option<ForFiles>) -> Result<(Node, Writers), StartError> {
     let started = Now {
         instant: Instant::from_micros(0),
         unix_ms: unix_ms(),
     };
     let mut node = Node::new(config, started);
-    let Some(events) = events else {
+    let Some((events, loaded)) = for_files else {
         return Ok((node, Writers::default()));
     };
     let cluster = join_cluster(&mut node, &events, started)?;
-    files::load(&mut node)?;
+    let plan = Plan::new(node.config())?;
+    node.begin_loading_files(plan.total_bytes(), started);
     node.set_has_files();
-    let keys = Some(FileWriter::start(node.config(), events)?);
+    let empty_base = node.empty_base(started);
+    let storage = Storage::start(node.config(), plan, empty_base, &events, loaded)?;
+    let keys = Some(storage);
     Ok((node, Writers { keys, cluster }))
 }
 
@@ -250,8 +266,18 @@ async fn serve(
         Notice::Shutdown => on_shutdown.cancel(),
         Notice::Sleep(time) => std::thread::sleep(time),
         Notice::Save(id, part) => {
-            if let Some(writer) = &writers.keys {
-                writer.write(id, part);
+            if let Some(storage) = &writers.keys {
+                storage.save(id, part);
+            }
+        }
+        Notice::Aof(part) => {
+            if let Some(storage) = &writers.keys {
+                storage.append(part);
+            }
+        }
+        Notice::Loaded(reply) => {
+            if let Some(storage) = &writers.keys {
+                storage.loaded(reply);
             }
         }
         Notice::Config(work) => {
@@ -278,7 +304,10 @@ async fn serve(
                 None => break,
             },
         }
+        // Else several events of a file would be taken in a row, and clients would wait.
+        tokio::task::yield_now().await;
     }
+    driver.send(Event::Flush);
     driver.stop();
 }
 

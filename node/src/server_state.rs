@@ -7,9 +7,10 @@ use slotway_protocol::engine::Now;
 use crate::blocking::Blocking;
 use crate::cluster::Cluster;
 use crate::command::Random;
-use crate::config::Config;
+use crate::config::{AppendFsync, Config};
 use crate::engine::configuring::Configuring;
 use crate::migration::Migrations;
+use crate::persistence::aof::{AppendLog, LogState};
 use crate::persistence::rdb::Encoder;
 use crate::persistence::saving::Saving;
 use crate::pubsub::PubSub;
@@ -41,10 +42,32 @@ pub(crate) struct ServerState {
     pub(crate) active_expire: bool,
     /// A client asked for DEBUG SLEEP.
     pub(crate) sleep_wished: Option<Duration>,
+    /// Files are being loaded, and commands that need keys have to wait.
+    pub(crate) loading: Option<LoadProgress>,
+    /// The append-only file.
+    pub(crate) log: AppendLog,
+    /// Why writes are refused, if they are.
+    pub(crate) disk_error: DiskError,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
     /// A client asked for SHUTDOWN.
     pub(crate) shutdown_wished: bool,
+}
+
+/// Which file can't be written, so that writes are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskError {
+    None,
+    Rdb,
+    Aof,
+}
+
+/// How far the loading of files at the start has come.
+#[derive(Debug)]
+pub(crate) struct LoadProgress {
+    pub(crate) began: Now,
+    pub(crate) total_bytes: u64,
+    pub(crate) loaded_bytes: u64,
 }
 
 /// Counts since the start, or since CONFIG RESETSTAT.
@@ -87,6 +110,9 @@ impl ServerState {
             blocking: Blocking::default(),
             active_expire: true,
             sleep_wished: None,
+            loading: None,
+            log: AppendLog::default(),
+            disk_error: DiskError::None,
             in_exec: false,
             shutdown_wished: false,
         }
@@ -112,6 +138,48 @@ impl ServerState {
         } else {
             self.config.databases
         }
+    }
+
+    /// Up to where what writes have done is as safe as the settings promise.
+    pub(crate) fn safe_position(&self) -> u64 {
+        if self.log.state != LogState::On {
+            u64::MAX
+        } else if self.syncs_each_write() {
+            self.log.synced()
+        } else if self.log.has_failed() {
+            // Writes are refused from now on; these were taken and are kept to be written later.
+            u64::MAX
+        } else {
+            self.log.written()
+        }
+    }
+
+    /// Whether each write is brought to the disk at once.
+    pub(crate) fn syncs_each_write(&self) -> bool {
+        self.config.appendfsync == AppendFsync::Always && !self.spares_the_disk()
+    }
+
+    /// Whether nothing is brought to the disk as all keys are being written.
+    pub(crate) fn spares_the_disk(&self) -> bool {
+        self.config.no_appendfsync_on_rewrite && self.saving.running.is_some()
+    }
+
+    /// Whether the end of the node saves all keys, if nobody says otherwise.
+    pub(crate) fn saves_at_the_end(&self) -> bool {
+        self.saving.has_files && !self.config.save.is_empty() && self.loading.is_none()
+    }
+
+    /// Looks again whether writes have to be refused as what they do could not be kept.
+    pub(crate) fn note_disk_error(&mut self) {
+        let config = &self.config;
+        let needs_saves = config.stop_writes_on_bgsave_error && !config.save.is_empty();
+        self.disk_error = if needs_saves && self.saving.last_failed {
+            DiskError::Rdb
+        } else if self.log.has_failed() {
+            DiskError::Aof
+        } else {
+            DiskError::None
+        };
     }
 
     pub(crate) fn is_primary(&self) -> bool {

@@ -221,6 +221,7 @@ fn whole_file(keyspace: &mut Keyspace, server: &ServerState, unix_ms: u64) -> Ve
         unix_seconds: unix_ms / 1_000,
         memory: keyspace.memory(),
         position: None,
+        is_aof_base: false,
     };
     keyspace.begin_snapshot(
         Reader::Itself,

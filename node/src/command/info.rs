@@ -1,11 +1,14 @@
 //! The text of INFO, section by section, with the names that monitoring expects.
 
+mod persistence;
+
 use core::fmt::Write;
 
 use slotway_protocol::cluster::Role;
 use slotway_protocol::engine::Address;
 
 use super::{Call, replication_info};
+use persistence::persistence;
 
 /// A section's name and what appends its lines.
 type Section = (&'static str, fn(&Call<'_>, &mut String));
@@ -124,29 +127,6 @@ fn human(bytes: usize) -> String {
         _ if bytes < 1_073_741_824.0 => format!("{:.2}M", bytes / 1_048_576.0),
         _ => format!("{:.2}G", bytes / 1_073_741_824.0),
     }
-}
-
-fn persistence(call: &Call<'_>, text: &mut String) {
-    line(text, format_args!("loading:0"));
-    line(text, format_args!("async_loading:0"));
-    let saving = &call.server.saving;
-    let running = saving.running.as_ref();
-    let seconds = running.map(|running| call.now.instant.since(running.began).as_secs());
-    let shown = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
-    let status = if saving.last_failed { "err" } else { "ok" };
-    let changes = call.keyspace.changes - saving.saved_changes;
-    line(text, format_args!("rdb_changes_since_last_save:{changes}"));
-    let in_progress = u8::from(running.is_some());
-    line(text, format_args!("rdb_bgsave_in_progress:{in_progress}"));
-    line(text, format_args!("rdb_last_save_time:{}", saving.last_at));
-    line(text, format_args!("rdb_last_bgsave_status:{status}"));
-    let last = shown(saving.last_seconds);
-    line(text, format_args!("rdb_last_bgsave_time_sec:{last}"));
-    let current = shown(seconds);
-    line(text, format_args!("rdb_current_bgsave_time_sec:{current}"));
-    line(text, format_args!("rdb_saves:{}", saving.count));
-    line(text, format_args!("aof_enabled:0"));
-    line(text, format_args!("aof_rewrite_in_progress:0"));
 }
 
 fn stats(call: &Call<'_>, text: &mut String) {

@@ -3,15 +3,17 @@
 use slotway_protocol::engine::{CloseWhen, Now};
 use slotway_protocol::resp::encode;
 
-use super::{Call, CommandError, REDIS_VERSION, Run};
+use super::{Call, CommandError, Run};
+use crate::REDIS_VERSION;
 use crate::keyspace::{Keyspace, Reader};
 use crate::persistence::rdb::{About, Saver};
-use crate::persistence::saving::Waiter;
+use crate::persistence::saving::{SaveTarget, Saving, Waiter};
 use crate::server_state::ServerState;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("save", save),
     ("bgsave", bgsave),
+    ("bgrewriteaof", bgrewriteaof),
     ("lastsave", lastsave),
     ("shutdown", shutdown),
 ];
@@ -20,6 +22,7 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
 pub(crate) fn begin(
     keyspace: &mut Keyspace,
     server: &mut ServerState,
+    target: SaveTarget,
     waiter: Option<Waiter>,
     now: Now,
 ) {
@@ -28,12 +31,17 @@ pub(crate) fn begin(
         unix_seconds: now.unix_ms / 1_000,
         memory: keyspace.memory(),
         position: server.replication.saved_position(),
+        is_aof_base: target == SaveTarget::AofBase,
     };
     let config = &server.config;
     let saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
     let buffer_max = usize::try_from(config.save_buffer_max).unwrap_or(usize::MAX);
     keyspace.begin_snapshot(Reader::File, saver, buffer_max);
-    server.saving.begin(now.instant, keyspace.changes, waiter);
+    let replaces_rewrite = server.saving.running_for(SaveTarget::AofBase).is_some();
+    server.log.rewriting.scheduled |= replaces_rewrite;
+    server
+        .saving
+        .begin(target, now.instant, keyspace.changes, waiter);
 }
 
 /// The others are served meanwhile; only this client waits.
@@ -48,14 +56,50 @@ fn bgsave(call: &mut Call<'_>) -> Result<(), CommandError> {
         return Err(CommandError::Syntax);
     }
     check_idle(call)?;
-    if call.server.in_exec {
+    let rewrites = is_rewriting(call);
+    if call.server.in_exec || (rewrites && call.len() == 2) {
         call.server.saving.scheduled = true;
         encode::simple(call.out, b"Background saving scheduled");
+    } else if rewrites {
+        return Err(CommandError::text(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
+             SCHEDULE in order to schedule a BGSAVE whenever possible.",
+        ));
     } else {
-        begin(call.keyspace, call.server, None, call.now);
+        let target = SaveTarget::File;
+        begin(call.keyspace, call.server, target, None, call.now);
         encode::simple(call.out, b"Background saving started");
     }
     Ok(())
+}
+
+/// It begins at the end of the turn, as what was done before has to be in the old files.
+fn bgrewriteaof(call: &mut Call<'_>) -> Result<(), CommandError> {
+    check_files(call)?;
+    let is_saving = call.server.saving.running.is_some();
+    let rewriting = &mut call.server.log.rewriting;
+    if is_saving && is_rewriting_now(&call.server.saving) || rewriting.wanted {
+        return Err(CommandError::text(
+            "ERR Background append only file rewriting already in progress",
+        ));
+    }
+    if is_saving || call.server.in_exec {
+        rewriting.scheduled = true;
+        rewriting.consecutive_failures = 0;
+        encode::simple(call.out, b"Background append only file rewriting scheduled");
+    } else {
+        rewriting.wanted = true;
+        encode::simple(call.out, b"Background append only file rewriting started");
+    }
+    Ok(())
+}
+
+fn is_rewriting(call: &Call<'_>) -> bool {
+    call.server.log.rewriting.wanted || is_rewriting_now(&call.server.saving)
+}
+
+fn is_rewriting_now(saving: &Saving) -> bool {
+    saving.running_for(SaveTarget::AofBase).is_some()
 }
 
 fn lastsave(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -76,7 +120,8 @@ fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
     if saves && saves_not {
         return Err(CommandError::Syntax);
     }
-    if saves {
+    let is_loading = call.server.loading.is_some();
+    if (saves && !is_loading) || (!saves_not && call.server.saves_at_the_end()) {
         check_files(call)?;
         begin_for(call, true);
     } else {
@@ -91,15 +136,17 @@ fn begin_for(call: &mut Call<'_>, shuts_down: bool) {
     let connection = call.session().connection;
     call.session().waiting = true;
     let waiter = Waiter {
-        connection,
+        connection: Some(connection),
         shuts_down,
     };
-    begin(call.keyspace, call.server, Some(waiter), call.now);
+    let target = SaveTarget::File;
+    begin(call.keyspace, call.server, target, Some(waiter), call.now);
 }
 
 fn check_idle(call: &Call<'_>) -> Result<(), CommandError> {
     check_files(call)?;
-    if call.server.saving.running.is_some() {
+    let saving = &call.server.saving;
+    if saving.running_for(SaveTarget::File).is_some() {
         return Err(CommandError::text(
             "ERR Background save already in progress",
         ));

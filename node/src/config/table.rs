@@ -204,10 +204,12 @@ directives! {
     auto_aof_rewrite_percentage: u32 = 100, "auto-aof-rewrite-percentage", COUNT;
     auto_aof_rewrite_min_size: u64 = 64 << 20, "auto-aof-rewrite-min-size", Memory(0, LONG);
     aof_load_truncated: bool = true, "aof-load-truncated", Bool;
-    aof_use_rdb_preamble: bool = true, "aof-use-rdb-preamble", Bool;
+    aof_use_rdb_preamble: bool = true, "aof-use-rdb-preamble", Bool, kept;
     aof_timestamp_enabled: bool = false, "aof-timestamp-enabled", Bool;
-    aof_rewrite_incremental_fsync: bool = true, "aof-rewrite-incremental-fsync", Bool;
+    aof_rewrite_incremental_fsync: bool = true, "aof-rewrite-incremental-fsync", Bool, kept;
     aof_disable_auto_gc: bool = false, "aof-disable-auto-gc", Bool;
+    /// How much may wait to be appended; beyond it writes are refused. Our own.
+    aof_buffer_max: u64 = 256 << 20, "aof-buffer-max", AnyMemory;
 
     // Replication.
     replicaof: Option<Address> = None, "replicaof" or "slaveof", Words(&special::REPLICAOF),

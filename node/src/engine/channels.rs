@@ -1,9 +1,44 @@
 //! The connections of a node: writing to them, closing them, and what goes with one that is gone.
 
+use bytes::BytesMut;
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
+use slotway_protocol::output::Output;
 
 use super::session::Kind;
-use super::{Channel, Node, State};
+use super::withholding::Withheld;
+use super::{Node, State};
+
+/// The bytes of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) output: Output,
+    /// The driver knows that there is output to write.
+    pub(super) woken: bool,
+    /// Input that was not looked at because too much output waits, and after that the front of a
+    /// request whose rest has not arrived.
+    pub(super) held: BytesMut,
+    pub(super) paused: bool,
+    /// The output is sorted: what the driver sees is in here, and so is what waits.
+    pub(super) withheld: Option<Box<Withheld>>,
+}
+
+impl Channel {
+    /// What may be written.
+    #[inline]
+    pub(super) fn visible(&mut self) -> &mut Output {
+        match &mut self.withheld {
+            Some(withheld) => &mut withheld.ready,
+            None => &mut self.output,
+        }
+    }
+
+    /// How much is kept for the client.
+    #[inline]
+    pub(super) fn output_len(&self) -> usize {
+        let withheld = self.withheld.as_ref();
+        self.output.len() + withheld.map_or(0, |withheld| withheld.ready_len())
+    }
+}
 
 impl Node {
     pub(super) fn close(&mut self, connection: ConnectionId, when: CloseWhen) {
@@ -12,6 +47,12 @@ impl Node {
         };
         let overrules = when == CloseWhen::Now && session.closing == Some(CloseWhen::Flushed);
         session.closing.get_or_insert(when);
+        if when == CloseWhen::Flushed && self.must_wait_to_close(connection) {
+            return;
+        }
+        let Some(session) = self.state.sessions.find(connection) else {
+            return;
+        };
         if !session.close_requested || overrules {
             session.close_requested = true;
             self.actions.push_back(Action::Close { connection, when });
@@ -30,8 +71,9 @@ impl Node {
     }
 
     pub(super) fn wake(&mut self, connection: ConnectionId) {
+        self.sort_replies(connection);
         let channel = &mut self.channels[connection.index as usize];
-        if !channel.woken && !channel.output.is_empty() {
+        if !channel.woken && !channel.visible().is_empty() {
             channel.woken = true;
             self.actions.push_back(Action::Wake(connection));
         }

@@ -1,6 +1,8 @@
 //! From a request to its reply: looks the command up, checks whether it may run here and now, and
 //! runs it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use slotway_protocol::command::{Command, Flags, Refusal, resolve};
 use slotway_protocol::engine::Now;
@@ -13,6 +15,7 @@ use crate::cluster::{self, Permissions};
 use crate::command::{Call, CommandError, Run};
 use crate::keyspace::ExpiryRule;
 use crate::replication::propagation::{propagate, propagate_expired};
+use crate::server_state::DiskError;
 
 impl State {
     /// Runs one request of a client and appends its reply to `out`.
@@ -97,14 +100,16 @@ impl State {
     pub(super) fn begin_turn(&mut self, now: Now) {
         self.keyspace.set_now(now.unix_ms);
         let replication = &self.server.replication;
-        self.keyspace.expiry =
-            if replication.primary().is_some() || replication.is_paused(now.instant) {
-                ExpiryRule::Keep
-            } else if self.server.propagation.is_heard() {
-                ExpiryRule::RemoveAndTell
-            } else {
-                ExpiryRule::Remove
-            };
+        self.keyspace.expiry = if replication.primary().is_some()
+            || replication.is_paused(now.instant)
+            || self.server.loading.is_some()
+        {
+            ExpiryRule::Keep
+        } else if self.server.propagation.is_heard() {
+            ExpiryRule::RemoveAndTell
+        } else {
+            ExpiryRule::Remove
+        };
     }
 
     #[inline]
@@ -198,6 +203,21 @@ impl State {
         }
     }
 
+    /// Refuses writes while what they do could not be kept.
+    #[cold]
+    fn check_disk(&self, client: usize, command: &Command) -> Result<(), CommandError> {
+        if !self.writes(client, command) && command.name != "ping" {
+            return Ok(());
+        }
+        Err(CommandError::text(match self.server.disk_error {
+            DiskError::Aof => {
+                let reason = self.server.log.failure().unwrap_or_default();
+                format!("MISCONF Errors writing to the AOF file: {reason}").into()
+            }
+            _ => Cow::Borrowed(BGSAVE_ERROR),
+        }))
+    }
+
     /// The command and its function, when the client may run it on this node now.
     #[inline]
     fn admit(
@@ -237,6 +257,9 @@ impl State {
                 .into());
             }
         }
+        if self.server.disk_error != DiskError::None {
+            self.check_disk(client, command)?;
+        }
         let session = &self.sessions[client];
         if session.subscriptions.is_some()
             && session.protocol == Protocol::Resp2
@@ -246,6 +269,11 @@ impl State {
         }
         if is_guarded {
             self.check_guards(client, command, now)?;
+        }
+        if self.server.loading.is_some() && !command.flags.contains(Flags::LOADING) {
+            return Err(
+                CommandError::text("LOADING Redis is loading the dataset in memory").into(),
+            );
         }
         let run = self
             .dispatch
@@ -312,6 +340,12 @@ impl State {
         }
     }
 }
+
+const BGSAVE_ERROR: &str = "MISCONF Redis is configured to save RDB snapshots, but it's \
+    currently unable to persist to disk. Commands that may modify the data set are disabled, \
+    because this instance is configured to report errors during writes if RDB snapshotting fails \
+    (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+    error.";
 
 /// Why a request has an error as its reply.
 pub(super) enum Refused {

@@ -295,6 +295,7 @@ impl Node {
         self.state.server.propagation.select_again();
         self.state.update_listening();
         self.acknowledge(now.instant);
+        self.close_log();
         tracing::info!(
             keys = self.len(),
             "MASTER <-> REPLICA sync: Finished with success"

@@ -50,7 +50,7 @@ impl State {
     }
 
     /// Whether it writes, or is the end of a transaction that does.
-    fn writes(&self, client: usize, command: &Command) -> bool {
+    pub(super) fn writes(&self, client: usize, command: &Command) -> bool {
         if command.flags.contains(Flags::WRITE) {
             return true;
         }

@@ -50,7 +50,10 @@ impl Node {
         self.serve_cluster(now);
         self.begin_configuring();
         if !self.state.server.propagation.is_empty() {
-            self.hand_over();
+            self.hand_over(now);
+        }
+        if self.state.server.log.rewriting.wanted {
+            self.begin_wanted_rewrite(now);
         }
         if self.state.server.replication.is_unsettled() {
             self.settle_replication(now);
@@ -70,11 +73,12 @@ impl Node {
 
     /// Hands what writes have done to all who listen.
     #[cold]
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self, now: Now) {
         let bytes = Bytes::from(self.state.server.propagation.take());
         if self.state.server.replication.primary().is_none() {
             self.feed(&bytes);
         }
+        self.append(&bytes, now);
     }
 
     /// Closes clients that have said nothing for too long.
@@ -199,7 +203,7 @@ impl Node {
     /// Whether a client has to take replies first. A replica takes what it is sent at its own pace.
     #[inline]
     fn owes_too_much(&self, index: usize) -> bool {
-        self.channels[index].output.len() > OUTPUT_PAUSE
+        self.channels[index].output_len() > OUTPUT_PAUSE
             && self.state.sessions[index].kind == Kind::Client
     }
 

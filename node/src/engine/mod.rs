@@ -1,5 +1,6 @@
 //! The node as a state machine: connections, bytes, events and time go in, replies come out.
 
+mod appending;
 mod blocking;
 pub(crate) mod bus;
 mod channels;
@@ -8,13 +9,17 @@ pub(crate) mod execute;
 mod following;
 mod guard;
 mod input;
+mod loading;
 mod migrating;
 mod publishing;
+mod replay;
 mod replicating;
+mod rewriting;
 pub(crate) mod roles;
 mod saving;
 pub(crate) mod session;
 pub(crate) mod transaction;
+mod withholding;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,13 +41,16 @@ use crate::keyspace::{Exported, Keyspace};
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use bus::BusConnections;
+use channels::Channel;
 use following::Following;
 use replicating::FullSync;
 use roles::{Role, Roles};
 use session::Sessions;
 
+pub use appending::{AofEvent, AofPart, AofSizes};
 pub use bus::BUS_LISTENER;
 pub use configuring::{ConfigOutcome, ConfigWork};
+pub use loading::{FileKind, LoadCut, LoadFailure, LoadPart, LoadReply};
 pub use saving::{Loading, SavePart};
 
 /// A node. Drive it through [`Engine`].
@@ -64,6 +72,10 @@ pub struct Node {
     next_piece: Option<Instant>,
     next_ping: Instant,
     next_second: Instant,
+    /// The file that is being loaded.
+    loading_file: Option<loading::LoadingFile>,
+    /// Connections with replies that wait for the disk.
+    withholding: Vec<ConnectionId>,
 }
 
 /// What a command can touch, apart from the connections' bytes.
@@ -73,18 +85,6 @@ pub(crate) struct State {
     pub(crate) server: ServerState,
     pub(crate) dispatch: Dispatch,
     pub(crate) random: Random,
-}
-
-/// The bytes of one connection.
-#[derive(Debug, Default)]
-struct Channel {
-    output: Output,
-    /// The driver knows that there is output to write.
-    woken: bool,
-    /// Input that was not looked at because too much output waits, and after that the front of a
-    /// request whose rest has not arrived.
-    held: BytesMut,
-    paused: bool,
 }
 
 /// What the outside tells a node.
@@ -102,6 +102,15 @@ pub enum Event {
     Config(ConfigOutcome),
     /// That version of the cluster file is written.
     NodesConfSaved(u64),
+    /// The next part of what is loaded at the start.
+    Load(LoadPart),
+    /// What came of a [`Notice::Aof`].
+    Aof(AofEvent),
+    /// The driver is about to stop: what is still to be written has to be handed to it now.
+    Flush,
+    /// A signal asks for the end: as SHUTDOWN without words. The driver is told with
+    /// [`Notice::Shutdown`].
+    Terminate,
 }
 
 /// What a node tells the outside.
@@ -119,6 +128,10 @@ pub enum Notice {
     IsPrimary(bool),
     /// The cluster file is to be written, and answered with [`Event::NodesConfSaved`].
     NodesConf(SavedCluster),
+    /// What came of the last [`Event::Load`].
+    Loaded(LoadReply),
+    /// Something is to be done with the append-only file.
+    Aof(AofPart),
 }
 
 impl Node {
@@ -157,6 +170,8 @@ impl Node {
             next_piece: None,
             next_ping: started.instant,
             next_second: started.instant,
+            loading_file: None,
+            withholding: Vec::new(),
         }
     }
 
@@ -336,7 +351,8 @@ impl Engine for Node {
             self.go_on_with_target(connection, now);
             return self.wake(connection);
         }
-        if channel.paused && channel.output.len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
+        let channel = &mut self.channels[connection.index as usize];
+        if channel.paused && channel.output_len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
             self.resume(connection, now);
             self.end_turn(now);
         }
@@ -356,7 +372,7 @@ impl Engine for Node {
         }
         self.next_tick = Some(now.instant + TICK);
         self.state.begin_turn(now);
-        if self.state.server.active_expire {
+        if self.state.server.active_expire && self.state.server.loading.is_none() {
             self.state.keyspace.expire_some();
         }
         self.state.propagate_expired();
@@ -367,6 +383,9 @@ impl Engine for Node {
         self.check_blocked();
         self.tick_cluster(now);
         self.tend_replication(now);
+        self.apply_appendonly(now);
+        self.begin_due_rewrite(now);
+        self.tend_log(now);
         self.state.server.sample(now);
         self.tell_role();
         self.close_idle(now);
@@ -384,6 +403,13 @@ impl Engine for Node {
             Event::SaveEnded(id, succeeded) => self.end_save(id, succeeded, now),
             Event::Config(outcome) => self.end_configuring(outcome, now),
             Event::NodesConfSaved(number) => self.note_saved(number),
+            Event::Load(part) => self.take_load_part(part, now),
+            Event::Aof(event) => self.take_log_event(event, now),
+            Event::Terminate => self.terminate(now),
+            Event::Flush => {
+                self.end_turn(now);
+                self.hand_to_log(true);
+            }
             Event::Drain => {
                 self.state.server.draining = true;
                 let sessions = self.state.sessions.iter();
@@ -398,7 +424,7 @@ impl Engine for Node {
 
     #[inline]
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
-        &mut self.channels[connection.index as usize].output
+        self.channels[connection.index as usize].visible()
     }
 
     #[inline]

@@ -33,9 +33,9 @@ impl Node {
             return;
         }
         let bytes = delivery.bytes(session.protocol);
-        let output = &mut self.channels[client.index as usize].output;
-        output.push_shared(bytes.clone());
-        let waiting = output.len() as u64;
+        let channel = &mut self.channels[client.index as usize];
+        channel.output.push_shared(bytes.clone());
+        let waiting = channel.output_len() as u64;
         let limit = self.state.server.config.client_output_buffer_limit.pubsub;
         let mut is_slow = limit.hard_bytes != 0 && waiting > limit.hard_bytes;
         if let Some(own) = session.subscriptions.as_deref_mut() {

@@ -127,7 +127,7 @@ impl Node {
             return;
         }
         if !self.state.server.propagation.is_empty() {
-            self.hand_over();
+            self.hand_over(now);
         }
         self.state.server.replication.begin_backlog();
         self.state.update_listening();
@@ -141,6 +141,7 @@ impl Node {
             server_version: REDIS_VERSION,
             unix_seconds: now.unix_ms / 1_000,
             memory: keyspace.memory(),
+            is_aof_base: false,
             position: Some(StreamPosition {
                 id: &id,
                 offset,
@@ -214,7 +215,7 @@ impl Node {
             return;
         }
         let is_full = |(connection, _): &(ConnectionId, bool)| {
-            self.channels[connection.index as usize].output.len() > SYNC_OUTPUT_MAX
+            self.channels[connection.index as usize].output_len() > SYNC_OUTPUT_MAX
         };
         if receivers.iter().any(is_full) {
             return;

@@ -8,7 +8,7 @@ use super::{Node, Notice};
 use crate::command::begin_save;
 use crate::keyspace::{Reader, SnapshotStep};
 use crate::persistence::rdb::{LoadedKey, Loader, RdbError};
-use crate::persistence::saving::{SaveId, Waiter};
+use crate::persistence::saving::{SaveId, SaveTarget, Waiter};
 
 /// What the driver is to do for a save. Notices of a later save mean that the earlier one is given
 /// up.
@@ -16,10 +16,15 @@ use crate::persistence::saving::{SaveId, Waiter};
 pub enum SavePart {
     /// Begin a file beside the old one.
     Begin,
+    /// The same, but for the base of the append-only file.
+    BeginBase,
     /// Write these bytes, and answer with [`super::Event::SaveWritten`].
     Bytes(Vec<u8>),
     /// Put the file in the place of the old one, and answer with [`super::Event::SaveEnded`].
     End,
+    /// Leave the file beside until [`super::AofPart::Finish`], and answer with
+    /// [`super::Event::SaveEnded`].
+    EndBase,
     /// Remove the file that was begun.
     GiveUp,
 }
@@ -27,6 +32,13 @@ pub enum SavePart {
 /// A file whose keys are being loaded.
 #[derive(Debug)]
 pub struct Loading(Loader);
+
+impl Loading {
+    /// What came behind the end of the file, once all before it is loaded.
+    pub(super) fn take_rest(&mut self) -> Option<Vec<u8>> {
+        self.0.take_rest()
+    }
+}
 
 impl Node {
     /// Says that the driver writes files, so that SAVE is not refused.
@@ -75,16 +87,34 @@ impl Node {
         if let Some(running) = running.as_mut().filter(|running| !running.announced) {
             running.announced = true;
             let id = running.id;
-            self.ask_to_save(id, SavePart::Begin);
+            let part = match running.target {
+                SaveTarget::File => SavePart::Begin,
+                SaveTarget::AofBase => SavePart::BeginBase,
+            };
+            self.ask_to_save(id, part);
             self.continue_save(id, now);
         }
     }
 
     /// Begins what BGSAVE has put off.
     pub(super) fn begin_scheduled_save(&mut self, now: Now) {
+        let changes = self.state.keyspace.changes;
         let server = &mut self.state.server;
-        if server.saving.scheduled && server.saving.running.is_none() {
-            begin_save(&mut self.state.keyspace, server, None, now);
+        let is_idle = server.saving.running.is_none() && server.loading.is_none();
+        let due = server.saving.due(&server.config.save, changes, now);
+        let due = due.filter(|_| is_idle && server.saving.has_files);
+        if let Some(point) = due {
+            let seconds = point.seconds;
+            tracing::info!("{} changes in {seconds} seconds. Saving...", point.changes);
+        }
+        if due.is_some() || (is_idle && server.saving.scheduled) {
+            begin_save(
+                &mut self.state.keyspace,
+                server,
+                SaveTarget::File,
+                None,
+                now,
+            );
         }
         self.announce_save(now);
     }
@@ -103,8 +133,12 @@ impl Node {
             SnapshotStep::Bytes(bytes) => self.ask_to_save(id, SavePart::Bytes(bytes)),
             SnapshotStep::Last(bytes) => {
                 running.complete = true;
+                let end = match running.target {
+                    SaveTarget::File => SavePart::End,
+                    SaveTarget::AofBase => SavePart::EndBase,
+                };
                 self.ask_to_save(id, SavePart::Bytes(bytes));
-                self.ask_to_save(id, SavePart::End);
+                self.ask_to_save(id, end);
             }
             SnapshotStep::GivenUp => {
                 self.ask_to_save(id, SavePart::GiveUp);
@@ -115,21 +149,48 @@ impl Node {
 
     /// Notes what came of a save.
     pub(super) fn end_save(&mut self, id: SaveId, succeeded: bool, now: Now) {
-        if !self.state.server.saving.is_running(id) {
+        let server = &self.state.server;
+        if !server.saving.is_running(id) {
             return;
+        }
+        if server.saving.running_for(SaveTarget::AofBase).is_some() {
+            return self.end_base(id, succeeded, now);
         }
         self.state.keyspace.end_snapshot(Reader::File);
         for waiter in self.state.server.saving.end(succeeded, now) {
             self.answer_save(waiter, succeeded, now);
         }
+        self.state.server.note_disk_error();
+    }
+
+    /// Ends the node as SHUTDOWN does: all keys are saved first if the settings want them saved.
+    pub(super) fn terminate(&mut self, now: Now) {
+        let server = &mut self.state.server;
+        if !server.saves_at_the_end() {
+            return self.actions.push_back(Action::Notify(Notice::Shutdown));
+        }
+        let waiter = Waiter {
+            connection: None,
+            shuts_down: true,
+        };
+        let target = SaveTarget::File;
+        begin_save(&mut self.state.keyspace, server, target, Some(waiter), now);
+        self.announce_save(now);
     }
 
     fn answer_save(&mut self, waiter: Waiter, succeeded: bool, now: Now) {
         if waiter.shuts_down && succeeded {
             self.actions.push_back(Action::Notify(Notice::Shutdown));
-            return self.close(waiter.connection, CloseWhen::Now);
+        } else if waiter.shuts_down {
+            tracing::error!("Errors trying to shut down the server. Check the logs.");
         }
-        let Some(session) = self.state.sessions.find(waiter.connection) else {
+        let Some(connection) = waiter.connection else {
+            return;
+        };
+        if waiter.shuts_down && succeeded {
+            return self.close(connection, CloseWhen::Now);
+        }
+        let Some(session) = self.state.sessions.find(connection) else {
             return;
         };
         let is_answered = session.replies == Replies::On;
@@ -138,10 +199,10 @@ impl Node {
             (false, true) => b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n",
             (false, false) => b"-ERR\r\n",
         };
-        self.answer_later(waiter.connection, is_answered, reply, now);
+        self.answer_later(connection, is_answered, reply, now);
     }
 
-    fn ask_to_save(&mut self, id: SaveId, part: SavePart) {
+    pub(super) fn ask_to_save(&mut self, id: SaveId, part: SavePart) {
         self.actions
             .push_back(Action::Notify(Notice::Save(id, part)));
     }

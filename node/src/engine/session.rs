@@ -1,7 +1,9 @@
 //! The clients of a node: what each connection has said about itself so far.
 
+use core::net::{Ipv4Addr, SocketAddr};
+
 use slotway_protocol::command::CommandId;
-use slotway_protocol::engine::{CloseWhen, ConnectionId, Instant, Peer};
+use slotway_protocol::engine::{CloseWhen, ConnectionId, Instant, Origin, Peer};
 use slotway_protocol::resp::{Protocol, RequestScanner};
 
 use super::transaction::Transaction;
@@ -138,9 +140,33 @@ pub(crate) struct Sessions {
     last_id: u64,
     /// Clients that another one closed.
     killed: Vec<ConnectionId>,
+    /// In whose name commands run that no client sent.
+    internal: Option<Box<Session>>,
 }
 
 impl Sessions {
+    /// The index of the session that belongs to no connection.
+    pub(crate) const INTERNAL: usize = usize::MAX;
+
+    /// Opens the session of [`Sessions::INTERNAL`], in whose name commands of a file run.
+    pub(crate) fn open_internal(&mut self, now: Instant) {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let peer = Peer {
+            remote: nowhere,
+            local: nowhere,
+            origin: Origin::Accepted(0),
+        };
+        let connection = ConnectionId {
+            index: u32::MAX,
+            generation: u32::MAX,
+        };
+        self.internal = Some(Box::new(Session::new(connection, peer, 0, now)));
+    }
+
+    pub(crate) fn close_internal(&mut self) {
+        self.internal = None;
+    }
+
     pub(crate) fn open(&mut self, connection: ConnectionId, peer: Peer, now: Instant) -> usize {
         let index = connection.index as usize;
         if self.places.len() <= index {
@@ -202,7 +228,10 @@ impl core::ops::Index<usize> for Sessions {
     fn index(&self, index: usize) -> &Session {
         match self.places.get(index) {
             Some(Some(session)) => session,
-            _ => unreachable!("only open sessions are used by their index"),
+            _ => match &self.internal {
+                Some(session) if index == Self::INTERNAL => session,
+                _ => unreachable!("only open sessions are used by their index"),
+            },
         }
     }
 }
@@ -212,7 +241,10 @@ impl core::ops::IndexMut<usize> for Sessions {
     fn index_mut(&mut self, index: usize) -> &mut Session {
         match self.places.get_mut(index) {
             Some(Some(session)) => session,
-            _ => unreachable!("only open sessions are used by their index"),
+            _ => match &mut self.internal {
+                Some(session) if index == Self::INTERNAL => session,
+                _ => unreachable!("only open sessions are used by their index"),
+            },
         }
     }
 }

@@ -253,6 +253,7 @@ mod tests {
             unix_seconds: 0,
             memory: 0,
             position: None,
+            is_aof_base: false,
         };
         Saver::new(about, true, true)
     }

@@ -109,6 +109,11 @@ impl Propagation {
         self.stream.is_empty()
     }
 
+    /// How many bytes there are to take.
+    pub(crate) fn len(&self) -> usize {
+        self.stream.len()
+    }
+
     /// The bytes of all units since this was called last. All who listen get the same.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         assert!(self.unit_len == 0, "only whole units are handed over");

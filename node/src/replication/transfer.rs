@@ -117,6 +117,7 @@ mod tests {
             unix_seconds: 0,
             memory: 0,
             position: None,
+            is_aof_base: false,
         };
         let mut saver = Saver::new(about, true, true);
         for key in 0..keys {

@@ -1,8 +1,8 @@
-//! The file with all keys of a node: read at the start, and written by a thread of its own, beside
-//! the old one until it is complete.
+//! The file with all keys of a node, written by a thread of its own beside the old one until it is
+//! complete.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -10,57 +10,8 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Config;
-use crate::engine::{Event, Node, SavePart};
-use crate::persistence::rdb::RdbError;
+use crate::engine::{Event, SavePart};
 use crate::persistence::saving::SaveId;
-
-/// Why the file could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    #[error("Can't chdir to '{path}': {error}")]
-    Directory { path: String, error: io::Error },
-    #[error("Fatal error: can't open the RDB file {path} for reading: {error}")]
-    Io { path: String, error: io::Error },
-    #[error("{path}: {error}")]
-    Format { path: String, error: RdbError },
-}
-
-/// Loads the file that the settings name, if there is one.
-pub(super) fn load(node: &mut Node) -> Result<(), LoadError> {
-    let directory = &node.config().dir;
-    fs::read_dir(directory).map_err(|error| LoadError::Directory {
-        path: directory.clone(),
-        error,
-    })?;
-    let path = path(node.config());
-    let io_error = |error| LoadError::Io {
-        path: path.display().to_string(),
-        error,
-    };
-    let format_error = |error| LoadError::Format {
-        path: path.display().to_string(),
-        error,
-    };
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io_error(error)),
-    };
-    let len = file.metadata().map_err(io_error)?.len();
-    let mut loading = node.begin_loading(len);
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let count = file.read(&mut buffer).map_err(io_error)?;
-        if count == 0 {
-            break;
-        }
-        node.load(&mut loading, &buffer[..count])
-            .map_err(format_error)?;
-    }
-    node.end_loading(loading).map_err(format_error)?;
-    tracing::info!(path = %path.display(), keys = node.len(), "loaded");
-    Ok(())
-}
 
 /// Writes what a node saves. A save that is not complete when this is dropped leaves nothing.
 #[derive(Debug)]
@@ -108,6 +59,15 @@ struct Begun {
     path: PathBuf,
 }
 
+impl Begun {
+    /// Leaves the file where it is, complete.
+    fn keep(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        self.path = PathBuf::new();
+        Ok(())
+    }
+}
+
 impl Drop for Begun {
     fn drop(&mut self) {
         // Once it is in its place, there is none of that name any more.
@@ -131,6 +91,13 @@ fn write_all(
                     None
                 })
             }
+            SavePart::BeginBase => {
+                begun = None;
+                begin_base(path).map(|file| {
+                    begun = Some(file);
+                    None
+                })
+            }
             SavePart::Bytes(bytes) => match &mut begun {
                 Some(begun) => {
                     let written = begun.file.write_all(&bytes);
@@ -140,6 +107,10 @@ fn write_all(
             },
             SavePart::End => match begun.take() {
                 Some(begun) => end(&begun, path).map(|()| Some(Event::SaveEnded(id, true))),
+                None => Ok(None),
+            },
+            SavePart::EndBase => match begun.take() {
+                Some(begun) => begun.keep().map(|()| Some(Event::SaveEnded(id, true))),
                 None => Ok(None),
             },
             SavePart::GiveUp => {
@@ -166,6 +137,17 @@ fn begin(path: &Path) -> io::Result<Begun> {
     Ok(Begun { file, path })
 }
 
+fn begin_base(path: &Path) -> io::Result<Begun> {
+    let path = base_beside(path);
+    let file = File::create(&path)?;
+    Ok(Begun { file, path })
+}
+
+/// Where the base of the append-only file is written until it is complete.
+pub(super) fn base_beside(path: &Path) -> PathBuf {
+    path.with_file_name(format!("temp-rewriteaof-bg-{}.aof", std::process::id()))
+}
+
 /// Puts the file into its place in such a way that a crash leaves the old one or the new one.
 fn end(begun: &Begun, path: &Path) -> io::Result<()> {
     begun.file.sync_all()?;
@@ -177,8 +159,6 @@ fn end(begun: &Begun, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn path(config: &Config) -> PathBuf {
+pub(super) fn path(config: &Config) -> PathBuf {
     Path::new(&config.dir).join(&config.dbfilename)
 }
-
-const READ_BYTES: usize = 1024 * 1024;

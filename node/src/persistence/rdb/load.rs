@@ -102,6 +102,11 @@ impl Loader {
         self.read(sink)
     }
 
+    /// What came behind the end of the file, once that is reached.
+    pub(crate) fn take_rest(&mut self) -> Option<Vec<u8>> {
+        (self.stage == Stage::Done).then(|| std::mem::take(&mut self.pending))
+    }
+
     fn may_come(&self, needed: usize) -> bool {
         let available = |announced: u64| announced.saturating_add(self.pending.len() as u64);
         self.announced

@@ -25,6 +25,8 @@ pub(crate) struct About<'a> {
     pub(crate) unix_seconds: u64,
     pub(crate) memory: usize,
     pub(crate) position: Option<StreamPosition<'a>>,
+    /// Whether the file is the base of an append-only file.
+    pub(crate) is_aof_base: bool,
 }
 
 /// The id of the stream of writes, how far in it the keys are, and the database that what comes
@@ -61,7 +63,7 @@ impl Saver {
             saver.aux("repl-id", position.id);
             saver.aux("repl-offset", &position.offset.to_string());
         }
-        saver.aux("aof-base", "0");
+        saver.aux("aof-base", if about.is_aof_base { "1" } else { "0" });
         saver
     }
 

@@ -241,6 +241,7 @@ fn file(values: &[(u32, Value, u64)], compress: bool) -> (Vec<u8>, Keys) {
         unix_seconds: 1_700_000_000,
         memory: 1 << 40,
         position: None,
+        is_aof_base: false,
     };
     let mut saver = Saver::new(about, compress, true);
     let mut file = Vec::new();

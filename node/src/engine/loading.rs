@@ -1,0 +1,190 @@
+//! Loading files at the start, piece by piece as a driver reads them. Clients are served meanwhile,
+//! but told to wait for whatever needs keys.
+
+use slotway_protocol::engine::{Action, Now};
+
+use super::appending::AofSizes;
+use super::replay::Replay;
+use super::saving::Loading;
+use super::{Node, Notice};
+use crate::keyspace::ExpiryRule;
+use crate::persistence::rdb::{About, RdbError, Saver};
+use crate::server_state::LoadProgress;
+
+/// What a driver has read. It sends the next part when the one before is answered.
+#[derive(Debug)]
+pub enum LoadPart {
+    /// A file of that length comes.
+    File { bytes: u64, kind: FileKind },
+    /// The next bytes of the file.
+    Bytes(Vec<u8>),
+    /// That was all of the file.
+    EndOfFile,
+    /// That was the last file. The append-only file is open and so long, if it is on.
+    End { log: Option<AofSizes> },
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// All keys, of which those that have expired are left out.
+    Rdb,
+    /// All keys, and maybe commands behind them.
+    AofWithRdb,
+    /// Commands.
+    Aof,
+}
+
+/// What came of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadReply {
+    Taken,
+    /// The file ends within a command or a transaction, of which nothing was done.
+    Cut(LoadCut),
+    /// Nothing more can be taken.
+    Failed(LoadFailure),
+}
+
+/// Where a file ceases to be whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadCut {
+    /// So many bytes at the front are whole.
+    pub valid_bytes: u64,
+    /// What follows them is the beginning of a transaction.
+    pub in_transaction: bool,
+}
+
+/// Why a file can't be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoadFailure {
+    Rdb(RdbError),
+    /// There are bytes that are no command.
+    Format,
+    /// There is a command that this node does not have.
+    UnknownCommand(String),
+}
+
+/// The file that is being read.
+#[derive(Debug)]
+pub(super) struct LoadingFile {
+    stage: Stage,
+    kind: FileKind,
+    /// How many bytes have come.
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Rdb(Loading),
+    Commands(Box<Replay>),
+}
+
+impl Node {
+    /// Lets clients wait until a driver has sent [`LoadPart::End`]; so many bytes are to be loaded.
+    pub fn begin_loading_files(&mut self, bytes: u64, now: Now) {
+        self.state.server.loading = Some(LoadProgress {
+            began: now,
+            total_bytes: bytes,
+            loaded_bytes: 0,
+        });
+    }
+
+    /// The file of a node without keys, as it begins an append-only file.
+    pub fn empty_base(&self, now: Now) -> Vec<u8> {
+        let about = About {
+            server_version: crate::REDIS_VERSION,
+            unix_seconds: now.unix_ms / 1_000,
+            memory: self.state.keyspace.memory(),
+            is_aof_base: true,
+            position: None,
+        };
+        let config = self.config();
+        let mut saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
+        saver.end();
+        saver.take()
+    }
+
+    pub(super) fn take_load_part(&mut self, part: LoadPart, now: Now) {
+        let reply = match self.load_part(part, now) {
+            Ok(None) => LoadReply::Taken,
+            Ok(Some(cut)) => LoadReply::Cut(cut),
+            Err(failure) => LoadReply::Failed(failure),
+        };
+        self.actions
+            .push_back(Action::Notify(Notice::Loaded(reply)));
+    }
+
+    fn load_part(&mut self, part: LoadPart, now: Now) -> Result<Option<LoadCut>, LoadFailure> {
+        match part {
+            LoadPart::File { bytes, kind } => {
+                let stage = match kind {
+                    FileKind::Rdb | FileKind::AofWithRdb => Stage::Rdb(self.begin_loading(bytes)),
+                    FileKind::Aof => Stage::Commands(Box::new(Replay::at(0))),
+                };
+                self.loading_file = Some(LoadingFile {
+                    stage,
+                    kind,
+                    bytes: 0,
+                });
+            }
+            LoadPart::Bytes(bytes) => {
+                if let Some(progress) = &mut self.state.server.loading {
+                    progress.loaded_bytes += bytes.len() as u64;
+                }
+                if let Some(file) = self.loading_file.take() {
+                    self.loading_file = Some(self.load_bytes(file, &bytes, now)?);
+                }
+            }
+            LoadPart::EndOfFile => {
+                if let Some(file) = self.loading_file.take() {
+                    return self.end_file(file);
+                }
+            }
+            LoadPart::End { log } => {
+                self.state.keyspace.select_database(0);
+                self.state.server.saving.saved_changes = self.state.keyspace.changes;
+                self.state.server.loading = None;
+                if let Some(sizes) = log {
+                    self.open_log(sizes);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn load_bytes(
+        &mut self,
+        mut file: LoadingFile,
+        bytes: &[u8],
+        now: Now,
+    ) -> Result<LoadingFile, LoadFailure> {
+        // What was written later may need a key that expires before now.
+        let is_aof = file.kind != FileKind::Rdb;
+        let unix_ms = if is_aof { 0 } else { now.unix_ms };
+        self.state.keyspace.set_now(unix_ms);
+        self.state.keyspace.expiry = ExpiryRule::Remove;
+        file.bytes += bytes.len() as u64;
+        match &mut file.stage {
+            Stage::Rdb(loading) => {
+                self.load(loading, bytes).map_err(LoadFailure::Rdb)?;
+                if is_aof && let Some(rest) = loading.take_rest() {
+                    let mut replay = Replay::at(file.bytes - rest.len() as u64);
+                    self.state.replay(&mut replay, &rest, now)?;
+                    file.stage = Stage::Commands(Box::new(replay));
+                }
+            }
+            Stage::Commands(replay) => self.state.replay(replay, bytes, now)?,
+        }
+        Ok(file)
+    }
+
+    fn end_file(&mut self, file: LoadingFile) -> Result<Option<LoadCut>, LoadFailure> {
+        match file.stage {
+            Stage::Rdb(loading) => {
+                self.end_loading(loading).map_err(LoadFailure::Rdb)?;
+                Ok(None)
+            }
+            Stage::Commands(replay) => Ok(replay.end()),
+        }
+    }
+}
