@@ -133,15 +133,6 @@ const EFFECTS: &[(&str, &str)] = &[
         "logfile",
         "where; empty is the standard output. A missing folder is made",
     ),
-    (
-        "shutdown-timeout",
-        "seconds that replicas have for the last writes",
-    ),
-    ("shutdown-on-sigint", "what happens at SIGINT"),
-    (
-        "shutdown-on-sigterm",
-        "what happens at SIGTERM; `failover` hands over to a replica first",
-    ),
     ("databases", "of a node that is not part of a cluster"),
     (
         "cluster-databases",
@@ -177,11 +168,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "aof-load-truncated",
         "one that is cut off at its end is loaded",
     ),
-    ("aof-use-rdb-preamble", "its base is an RDB file"),
     ("aof-timestamp-enabled", "has comments with times"),
     (
-        "aof-rewrite-incremental-fsync",
-        "is flushed now and then while it is rewritten",
+        "aof-buffer-max",
+        "what may wait to be written; beyond it writes are refused",
     ),
     (
         "aof-disable-auto-gc",
@@ -203,10 +193,6 @@ const EFFECTS: &[(&str, &str)] = &[
     ("replica-announce-ip", "what it tells"),
     ("replica-announce-port", "what it tells"),
     (
-        "replica-ignore-disk-write-errors",
-        "a replica goes on when its disk does not",
-    ),
-    (
         "repl-backlog-size",
         "how much a replica may miss and still go on where it was",
     ),
@@ -223,14 +209,6 @@ const EFFECTS: &[(&str, &str)] = &[
         "seconds between PINGs to replicas",
     ),
     ("repl-diskless-sync", "full syncs go out without a file"),
-    (
-        "repl-diskless-sync-delay",
-        "seconds to wait for more replicas; the first is not kept waiting",
-    ),
-    (
-        "repl-diskless-sync-max-replicas",
-        "does not wait for more than these",
-    ),
     (
         "min-replicas-to-write",
         "writes are refused with fewer replicas",

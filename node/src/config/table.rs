@@ -121,10 +121,10 @@ directives! {
     bio_cpulist: String = String::new(), "bio_cpulist", PLAIN, immutable, kept;
     aof_rewrite_cpulist: String = String::new(), "aof_rewrite_cpulist", PLAIN, immutable, kept;
     bgsave_cpulist: String = String::new(), "bgsave_cpulist", PLAIN, immutable, kept;
-    shutdown_timeout: u32 = 10, "shutdown-timeout", COUNT;
-    shutdown_on_sigint: OnSignal = OnSignal::DEFAULT, "shutdown-on-sigint", Flags(OnSignal::NAMES);
+    shutdown_timeout: u32 = 10, "shutdown-timeout", COUNT, kept;
+    shutdown_on_sigint: OnSignal = OnSignal::DEFAULT, "shutdown-on-sigint", Flags(OnSignal::NAMES), kept;
     shutdown_on_sigterm: OnSignal = OnSignal::DEFAULT,
-        "shutdown-on-sigterm", Flags(OnSignal::NAMES);
+        "shutdown-on-sigterm", Flags(OnSignal::NAMES), kept;
     hz: u32 = 10, "hz", Clamped(1, 500), kept;
     dynamic_hz: bool = true, "dynamic-hz", Bool, kept;
     busy_reply_threshold: u64 = 5000,
@@ -227,15 +227,15 @@ directives! {
     replica_lazy_flush: bool = false, "replica-lazy-flush" or "slave-lazy-flush", Bool, kept;
     replica_ignore_maxmemory: bool = true,
         "replica-ignore-maxmemory" or "slave-ignore-maxmemory", Bool, kept;
-    replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", Bool;
+    replica_ignore_disk_write_errors: bool = false, "replica-ignore-disk-write-errors", Bool, kept;
     repl_backlog_size: u64 = 1 << 20, "repl-backlog-size", Memory(1, LONG);
     repl_backlog_ttl: u64 = 3600, "repl-backlog-ttl", Number(0, LONG);
     repl_timeout: u32 = 60, "repl-timeout", Number(1, INT);
     repl_ping_replica_period: u32 = 10,
         "repl-ping-replica-period" or "repl-ping-slave-period", Number(1, INT);
     repl_diskless_sync: bool = true, "repl-diskless-sync", Bool;
-    repl_diskless_sync_delay: u32 = 5, "repl-diskless-sync-delay", COUNT;
-    repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", COUNT;
+    repl_diskless_sync_delay: u32 = 5, "repl-diskless-sync-delay", COUNT, kept;
+    repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", COUNT, kept;
     repl_diskless_load: DisklessLoad = DisklessLoad::Disabled,
         "repl-diskless-load", Choice(DisklessLoad::NAMES), kept;
     repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", Bool, kept;
