@@ -122,7 +122,8 @@ directives! {
     aof_rewrite_cpulist: String = String::new(), "aof_rewrite_cpulist", PLAIN, immutable, kept;
     bgsave_cpulist: String = String::new(), "bgsave_cpulist", PLAIN, immutable, kept;
     shutdown_timeout: u32 = 10, "shutdown-timeout", COUNT, kept;
-    shutdown_on_sigint: OnSignal = OnSignal::DEFAULT, "shutdown-on-sigint", Flags(OnSignal::NAMES), kept;
+    shutdown_on_sigint: OnSignal = OnSignal::DEFAULT,
+        "shutdown-on-sigint", Flags(OnSignal::NAMES), kept;
     shutdown_on_sigterm: OnSignal = OnSignal::DEFAULT,
         "shutdown-on-sigterm", Flags(OnSignal::NAMES), kept;
     hz: u32 = 10, "hz", Clamped(1, 500), kept;
