@@ -24,6 +24,7 @@ pub use engine::{
     LoadFailure, LoadPart, LoadReply, Loading, Node, Notice, SavePart,
 };
 pub use keyspace::Exported;
+pub use persistence::aof::manifest::{Manifest, ManifestError};
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;
 

@@ -12,7 +12,7 @@ pub(crate) struct FileInfo {
 /// All files: the keys at one moment are in the base, what changed later in the increments.
 /// History are files that a rewrite has replaced and that are still to be removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     pub(crate) base: Option<FileInfo>,
     pub(crate) history: Vec<FileInfo>,
     pub(crate) increments: Vec<FileInfo>,
@@ -23,7 +23,7 @@ pub(crate) struct Manifest {
 /// Why a manifest can't be read, in the server's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\n*** FATAL AOF MANIFEST FILE ERROR ***\n\n{}{reason}\n", self.place())]
-pub(crate) struct ManifestError {
+pub struct ManifestError {
     /// The number of the line and its text, if it is the line that is wrong.
     line: Option<(usize, String)>,
     pub(crate) reason: &'static str,
@@ -40,7 +40,7 @@ impl ManifestError {
 }
 
 impl Manifest {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, ManifestError> {
+    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
         let mut manifest = Self::default();
         if text.is_empty() {
             return Err(ManifestError {
@@ -120,7 +120,7 @@ impl Manifest {
     }
 
     /// The text of the file.
-    pub(crate) fn format(&self) -> Vec<u8> {
+    pub fn format(&self) -> Vec<u8> {
         let mut text = Vec::new();
         let base = self.base.iter().map(|file| (file, 'b'));
         let history = self.history.iter().map(|file| (file, 'h'));
