@@ -13,25 +13,27 @@ pub mod process;
 pub mod settings;
 mod storage;
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slotway_protocol::engine::{Instant, Now};
 use slotway_runtime::listener::BindError;
 use slotway_runtime::worker::local_runtime;
-use slotway_runtime::{Driver, DriverOptions};
+use slotway_runtime::{Driver, DriverHandle, DriverOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ClusterConfig, ClusterView, NodeInfo};
 use crate::command::Random;
 use crate::config::{Config, NodeConfig};
-use crate::engine::{Event, Node, Notice};
+use crate::engine::{Event, LoadReply, Node, Notice};
 use crate::server_state::hexadecimal_id;
 pub use cluster_file::ClusterFileError;
 use cluster_file::{ClusterFile, ClusterFileWriter};
@@ -262,6 +264,8 @@ async fn serve(
     // Clients wait for each answer, so that few are ever in the queue.
     let (works, wishes) = mpsc::unbounded_channel();
     let on_shutdown = stop.clone();
+    let loaded = Rc::new(Cell::new(writers.keys.is_none()));
+    let on_loaded = Rc::clone(&loaded);
     let driver = Driver::start(node, options, move |notice| match notice {
         Notice::Shutdown => on_shutdown.cancel(),
         Notice::Sleep(time) => std::thread::sleep(time),
@@ -276,6 +280,7 @@ async fn serve(
             }
         }
         Notice::Loaded(reply) => {
+            on_loaded.set(matches!(reply, LoadReply::Complete));
             if let Some(storage) = &writers.keys {
                 storage.loaded(reply);
             }
@@ -291,6 +296,7 @@ async fn serve(
         }
         Notice::IsPrimary(is_primary) => log::set_role(is_primary),
     });
+    load_briefly(&driver, &mut inbox, &stop, &loaded).await;
     listeners::accept_bus(bus_listeners, &driver, &stop);
     let listeners = Listeners::start(listeners, driver.clone(), stop.clone());
     let configurator = Configurator::new(surroundings, driver.clone(), listeners);
@@ -310,6 +316,31 @@ async fn serve(
     driver.send(Event::Flush);
     driver.stop();
 }
+
+/// Lets clients wait to be accepted for as long as loading takes, if that is not long: they need
+/// not learn of it, then.
+async fn load_briefly(
+    driver: &DriverHandle<Node>,
+    inbox: &mut mpsc::UnboundedReceiver<Event>,
+    stop: &CancellationToken,
+    loaded: &Cell<bool>,
+) {
+    let mut patience = Box::pin(tokio::time::sleep(ACCEPT_PATIENCE));
+    while !loaded.get() {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = &mut patience => return,
+            event = inbox.recv() => match event {
+                Some(event) => driver.send(event),
+                None => return,
+            },
+        }
+    }
+}
+
+/// How long clients that connect at the start may wait for files to be loaded.
+const ACCEPT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A number nobody can foresee.
 pub fn random_seed() -> u64 {

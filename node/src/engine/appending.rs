@@ -70,6 +70,7 @@ impl Node {
             let config = &server.config;
             let annotate = config.aof_timestamp_enabled;
             server.log.push(bytes, annotate, config.aof_buffer_max, now);
+            server.note_disk_error();
             self.hand_to_log(false);
         }
     }

@@ -32,6 +32,12 @@ impl Channel {
         }
     }
 
+    /// Whether there is anything that may be written.
+    pub(super) fn has_visible(&self) -> bool {
+        let withheld = self.withheld.as_ref();
+        withheld.map_or(!self.output.is_empty(), |withheld| withheld.ready_len() > 0)
+    }
+
     /// How much is kept for the client.
     #[inline]
     pub(super) fn output_len(&self) -> usize {

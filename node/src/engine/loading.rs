@@ -41,6 +41,8 @@ pub enum LoadReply {
     Taken,
     /// The file ends within a command or a transaction, of which nothing was done.
     Cut(LoadCut),
+    /// All files are loaded.
+    Complete,
     /// Nothing more can be taken.
     Failed(LoadFailure),
 }
@@ -105,7 +107,9 @@ impl Node {
     }
 
     pub(super) fn take_load_part(&mut self, part: LoadPart, now: Now) {
+        let is_end = matches!(part, LoadPart::End { .. });
         let reply = match self.load_part(part, now) {
+            Ok(None) if is_end => LoadReply::Complete,
             Ok(None) => LoadReply::Taken,
             Ok(Some(cut)) => LoadReply::Cut(cut),
             Err(failure) => LoadReply::Failed(failure),

@@ -228,7 +228,7 @@ impl Node {
         for session in self.state.sessions.iter() {
             let channel = &self.channels[session.connection.index as usize];
             assert!(
-                channel.output.is_empty() || channel.woken,
+                !channel.has_visible() || channel.woken,
                 "the driver knows of all output"
             );
         }

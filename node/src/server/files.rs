@@ -115,7 +115,7 @@ fn write_all(
             },
             SavePart::GiveUp => {
                 begun = None;
-                tracing::warn!("saving was given up: too much was changed meanwhile");
+                tracing::warn!("saving was given up");
                 Ok(None)
             }
         };

@@ -221,7 +221,7 @@ impl Plan {
             replied = link.ask(LoadPart::Bytes(piece))?;
         }
         match replied {
-            LoadReply::Taken => Ok(()),
+            LoadReply::Taken | LoadReply::Complete => Ok(()),
             LoadReply::Failed(failure) => Err(file.failed(failure)),
             LoadReply::Cut(cut) => self.cut(file, is_last, cut),
         }

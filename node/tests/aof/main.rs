@@ -11,6 +11,7 @@ mod generator;
 #[path = "../collections/lines.rs"]
 mod lines;
 mod loading;
+mod promises;
 mod servers;
 
 use generator::Generator;

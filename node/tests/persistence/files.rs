@@ -14,10 +14,10 @@ use tempfile::TempDir;
 use super::{Line, assert_same, contents, line, request};
 
 /// A client of either.
-struct Client(TcpStream);
+pub(super) struct Client(TcpStream);
 
 impl Client {
-    fn connect(port: u16) -> Self {
+    pub(super) fn connect(port: u16) -> Self {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match TcpStream::connect(("127.0.0.1", port)) {
@@ -33,7 +33,7 @@ impl Client {
         }
     }
 
-    fn run(&mut self, line: &Line) -> Vec<u8> {
+    pub(super) fn run(&mut self, line: &Line) -> Vec<u8> {
         self.send(line);
         self.receive()
     }

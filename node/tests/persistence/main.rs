@@ -4,6 +4,7 @@
 
 mod files;
 mod old_forms;
+mod points;
 #[path = "../collections/servers.rs"]
 mod servers;
 mod values;
