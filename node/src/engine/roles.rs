@@ -6,7 +6,6 @@ use slotway_protocol::engine::{ConnectToken, ConnectionId, Origin};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(dead_code, reason = "some of them are being built")]
 pub(crate) enum Role {
     /// Somebody who sends commands and reads replies.
     #[default]
@@ -32,7 +31,6 @@ pub(crate) struct Roles {
 
 impl Roles {
     /// A token for [`slotway_protocol::engine::Action::Connect`].
-    #[allow(dead_code, reason = "those who connect are being built")]
     pub(crate) fn connect(&mut self, role: Role) -> ConnectToken {
         self.last_token = self.last_token.wrapping_add(1);
         let token = ConnectToken(self.last_token);
@@ -65,7 +63,6 @@ impl Roles {
         self.awaited.remove(&token).unwrap_or_default()
     }
 
-    #[allow(dead_code, reason = "those who connect are being built")]
     #[inline]
     pub(crate) fn of(&self, connection: ConnectionId) -> Role {
         let role = self.open.get(connection.index as usize);

@@ -1,7 +1,5 @@
 //! What a node knows of whom it follows and who follows it, and how far each has come.
 
-#![allow(dead_code, reason = "those who use it are being built")]
-
 mod backlog;
 pub(crate) mod propagation;
 pub(crate) mod replica;

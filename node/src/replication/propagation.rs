@@ -58,11 +58,6 @@ impl Propagation {
         self.database = None;
     }
 
-    /// The database that the next request would be for without a SELECT.
-    pub(crate) fn database(&self) -> Option<u32> {
-        self.database
-    }
-
     /// Adds a request to the unit.
     pub(crate) fn add<A: AsRef<[u8]>>(&mut self, database: u32, args: &[A]) {
         self.select(database);
