@@ -73,7 +73,10 @@ impl Cluster {
     }
 
     fn has_reason_to_stand(&self, is_manual: bool) -> bool {
-        if self.is_primary() || (self.settings.no_failover && !is_manual) {
+        if self.is_primary()
+            || self.standing.is_loading
+            || (self.settings.no_failover && !is_manual)
+        {
             return false;
         }
         let Some(primary) = self.my_primary_index() else {

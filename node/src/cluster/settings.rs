@@ -42,6 +42,8 @@ pub(crate) struct Standing {
     pub(crate) is_up: bool,
     /// When a replica last heard of its primary.
     pub(crate) last_io: Instant,
+    /// Its keys are still being read from files.
+    pub(crate) is_loading: bool,
 }
 
 impl Settings {

@@ -196,7 +196,7 @@ impl Node {
         let Some(cluster) = &mut self.state.server.cluster else {
             return;
         };
-        if !cluster.has_bus() {
+        if !cluster.has_bus() || self.state.server.loading.is_some() {
             return;
         }
         cluster.set_settings(settings);
@@ -263,6 +263,7 @@ impl Node {
             follows: replication.primary().is_some(),
             is_up: replication.link() == LinkState::Up,
             last_io: replication.last_io(),
+            is_loading: self.state.server.loading.is_some(),
         };
         if let Some(cluster) = &mut self.state.server.cluster {
             cluster.set_standing(standing);

@@ -63,6 +63,10 @@ impl Node {
     /// Connects when it is time, and gives up on a primary that is silent. Called ten times a
     /// second, and when anything has changed.
     pub(super) fn tend_link(&mut self, now: Now) {
+        if self.state.server.loading.is_some() {
+            // What a primary sends must not mix with what the files hold.
+            return;
+        }
         let replication = &self.state.server.replication;
         let Some(primary) = replication.primary().cloned() else {
             return;

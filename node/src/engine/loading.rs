@@ -151,6 +151,7 @@ impl Node {
                 if let Some(sizes) = log {
                     self.open_log(sizes);
                 }
+                self.tend_link(now);
             }
         }
         Ok(None)
@@ -190,5 +191,47 @@ impl Node {
             }
             Stage::Commands(replay) => Ok(replay.end()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::engine::{Address, Engine, Instant};
+
+    use super::*;
+    use crate::engine::Event;
+    use crate::{Config, NodeConfig};
+
+    fn at(ms: u64) -> Now {
+        Now {
+            instant: Instant::from_micros(ms * 1_000),
+            unix_ms: ms,
+        }
+    }
+
+    fn connects(node: &mut Node) -> usize {
+        let actions = std::iter::from_fn(|| node.poll_action());
+        actions
+            .filter(|action| matches!(action, Action::Connect { .. }))
+            .count()
+    }
+
+    #[test]
+    fn a_replica_asks_its_primary_for_nothing_before_its_files_are_loaded() {
+        let config = NodeConfig {
+            config: Config {
+                replicaof: Some(Address::new("127.0.0.1", 1)),
+                ..Config::default()
+            },
+            ..NodeConfig::default()
+        };
+        let mut node = Node::new(config, at(0));
+        node.begin_loading_files(0, at(0));
+        for tick in 1..20 {
+            node.handle_timeout(at(tick * 100));
+        }
+        assert_eq!(connects(&mut node), 0);
+        node.handle_event(Event::Load(LoadPart::End { log: None }), at(2_000));
+        assert_eq!(connects(&mut node), 1);
     }
 }
