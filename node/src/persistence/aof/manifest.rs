@@ -89,7 +89,8 @@ impl Manifest {
         let (Some(name), Some(kind)) = (name, kind) else {
             return Err(INVALID);
         };
-        if sequence == 0 {
+        // redis-server takes a name of no characters, and then writes what it can't read.
+        if sequence == 0 || name.is_empty() {
             return Err(INVALID);
         }
         self.take_file(FileInfo { name, sequence }, kind)
@@ -275,6 +276,7 @@ file plain.3.incr.aof seq 3 type i
             ("file a seq 1 type \"\n", INVALID),
             ("file a seq x type b\n", INVALID),
             ("name a seq 1 type b\n", INVALID),
+            ("file \"\" seq 1 type h\n", INVALID),
             (
                 "file a/b seq 1 type b\n",
                 "File can't be a path, just a filename",
