@@ -125,9 +125,16 @@ class MixedCluster(Cluster):
 
     def settle(self) -> None:
         """CLUSTER SLOTS names a replica only once it has processed something."""
+        # A primary that was restarted may have been replaced, and not know it yet.
+        wait_until("all primaries to have slots", SYNC_SECONDS, self.primaries_serve)
         for port in self.primaries():
             self.nodes[port].ask("SET", own_key(self.owners(port), port), "x")
         super().settle()
+
+    def primaries_serve(self) -> bool:
+        with contextlib.suppress(LookupError):
+            return all(port in self.owners(port) for port in self.primaries())
+        return False
 
     def done(self, port: int, *words) -> None:
         answer = self.nodes[port].ask(*words)
