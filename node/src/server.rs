@@ -8,6 +8,7 @@ mod configuring;
 mod files;
 mod listeners;
 mod loading;
+mod local_cluster;
 pub mod log;
 pub mod process;
 pub mod settings;
@@ -30,7 +31,7 @@ use slotway_runtime::{Driver, DriverHandle, DriverOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{ClusterConfig, ClusterView, NodeInfo};
+use crate::cluster::{ClusterConfig, ClusterView, NodeInfo, bus_port};
 use crate::command::Random;
 use crate::config::{Config, NodeConfig};
 use crate::engine::{Event, LoadReply, Node, Notice};
@@ -41,6 +42,7 @@ use configuring::Configurator;
 use listeners::{Listeners, Listening, listen};
 pub use loading::LoadError;
 use loading::Plan;
+pub use local_cluster::{LocalCluster, LocalClusterError, LocalClusterOptions};
 use storage::Storage;
 
 /// Why a node could not be started.
@@ -64,6 +66,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct ServerHandle {
     addresses: Vec<SocketAddr>,
+    bus_port: u16,
     events: mpsc::UnboundedSender<Event>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
@@ -73,6 +76,11 @@ impl ServerHandle {
     /// Where it listens; with port 0 in the config, here is the port that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens for the other nodes of its cluster; 0 if it does not.
+    pub fn bus_port(&self) -> u16 {
+        self.bus_port
     }
 
     /// Hands the node an event; one that comes after its end is dropped.
@@ -109,13 +117,28 @@ impl Drop for ServerHandle {
 
 /// Starts a node without files on a thread of its own. When this returns, it listens.
 pub fn spawn(config: NodeConfig) -> Result<ServerHandle, StartError> {
-    start(config, None)
+    start(config, Surroundings::default())
+}
+
+/// Starts a node without files that talks to the other nodes of its cluster. What it was part of,
+/// and its keys, are forgotten when it ends.
+pub fn spawn_with_bus(config: NodeConfig) -> Result<ServerHandle, StartError> {
+    let surroundings = Surroundings {
+        has_bus: config.config.cluster_enabled,
+        ..Surroundings::default()
+    };
+    start(config, surroundings)
 }
 
 /// Starts a node that loads its keys from the files of its settings, and saves them there. Returns
 /// when they are loaded; clients that connect meanwhile are told to wait.
 pub fn spawn_with_files(config: NodeConfig) -> Result<ServerHandle, StartError> {
-    start(config, Some(Surroundings::default()))
+    let surroundings = Surroundings {
+        has_files: true,
+        has_bus: config.config.cluster_enabled,
+        ..Surroundings::default()
+    };
+    start(config, surroundings)
 }
 
 /// The same for the one node of a program, whose settings may come from a file.
@@ -124,31 +147,35 @@ pub fn spawn_program(
     config_file: Option<PathBuf>,
 ) -> Result<ServerHandle, StartError> {
     let surroundings = Surroundings {
+        has_files: true,
+        has_bus: config.config.cluster_enabled,
         config_file,
         is_program: true,
     };
-    start(config, Some(surroundings))
+    start(config, surroundings)
 }
 
-/// What a node with files finds around it.
+/// What a node finds around it.
 #[derive(Debug, Default)]
 struct Surroundings {
+    has_files: bool,
+    /// It talks to the other nodes of its cluster.
+    has_bus: bool,
     config_file: Option<PathBuf>,
     /// The process is there for this node alone.
     is_program: bool,
 }
 
-fn start(
-    config: NodeConfig,
-    surroundings: Option<Surroundings>,
-) -> Result<ServerHandle, StartError> {
-    let listeners = listen(&config.config)?;
-    // Without files nothing would be known after a restart, and others would be misled.
-    let has_bus = surroundings.is_some() && config.config.cluster_enabled;
-    let bus_listeners = if has_bus {
-        listeners::listen_bus(&config.config)?
+fn start(mut config: NodeConfig, surroundings: Surroundings) -> Result<ServerHandle, StartError> {
+    let (listeners, bus_listeners) = if surroundings.has_bus {
+        listeners::listen_in_cluster(&mut config.config)?
     } else {
-        Vec::new()
+        (listen(&config.config)?, Vec::new())
+    };
+    let bus_port = if surroundings.has_bus {
+        bus_port(&config.config)
+    } else {
+        0
     };
     let addresses = listeners
         .iter()
@@ -156,7 +183,7 @@ fn start(
         .collect::<Result<_, _>>()?;
     let (events, inbox) = mpsc::unbounded_channel();
     let (loaded, when_loaded) = sync_channel(1);
-    let for_files = surroundings.is_some().then(|| (events.clone(), loaded));
+    let for_files = surroundings.has_files.then(|| (events.clone(), loaded));
     let stop = CancellationToken::new();
     let token = stop.clone();
     let (started, when_started) = sync_channel(1);
@@ -165,11 +192,13 @@ fn start(
         .spawn(move || {
             let prepared = local_runtime()
                 .map_err(StartError::from)
-                .and_then(|runtime| Ok((runtime, prepare(config, for_files)?)));
+                .and_then(|runtime| {
+                    let prepared = prepare(config, surroundings.has_bus, for_files)?;
+                    Ok((runtime, prepared))
+                });
             // Whoever waits for this holds the receiver.
             match prepared {
                 Ok((runtime, (mut node, writers))) => {
-                    let surroundings = surroundings.unwrap_or_default();
                     if let Some(file) = &surroundings.config_file {
                         node.set_config_file(file.to_string_lossy().into_owned());
                     }
@@ -186,6 +215,7 @@ fn start(
     when_started.recv().map_err(io::Error::other)??;
     let handle = ServerHandle {
         addresses,
+        bus_port,
         events,
         stop,
         thread: Some(thread),
@@ -211,13 +241,21 @@ struct Writers {
 }
 
 /// The node, and what reads and writes its files, if it has any.
-fn prepare(config: NodeConfig, for_files: Option<ForFiles>) -> Result<(Node, Writers), StartError> {
+fn prepare(
+    config: NodeConfig,
+    has_bus: bool,
+    for_files: Option<ForFiles>,
+) -> Result<(Node, Writers), StartError> {
     let started = Now {
         instant: Instant::from_micros(0),
         unix_ms: unix_ms(),
     };
     let mut node = Node::new(config, started);
     let Some((events, loaded)) = for_files else {
+        if has_bus {
+            node.start_bus(None, started)
+                .map_err(ClusterFileError::from)?;
+        }
         return Ok((node, Writers::default()));
     };
     let cluster = join_cluster(&mut node, &events, started)?;
@@ -264,6 +302,7 @@ async fn serve(
     // Clients wait for each answer, so that few are ever in the queue.
     let (works, wishes) = mpsc::unbounded_channel();
     let on_shutdown = stop.clone();
+    let is_program = surroundings.is_program;
     let loaded = Rc::new(Cell::new(writers.keys.is_none()));
     let on_loaded = Rc::clone(&loaded);
     let driver = Driver::start(node, options, move |notice| match notice {
@@ -294,7 +333,8 @@ async fn serve(
                 writer.write(version);
             }
         }
-        Notice::IsPrimary(is_primary) => log::set_role(is_primary),
+        Notice::IsPrimary(is_primary) if is_program => log::set_role(is_primary),
+        Notice::IsPrimary(_) => {}
     });
     load_briefly(&driver, &mut inbox, &stop, &loaded).await;
     listeners::accept_bus(bus_listeners, &driver, &stop);

@@ -26,6 +26,8 @@ pub(crate) struct Flags {
     pub(crate) embedded: bool,
     /// The port of the first embedded node; the others follow it.
     pub(crate) node_port: Option<u16>,
+    /// Where the embedded nodes keep their files.
+    data: Option<PathBuf>,
     seeds: Vec<Address>,
     listen: Option<SocketAddr>,
     admin: Option<SocketAddr>,
@@ -142,9 +144,16 @@ impl Parser {
 
     fn with_value(&mut self, option: &'static str, value: OsString) -> Result<(), UsageError> {
         self.give(option)?;
-        if option == "--config" {
-            self.flags.config = Some(value.into());
-            return Ok(());
+        match option {
+            "--config" => {
+                self.flags.config = Some(value.into());
+                return Ok(());
+            }
+            "--data" => {
+                self.flags.data = Some(value.into());
+                return Ok(());
+            }
+            _ => {}
         }
         let text = value.to_string_lossy();
         self.set(option, &text)
@@ -194,7 +203,7 @@ impl Parser {
                 (None, None) => Err(UsageError::CheckWithoutFile),
             };
         }
-        for embedded in ["--embedded", "--node-port"] {
+        for embedded in ["--embedded", "--node-port", "--data"] {
             if self.given.contains(&embedded) && self.given.contains(&"--seed") {
                 return Err(UsageError::Exclusive(embedded, "--seed"));
             }
@@ -211,6 +220,9 @@ impl Flags {
         }
         if self.embedded {
             config.cluster.seeds.clear();
+        }
+        if let Some(data) = &self.data {
+            config.embedded.data = Some(data.clone());
         }
         if let Some(listen) = self.listen {
             config.proxy.listen = listen;
@@ -231,7 +243,8 @@ usage: slotway [OPTIONS]
        slotway check --config FILE
 
 With neither --config nor --seed, six cluster nodes are started inside this process, to try
-things out: nothing to install, and their data is gone when it ends.
+things out: three primaries with a replica each, and nothing to install. Their data is gone when
+it ends, unless --data says where to keep it.
 
 options:
   --config FILE      read FILE; config/proxy.toml shows every key
@@ -241,6 +254,7 @@ options:
   --workers N        worker threads (default: one for each core)
   --embedded         start the six nodes although there is a --config
   --node-port PORT   the first of the six nodes' ports (default 7000)
+  --data DIR         where the six nodes keep their data (default: nowhere)
   -h, --help         print this
   -V, --version      print the version
 
@@ -253,13 +267,14 @@ exit status:
   2  the arguments are wrong
 ";
 
-const VALUE_OPTIONS: [ValueOption; 6] = [
+const VALUE_OPTIONS: [ValueOption; 7] = [
     ValueOption::new("--config", "FILE"),
     ValueOption::new("--seed", "HOST:PORT"),
     ValueOption::new("--listen", "IP:PORT"),
     ValueOption::new("--admin", "IP:PORT"),
     ValueOption::new("--workers", "N"),
     ValueOption::new("--node-port", "PORT"),
+    ValueOption::new("--data", "DIR"),
 ];
 
 impl ValueOption {
@@ -302,9 +317,10 @@ mod tests {
         let expected = Flags {
             embedded: true,
             node_port: Some(7100),
+            data: Some("d".into()),
             ..Flags::default()
         };
-        let line = "--embedded --node-port 7100";
+        let line = "--embedded --node-port 7100 --data d";
         assert_eq!(parse_line(line), Ok(Command::Run(expected)));
     }
 

@@ -68,7 +68,15 @@ fn run(flags: &Flags) -> Result<(), Error> {
         // Nodes that forget everything are no substitute for the cluster that was meant.
         return Err(Error::NoSeeds(file.display().to_string()));
     }
-    logging::init(&config.log.filter)?;
+    let filter = &config.log.filter;
+    let says_nothing_of_nodes =
+        config.cluster.seeds.is_empty() && *filter == Config::default().log.filter;
+    if says_nothing_of_nodes {
+        // What six nodes have to say of becoming a cluster would drown all else.
+        logging::init(&format!("{filter},slotway_node=warn"))?;
+    } else {
+        logging::init(filter)?;
+    }
     Ok(control::run(&config, flags)?)
 }
 

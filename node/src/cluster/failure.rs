@@ -91,8 +91,9 @@ impl Cluster {
     /// others have given to somebody else.
     pub(super) fn update_state(&mut self, now: Now) {
         let is_primary = self.is_primary();
-        let is_new = now.instant.since(self.started) < WRITABLE_DELAY;
-        if is_primary && self.state == ClusterState::Fail && is_new {
+        // Who had no part in any cluster before can't have missed that another has its slots now.
+        let is_back = self.had_past && now.instant.since(self.started) < WRITABLE_DELAY;
+        if is_primary && self.state == ClusterState::Fail && is_back {
             return;
         }
         self.last_size = self.size();
@@ -104,7 +105,10 @@ impl Cluster {
         let works = |node: &&super::NodeInfo| !node.failed && !node.suspected;
         if self.voters().filter(works).count() < self.quorum() {
             state = ClusterState::Fail;
-            self.minority_at = Some(now.instant);
+            // Where nobody owns slots yet, nobody was cut off either.
+            if self.last_size > 0 {
+                self.minority_at = Some(now.instant);
+            }
         }
         if state == self.state {
             return;
@@ -147,7 +151,7 @@ impl Cluster {
     }
 }
 
-/// How long a primary that has just started takes no requests.
+/// How long a primary that has just started again takes no requests.
 const WRITABLE_DELAY: Duration = Duration::from_secs(2);
 
 /// How long a primary that was cut off from most others takes no requests after that.

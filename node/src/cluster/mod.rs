@@ -70,6 +70,8 @@ pub(crate) struct Cluster {
     effects: VecDeque<Effect>,
     saver: Saver,
     started: Instant,
+    /// What it is was in the cluster file when it started.
+    had_past: bool,
     /// When most primaries were last out of reach.
     minority_at: Option<Instant>,
     /// How many primaries owned slots when the state was last worked out.
@@ -113,6 +115,7 @@ impl Cluster {
             effects: VecDeque::new(),
             saver: Saver::default(),
             started: Instant::default(),
+            had_past: false,
             minority_at: None,
             last_size: 1,
             ticks: 0,

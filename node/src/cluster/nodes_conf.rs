@@ -109,6 +109,7 @@ impl Cluster {
     pub(crate) fn load_nodes_conf(&mut self, text: &str, now: Now) -> Result<(), NodesConfError> {
         let loaded = parse(text, now).ok_or(NodesConfError)?;
         self.me = loaded.me;
+        self.had_past = true;
         self.last_vote_epoch = loaded.last_vote_epoch;
         let hostless = self.my_info().address.clone();
         self.my_index = loaded.view.index_of(&self.me).ok_or(NodesConfError)?;

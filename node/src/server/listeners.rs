@@ -128,12 +128,37 @@ pub(super) fn listen(config: &Config) -> Result<Vec<Listening>, StartError> {
     Ok(listening)
 }
 
-/// The same for the nodes of a cluster.
-pub(super) fn listen_bus(config: &Config) -> Result<Vec<Listening>, StartError> {
-    listen(&Config {
-        port: bus_port(config),
-        ..config.clone()
-    })
+/// Listens for clients, and for the other nodes of the cluster. Those are told the ports, so where
+/// the system has chosen them, they are in the settings after that.
+pub(super) fn listen_in_cluster(
+    config: &mut Config,
+) -> Result<(Vec<Listening>, Vec<Listening>), StartError> {
+    let for_clients = listen(config)?;
+    let on = |port, config: &Config| {
+        listen(&Config {
+            port,
+            ..config.clone()
+        })
+    };
+    if config.port != 0 {
+        let for_nodes = on(bus_port(config), config)?;
+        return Ok((for_clients, for_nodes));
+    }
+    // 10,000 more need not be a port at all.
+    let for_nodes = on(config.cluster_port, config)?;
+    config.port = chosen(&for_clients)?;
+    config.cluster_port = chosen(&for_nodes)?;
+    let named = for_clients.into_iter().map(|(address, listener)| {
+        let port = config.port;
+        (SocketAddr::new(address.ip(), port), listener)
+    });
+    Ok((named.collect(), for_nodes))
+}
+
+/// The port that the system has chosen for the first address.
+fn chosen(listening: &[Listening]) -> Result<u16, StartError> {
+    let (_, listener) = listening.first().ok_or(StartError::NoAddress)?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// Accepts other nodes as long as this one runs.

@@ -8,7 +8,9 @@ use slotway::discovery::Addresses;
 use slotway::engine::ReadOptions;
 
 use super::limits::{KIB, MIB};
-use super::{AdminConfig, ClusterConfig, LimitsConfig, LogConfig, ProxyConfig, WORKERS};
+use super::{
+    AdminConfig, ClusterConfig, EmbeddedConfig, LimitsConfig, LogConfig, ProxyConfig, WORKERS,
+};
 
 impl Default for ProxyConfig {
     fn default() -> Self {
@@ -49,6 +51,16 @@ impl Default for ClusterConfig {
             assist_failover: false,
             reads: ReadOptions::default(),
             addresses: Addresses::default(),
+        }
+    }
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        Self {
+            primaries: 3,
+            replicas: 1,
+            data: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
+use std::path::PathBuf;
 
 use slotway::discovery::Addresses;
 use slotway::engine::{Credentials, Emulation, Login, Options, ReadOptions};
@@ -29,6 +30,7 @@ pub(crate) use reader::{Mistakes, out_of_range, parse_address, parse_listen};
 pub(crate) struct Config {
     pub(crate) proxy: ProxyConfig,
     pub(crate) cluster: ClusterConfig,
+    pub(crate) embedded: EmbeddedConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) log: LogConfig,
@@ -72,6 +74,16 @@ pub(crate) struct ClusterConfig {
     pub(crate) assist_failover: bool,
     pub(crate) reads: ReadOptions,
     pub(crate) addresses: Addresses,
+}
+
+/// The cluster inside this process, if there is to be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EmbeddedConfig {
+    pub(crate) primaries: usize,
+    /// How many each primary has.
+    pub(crate) replicas: usize,
+    /// Where the nodes keep their files; nothing outlasts the process when absent.
+    pub(crate) data: Option<PathBuf>,
 }
 
 /// Metrics and health over HTTP.
@@ -199,6 +211,7 @@ impl Config {
         Self {
             proxy: document.section("proxy", ProxyConfig::read),
             cluster: document.section("cluster", ClusterConfig::read),
+            embedded: document.section("embedded", EmbeddedConfig::read),
             limits: document.section("limits", LimitsConfig::read),
             admin: document.section("admin", AdminConfig::read),
             log: document.section("log", LogConfig::read),
@@ -283,6 +296,17 @@ impl ClusterConfig {
             section.refuse(username_place, "username", "needs a 'password' beside it");
         }
         config
+    }
+}
+
+impl EmbeddedConfig {
+    fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            primaries: section.count("primaries", 1..=16, default.primaries),
+            replicas: section.count("replicas", 0..=5, default.replicas),
+            data: section.text("data").map(PathBuf::from),
+        }
     }
 }
 

@@ -9,12 +9,14 @@ impl Config {
         let Self {
             proxy,
             cluster,
+            embedded,
             admin,
             log,
             ..
         } = self;
         let millis = |duration: core::time::Duration| duration.as_millis().to_string();
         let seeds: Vec<_> = cluster.seeds.iter().map(ToString::to_string).collect();
+        let data = embedded.data.as_ref().map(|path| path.display());
         let announce = proxy.cluster_announce.as_ref();
         vec![
             ("address_map", addresses::shown(&cluster.addresses)),
@@ -32,6 +34,9 @@ impl Config {
             ("cross_slot_reads", proxy.cross_slot_reads.to_string()),
             ("databases_max", cluster.databases_max.to_string()),
             ("drain_timeout_ms", millis(proxy.drain_timeout)),
+            ("embedded_data", text(data.as_ref())),
+            ("embedded_primaries", embedded.primaries.to_string()),
+            ("embedded_replicas", embedded.replicas.to_string()),
             (
                 "feed_check_interval_ms",
                 millis(cluster.feed_check_interval),
@@ -94,7 +99,7 @@ mod tests {
         for key in &mut expected {
             let (section, name) = key.split_once('.').unwrap();
             *key = match section {
-                "admin" | "log" => format!("{section}_{name}"),
+                "admin" | "embedded" | "log" => format!("{section}_{name}"),
                 _ => name.to_owned(),
             };
         }

@@ -90,6 +90,10 @@ fn every_key_has_an_effect() {
         read_your_writes_ms = 12
         prefer_hostnames = true
         address_map = { '10.0.0.1:1' = 'a:2', 'b' = '::1' }
+        [embedded]
+        primaries = 4
+        replicas = 2
+        data = 'd'
         [limits]
         bulk_bytes_max = 2048
         arguments_max = 17
@@ -171,6 +175,11 @@ fn every_key_has_an_effect() {
                 hosts: [("b".into(), "::1".into())].into(),
                 prefer_hostnames: true,
             },
+        },
+        embedded: EmbeddedConfig {
+            primaries: 4,
+            replicas: 2,
+            data: Some("d".into()),
         },
         limits: LimitsConfig {
             bulk_bytes_max: 2048,

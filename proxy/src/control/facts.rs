@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use slotway::engine::{Memory, Program, Stats};
+use slotway_node::server::random_seed;
 use slotway_runtime::listener::{AcceptMetrics, ConnectionsMax};
 use slotway_runtime::process::{Times, memory_max, resident_bytes};
 
 use crate::config::Config;
-use crate::embedded::random_id;
 
 /// What stays as it is.
 pub(super) fn program(config: &Config, config_file: Option<&Path>) -> Arc<Program> {
@@ -55,6 +55,14 @@ pub(super) fn memory(config: &Config) -> Arc<Memory> {
 
 /// What a worker takes before it has clients.
 const WORKER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Forty hexadecimal digits.
+fn random_id() -> String {
+    let numbers = [random_seed(), random_seed(), random_seed()];
+    let [first, second, third] = numbers;
+    let id = format!("{first:016x}{second:016x}{third:016x}");
+    id.chars().take(40).collect()
+}
 
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -113,7 +113,7 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         };
         spawn_local(serve_admin(admin, routes, options, serving.clone()));
     }
-    announce(config, &seeds, embedded.is_some());
+    announce(config, &seeds, embedded.as_ref());
 
     let outcome = tokio::select! {
         () = serve_signals(&mut signals, &reloader) => Ok(()),
@@ -140,8 +140,8 @@ fn cluster(
         return Ok((None, config.cluster.seeds.clone()));
     }
     let port = flags.node_port.unwrap_or(embedded::FIRST_PORT);
-    let embedded = EmbeddedCluster::start(port)?;
-    let seeds = embedded.addresses().to_vec();
+    let embedded = EmbeddedCluster::start(&config.embedded, port)?;
+    let seeds = embedded.addresses();
     Ok((Some(embedded), seeds))
 }
 
@@ -198,18 +198,15 @@ fn registry(
 }
 
 /// Tells whoever started this at a terminal where everything is.
-fn announce(config: &Config, seeds: &[Address], embedded: bool) {
+fn announce(config: &Config, seeds: &[Address], embedded: Option<&EmbeddedCluster>) {
     let listen = config.proxy.listen;
     let seeds: Vec<String> = seeds.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!(
         "slotway {} listens on {listen}",
         env!("CARGO_PKG_VERSION")
     )];
-    if embedded {
-        lines.push(format!(
-            "nodes    six in this process, for trying out: {}",
-            seeds.join(" ")
-        ));
+    if let Some(embedded) = embedded {
+        lines.push(format!("nodes    {}", embedded.describe()));
     } else {
         lines.push(format!("cluster  found through {}", seeds.join(" ")));
     }

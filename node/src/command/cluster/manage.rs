@@ -80,7 +80,10 @@ pub(super) fn replicate(call: &mut Call<'_>) -> Result<(), CommandError> {
             "ERR To set a master the node must be empty and without assigned slots.",
         ));
     }
-    cluster_mut(call)?.become_replica_of(&id);
+    let now = call.now;
+    let cluster = cluster_mut(call)?;
+    cluster.become_replica_of(&id);
+    cluster.announce(now);
     call.reply_ok();
     Ok(())
 }
