@@ -256,7 +256,7 @@ impl Node {
         self.run_effects(now);
     }
 
-    fn note_standing(&mut self) {
+    pub(super) fn note_standing(&mut self) {
         let replication = &self.state.server.replication;
         let standing = Standing {
             offset: replication.offset(),

@@ -146,6 +146,9 @@ impl Node {
         }
         tracing::warn!("Connection with master lost.");
         replication.link_was_reset = true;
+        // The cluster has to know that this node has had all, however short that was.
+        self.note_standing();
+        let replication = &mut self.state.server.replication;
         // One that was up is tried again at once.
         let delay = if replication.is_up() {
             Duration::ZERO
