@@ -9,7 +9,9 @@ use slotway_node::config::FileError;
 use slotway_node::server::command_line::{CommandLine, Sources};
 use slotway_node::server::process::{self, PidFile};
 use slotway_node::server::settings::Settings;
-use slotway_node::server::{StartError, log, lonely_cluster, random_seed, spawn_program};
+use slotway_node::server::{
+    CreateCluster, StartError, log, lonely_cluster, random_seed, spawn_program,
+};
 use slotway_node::{Config, Event, NodeConfig, REDIS_VERSION};
 use slotway_runtime::allocator::Allocator;
 use slotway_runtime::signals::{Signal, Signals};
@@ -42,6 +44,7 @@ fn run() -> Result<(), Box<dyn Error>> {
              build=slotway-node-{}",
             env!("CARGO_PKG_VERSION")
         )?),
+        CommandLine::CreateCluster(arguments) => CreateCluster::parse(&arguments)?.run(),
         CommandLine::Run(sources) => serve(&sources),
     }
 }
@@ -158,8 +161,12 @@ A Redis Cluster node.
 
 Usage: slotway-node [/path/to/redis.conf] [options] [-]
        slotway-node - (read config from stdin)
+       slotway-node create-cluster [--nodes 6] [--replicas 1] [--port 7000] [--dir DIR]
        slotway-node -v or --version
        slotway-node -h or --help
+
+create-cluster runs a whole cluster on this machine until Ctrl-C: three primaries with a replica
+each at 127.0.0.1, ports 7000 to 7005. With --dir it is there again the next time, with its keys.
 
 Options are the directives of redis.conf, and count more than the file:
   --port 7000                      the port to listen on (default 6379)

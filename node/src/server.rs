@@ -42,7 +42,7 @@ use configuring::Configurator;
 use listeners::{Listeners, Listening, listen};
 pub use loading::LoadError;
 use loading::Plan;
-pub use local_cluster::{LocalCluster, LocalClusterError, LocalClusterOptions};
+pub use local_cluster::{CreateCluster, LocalCluster, LocalClusterError, LocalClusterOptions};
 use storage::Storage;
 
 /// Why a node could not be started.

@@ -7,6 +7,8 @@ use crate::config::words::{quoted, split};
 pub enum CommandLine {
     Version,
     Help,
+    /// A whole cluster, with these arguments.
+    CreateCluster(Vec<String>),
     Run(Sources),
 }
 
@@ -26,6 +28,7 @@ impl CommandLine {
         match arguments.first().map(String::as_str) {
             Some("-v" | "--version") => return Self::Version,
             Some("-h" | "--help") => return Self::Help,
+            Some("create-cluster") => return Self::CreateCluster(arguments[1..].to_vec()),
             _ => {}
         }
         let mut sources = Sources::default();
@@ -134,5 +137,7 @@ mod tests {
         let parse = |argument: &str| CommandLine::parse(&[argument.to_owned()]);
         assert_eq!(parse("-v"), CommandLine::Version);
         assert_eq!(parse("--help"), CommandLine::Help);
+        let cluster = CommandLine::CreateCluster(Vec::new());
+        assert_eq!(parse("create-cluster"), cluster);
     }
 }

@@ -4,6 +4,7 @@
 mod client;
 mod directory;
 mod form;
+mod program;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use self::directory::Directory;
 use self::form::Member;
+pub use self::program::CreateCluster;
 use super::settings::reason;
 use super::{ServerHandle, StartError, lonely_cluster, random_seed};
 use super::{spawn_with_bus, spawn_with_files};

@@ -64,7 +64,6 @@ pub(crate) fn run(config: &Config, flags: &Flags) -> Result<(), StartError> {
 }
 
 async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
-    let mut signals = Signals::install().map_err(system("the signal handlers"))?;
     // First of all what may already be somebody else's.
     let listener = bind(config.proxy.listen, BACKLOG, "--listen")?;
     let admin = config
@@ -73,6 +72,8 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
         .map(|address| bind(address, ADMIN_BACKLOG, "--admin"));
     let admin = admin.transpose()?;
     let (embedded, seeds) = cluster(config, flags)?;
+    // Up to here, where nodes may have much to load, a signal ends the process.
+    let mut signals = Signals::install().map_err(system("the signal handlers"))?;
     let program = facts::program(config, flags.config.as_deref());
     let memory = facts::memory(config);
     let mut workers = Workers::start(config, &program, &memory)?;

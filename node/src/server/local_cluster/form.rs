@@ -191,7 +191,6 @@ fn wait(
     Ok(())
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
