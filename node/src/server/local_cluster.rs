@@ -136,6 +136,7 @@ fn config(options: &LocalClusterOptions, directory: Option<&Directory>, index: u
         port,
         bind: vec![HOST.to_string()],
         cluster_enabled: true,
+        cluster_node_timeout: NODE_TIMEOUT_MS,
         // Known from the beginning, and not only when another node has connected.
         cluster_announce_ip: HOST.to_string(),
         ..options.config.clone()
@@ -187,6 +188,10 @@ fn directory_error(path: &Path, error: &io::Error) -> LocalClusterError {
         reason: reason(error),
     }
 }
+
+/// A proxy in front holds requests for twice as long. All nodes run or stand still together, so
+/// there is no network to be patient with.
+const NODE_TIMEOUT_MS: u64 = 5_000;
 
 /// The bus of a node is 10,000 above its port.
 const PORT_MAX: u16 = u16::MAX - 10_000;

@@ -35,11 +35,15 @@ impl Files {
         let per_node = workers * (config.cluster.connections_per_node * PROTOCOLS + FEEDS);
         // The other ends of connections to nodes in this process are open here as well.
         let is_embedded = config.cluster.seeds.is_empty();
-        let ends = if is_embedded { 2 } else { 1 };
+        let (ends, inside) = if is_embedded {
+            (2, files_inside(config))
+        } else {
+            (1, 0)
+        };
         let files = Self {
             wanted: config.proxy.max_clients,
             limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-            fixed: FILES_RESERVED + workers * FILES_PER_WORKER,
+            fixed: FILES_RESERVED + workers * FILES_PER_WORKER + inside,
             per_node: per_node * ends,
             clients_max: ConnectionsMax::new(0),
         };
@@ -103,6 +107,13 @@ impl Files {
     }
 }
 
+/// Files of nodes in this process: both ends of what they say to each other, and their own.
+fn files_inside(config: &Config) -> usize {
+    let embedded = &config.embedded;
+    let nodes = embedded.primaries * (1 + embedded.replicas);
+    nodes * (nodes.saturating_sub(1) * BUS_ENDS + FILES_PER_NODE)
+}
+
 /// Replicas count: each may be a primary soon, while the connections to the old one still end.
 fn nodes(topology: &Topology) -> usize {
     let shards = topology.shards().iter();
@@ -114,6 +125,12 @@ const PROTOCOLS: usize = 2;
 
 /// A worker's connections to one node for what the node says unasked.
 const FEEDS: usize = 1;
+
+/// A node opens a connection to each other one, and each other one to it.
+const BUS_ENDS: usize = 2;
+
+/// A node's listeners, its event queue, its files, and the connection to its primary or replicas.
+const FILES_PER_NODE: usize = 16;
 
 /// Files are set aside for so many nodes even when there are fewer or none is known yet, so that a
 /// small cluster can grow without turning clients away.
@@ -189,7 +206,8 @@ mod tests {
         let other = Files::within(&config, Some(1024)).clients_max().value();
         config.cluster.seeds.clear();
         let embedded = Files::within(&config, Some(1024)).clients_max().value();
-        assert_eq!(other - embedded, 2 * (PROTOCOLS + FEEDS) * NODES_ASSUMED);
+        let connections = 2 * (PROTOCOLS + FEEDS) * NODES_ASSUMED;
+        assert_eq!(other - embedded, connections + 6 * (5 * 2 + FILES_PER_NODE));
     }
 
     #[test]
