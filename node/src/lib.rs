@@ -4,6 +4,7 @@ mod blocking;
 mod cluster;
 mod command;
 pub mod config;
+mod ending;
 mod engine;
 mod keyspace;
 mod migration;

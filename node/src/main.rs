@@ -135,9 +135,12 @@ fn run_node(config: Config, file: Option<PathBuf>) -> Result<(), Box<dyn Error>>
         let mut signals = Signals::install()?;
         tokio::select! {
             signal = signals.stop() => {
-                let name = if signal == Signal::Interrupt { "SIGINT" } else { "SIGTERM" };
+                let (name, event) = match signal {
+                    Signal::Interrupt => ("SIGINT", Event::Interrupt),
+                    _ => ("SIGTERM", Event::Terminate),
+                };
                 tracing::warn!("Received {name} scheduling shutdown...");
-                server.send(Event::Terminate);
+                server.send(event);
             }
             () = stop.cancelled() => {}
         }

@@ -303,9 +303,12 @@ async fn serve(
     let (works, wishes) = mpsc::unbounded_channel();
     let on_shutdown = stop.clone();
     let is_program = surroundings.is_program;
+    let accepting = stop.child_token();
+    let on_closing = accepting.clone();
     let loaded = Rc::new(Cell::new(writers.keys.is_none()));
     let on_loaded = Rc::clone(&loaded);
     let driver = Driver::start(node, options, move |notice| match notice {
+        Notice::Closing => on_closing.cancel(),
         Notice::Shutdown => on_shutdown.cancel(),
         Notice::Sleep(time) => std::thread::sleep(time),
         Notice::Save(id, part) => {
@@ -338,7 +341,7 @@ async fn serve(
     });
     load_briefly(&driver, &mut inbox, &stop, &loaded).await;
     listeners::accept_bus(bus_listeners, &driver, &stop);
-    let listeners = Listeners::start(listeners, driver.clone(), stop.clone());
+    let listeners = Listeners::start(listeners, driver.clone(), (accepting, stop.clone()));
     let configurator = Configurator::new(surroundings, driver.clone(), listeners);
     tokio::task::spawn_local(configurator.run(settings, wishes));
     loop {

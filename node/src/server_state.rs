@@ -8,6 +8,7 @@ use crate::blocking::Blocking;
 use crate::cluster::Cluster;
 use crate::command::Random;
 use crate::config::{AppendFsync, Config};
+use crate::ending::Ending;
 use crate::engine::configuring::Configuring;
 use crate::migration::Migrations;
 use crate::persistence::aof::{AppendLog, LogState};
@@ -50,8 +51,8 @@ pub(crate) struct ServerState {
     pub(crate) disk_error: DiskError,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
-    /// A client asked for SHUTDOWN.
-    pub(crate) shutdown_wished: bool,
+    /// The end of the node, which somebody may have asked for.
+    pub(crate) ending: Ending,
 }
 
 /// Which file can't be written, so that writes are refused.
@@ -114,7 +115,7 @@ impl ServerState {
             log: AppendLog::default(),
             disk_error: DiskError::None,
             in_exec: false,
-            shutdown_wished: false,
+            ending: Ending::default(),
         }
     }
 

@@ -338,11 +338,84 @@ fn quit_answers_and_closes() {
 }
 
 #[test]
-fn shutdown_is_told_to_the_outside() {
+fn shutdown_is_told_to_the_outside_once_clients_have_what_they_are_owed() {
+    let end = Action::Notify(Notice::Shutdown);
+    for is_late in [false, true] {
+        let mut bench = Bench::standalone();
+        let (client, other) = (bench.open(), bench.open());
+        bench.send(other, b"PING\r\n");
+        bench.check(client, "SHUTDOWN NOSAVE\r\n", "");
+        for index in [client, other] {
+            let closed = close(index, CloseWhen::Flushed);
+            assert!(bench.actions.contains(&closed));
+        }
+        let refused = Action::Notify(Notice::Closing);
+        assert!(bench.actions.contains(&refused));
+        bench.node.handle_close(id(client), bench.now);
+        bench.settle();
+        assert!(!bench.wished(&end));
+        if is_late {
+            // It does not take its replies.
+            bench.pass(Duration::from_millis(499));
+            assert!(!bench.wished(&end));
+            bench.pass(Duration::from_millis(2));
+        } else {
+            bench.node.handle_close(id(other), bench.now);
+            bench.settle();
+        }
+        assert!(bench.wished(&end));
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_while_the_last_save_is_made() {
+    let mut bench = Bench::standalone();
+    bench.node.set_has_files();
+    let (client, writer, reader) = (bench.open(), bench.open(), bench.open());
+    let failed = "-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
+    let takes_writes = "CONFIG SET stop-writes-on-bgsave-error no\r\n";
+    bench.check(client, takes_writes, "+OK\r\n");
+    for (words, goes_on) in [("SAVE", true), ("SAVE FORCE", false)] {
+        bench.check(client, &format!("SHUTDOWN {words}\r\n"), "");
+        bench.check(writer, "APPEND a 1\r\n", "");
+        let held = if goes_on { "$-1\r\n" } else { "$1\r\n1\r\n" };
+        bench.check(reader, "GET a\r\n", held);
+        let save = bench.actions.iter().find_map(|action| match action {
+            Action::Notify(Notice::Save(id, _)) => Some(*id),
+            _ => None,
+        });
+        bench.actions.clear();
+        let ended = Event::SaveEnded(save.unwrap(), false);
+        bench.node.handle_event(ended, bench.now);
+        bench.settle();
+        if goes_on {
+            bench.check(client, "", failed);
+            bench.check(writer, "", ":1\r\n");
+        } else {
+            assert!(bench.actions.contains(&close(writer, CloseWhen::Flushed)));
+            assert!(bench.wished(&Action::Notify(Notice::Closing)));
+        }
+    }
+}
+
+#[test]
+fn shutdown_takes_the_words_that_it_knows() {
     let mut bench = Bench::standalone();
     let client = bench.open();
-    bench.check(client, "SHUTDOWN NOSAVE\r\n", "");
-    assert!(bench.wished(&Action::Notify(Notice::Shutdown)));
+    for words in [
+        "FOO",
+        "SAVE NOSAVE",
+        "ABORT NOW",
+        "NOW ABORT",
+        "FAILOVER ABORT",
+    ] {
+        let line = format!("SHUTDOWN {words}\r\n");
+        bench.check(client, &line, "-ERR syntax error\r\n");
+    }
+    for words in ["ABORT", "abort ABORT"] {
+        let line = format!("SHUTDOWN {words}\r\n");
+        bench.check(client, &line, "-ERR No shutdown in progress.\r\n");
+    }
 }
 
 #[test]

@@ -21,6 +21,9 @@ class Client:
         self.connections: dict[int, Connection] = {}
         self.last = ports[0]
         self.refused = 0
+        # Of those, for min-replicas-to-write, and on connections that had ended.
+        self.deserted = 0
+        self.lost = 0
 
     def ask(self, *words, until=lambda: False):
         port, asking = self.last, False
@@ -33,6 +36,8 @@ class Client:
                 self.last = self.last if asking else port
             elif kind == "LOST" or kind in PASSING:
                 self.refused += 1
+                self.deserted += kind == "NOREPLICAS"
+                self.lost += kind == "LOST"
                 expect(not until(), f"{words[:2]} was not served: {reply}")
                 time.sleep(RETRY_SECONDS)
                 port = self.ports[attempt % len(self.ports)]
@@ -84,9 +89,13 @@ class Load:
         written = sum(writer.written for writer in self.writers)
         expect(written > 100, f"only {written} writes were served")
         expect(not lost, f"{len(lost)} of {written} keys are lost, the first: {lost[:3]}")
-        refused = sum(writer.client.refused for writer in self.writers)
+        clients = [writer.client for writer in self.writers]
+        refused = sum(client.refused for client in clients)
+        deserted, ended = (sum(counts) for counts in zip(
+            *((client.deserted, client.lost) for client in clients)))
         stall = max(writer.stall for writer in self.writers)
-        return [f"{written} writes", "0 lost", f"{refused} refused", f"stall {stall:.1f} s"]
+        return [f"{written} writes", "0 lost", f"{refused} refused ({deserted} for want of replicas, "
+                f"{ended} on connections that had ended)", f"stall {stall:.2f} s"]
 
 
 class Writer(threading.Thread):

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use slotway_protocol::engine::{Instant, Now};
+use slotway_protocol::engine::{Address, Instant, Now};
 
-use super::Cluster;
 use super::bus::{Body, Heartbeat};
 use super::effects::Effect;
 use super::links::LinkId;
+use super::{Cluster, ClusterState};
 
 /// A failover that somebody wants: one that this replica makes, or that this primary helps with.
 #[derive(Debug, Default)]
@@ -113,6 +113,21 @@ impl Cluster {
         self.manual.can_start = true;
         self.election.plan(at);
         self.election_due = true;
+    }
+
+    /// Whether a replica could take this node's place with its help.
+    pub(crate) fn can_hand_over(&self) -> bool {
+        self.has_bus && self.is_primary() && self.owns_any_slot() && self.state == ClusterState::Ok
+    }
+
+    pub(crate) fn owns_any_slot(&self) -> bool {
+        self.owns_slots(self.my_index)
+    }
+
+    /// Whether the node that listens there is known as a replica of this one, and as well.
+    pub(crate) fn is_fit_to_take_over(&self, address: &Address) -> bool {
+        let mut replicas = self.view.replicas(&self.me);
+        replicas.any(|node| node.address == *address && !node.failed && !node.suspected)
     }
 
     /// A replica of this primary wants to take over.

@@ -8,6 +8,7 @@ use slotway_protocol::cluster::Role;
 use slotway_protocol::engine::Address;
 
 use super::{Call, replication_info};
+use crate::ending::Stage;
 use persistence::persistence;
 
 /// A section's name and what appends its lines.
@@ -79,6 +80,10 @@ fn server(call: &Call<'_>, text: &mut String) {
     line(text, format_args!("hz:10"));
     line(text, format_args!("configured_hz:10"));
     line(text, format_args!("io_threads_active:0"));
+    if let Stage::Waiting { until } = server.ending.stage {
+        let left = until.since(call.now.instant).as_millis();
+        line(text, format_args!("shutdown_in_milliseconds:{left}"));
+    }
 }
 
 fn clients(call: &Call<'_>, text: &mut String) {

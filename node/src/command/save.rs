@@ -1,10 +1,11 @@
 //! Saving all keys to a file: SAVE, BGSAVE, LASTSAVE, and SHUTDOWN, which may do so first.
 
-use slotway_protocol::engine::{CloseWhen, Now};
+use slotway_protocol::engine::Now;
 use slotway_protocol::resp::encode;
 
 use super::{Call, CommandError, Run};
 use crate::REDIS_VERSION;
+use crate::ending::How;
 use crate::keyspace::{Keyspace, Reader};
 use crate::persistence::rdb::{About, Saver};
 use crate::persistence::saving::{SaveTarget, Saving, Waiter};
@@ -47,7 +48,10 @@ pub(crate) fn begin(
 /// The others are served meanwhile; only this client waits.
 fn save(call: &mut Call<'_>) -> Result<(), CommandError> {
     check_idle(call)?;
-    begin_for(call, false);
+    let waiter = Waiter::Client(call.session().connection);
+    call.session().waiting = true;
+    let (target, now) = (SaveTarget::File, call.now);
+    begin(call.keyspace, call.server, target, Some(waiter), now);
     Ok(())
 }
 
@@ -108,39 +112,36 @@ fn lastsave(call: &mut Call<'_>) -> Result<(), CommandError> {
 }
 
 fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
-    let (mut saves, mut saves_not) = (false, false);
+    let words = ["NOSAVE", "SAVE", "NOW", "FORCE", "FAILOVER", "ABORT"];
+    let mut given = [false; 6];
     for index in 1..call.len() {
-        let known = ["NOSAVE", "SAVE", "NOW", "FORCE"];
-        if !known.iter().any(|word| call.arg_is(index, word)) {
-            return Err(CommandError::Syntax);
-        }
-        saves |= call.arg_is(index, "SAVE");
-        saves_not |= call.arg_is(index, "NOSAVE");
+        let known = words.iter().position(|word| call.arg_is(index, word));
+        given[known.ok_or(CommandError::Syntax)?] = true;
     }
-    if saves && saves_not {
+    let [saves_not, saves, is_now, is_forced, hands_over, aborts] = given;
+    if (saves && saves_not) || (aborts && given[..5].contains(&true)) {
         return Err(CommandError::Syntax);
     }
-    let is_loading = call.server.loading.is_some();
-    if (saves && !is_loading) || (!saves_not && call.server.saves_at_the_end()) {
-        check_files(call)?;
-        begin_for(call, true);
-    } else {
-        call.server.shutdown_wished = true;
-        call.session().closing = Some(CloseWhen::Now);
+    if aborts {
+        if !call.server.ending.abort() {
+            return Err(CommandError::text("ERR No shutdown in progress."));
+        }
+        call.reply_ok();
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Begins a save for which the client waits, in the place of one that is under way.
-fn begin_for(call: &mut Call<'_>, shuts_down: bool) {
+    if saves && call.server.loading.is_none() {
+        check_files(call)?;
+    }
+    call.server.ending.wish(How {
+        saves: (saves || saves_not).then_some(saves),
+        is_now,
+        is_forced,
+        hands_over,
+    });
     let connection = call.session().connection;
     call.session().waiting = true;
-    let waiter = Waiter {
-        connection: Some(connection),
-        shuts_down,
-    };
-    let target = SaveTarget::File;
-    begin(call.keyspace, call.server, target, Some(waiter), call.now);
+    call.server.ending.waiters.push(connection);
+    Ok(())
 }
 
 fn check_idle(call: &Call<'_>) -> Result<(), CommandError> {

@@ -133,6 +133,18 @@ const EFFECTS: &[(&str, &str)] = &[
         "logfile",
         "where; empty is the standard output. A missing folder is made",
     ),
+    (
+        "shutdown-timeout",
+        "seconds for replicas to catch up before a primary ends; 0 for none",
+    ),
+    (
+        "shutdown-on-sigint",
+        "the words of `SHUTDOWN` that it means",
+    ),
+    (
+        "shutdown-on-sigterm",
+        "the words of `SHUTDOWN` that it means",
+    ),
     ("databases", "of a node that is not part of a cluster"),
     (
         "cluster-databases",
@@ -248,6 +260,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "it does at once when the process of its primary has ended. Our own",
     ),
     (
+        "cluster-shutdown-failover",
+        "a primary has a replica take its place before it ends. Our own",
+    ),
+    (
         "cluster-migration-barrier",
         "replicas that a primary keeps when others have none",
     ),
@@ -273,7 +289,7 @@ const EFFECTS: &[(&str, &str)] = &[
 const HEAD: &str = "\
 # The directives of a node
 
-All directives of redis-server 7.0.15, and three of our own. This page is written from the table of
+All directives of redis-server 7.0.15, and four of our own. This page is written from the table of
 the node, and a test holds it to that. After a change, run
 
     SLOTWAY_WRITE_DOCS=1 cargo test -p slotway-node --lib guide

@@ -121,11 +121,11 @@ directives! {
     bio_cpulist: String = String::new(), "bio_cpulist", PLAIN, immutable, kept;
     aof_rewrite_cpulist: String = String::new(), "aof_rewrite_cpulist", PLAIN, immutable, kept;
     bgsave_cpulist: String = String::new(), "bgsave_cpulist", PLAIN, immutable, kept;
-    shutdown_timeout: u32 = 10, "shutdown-timeout", COUNT, kept;
+    shutdown_timeout: u32 = 10, "shutdown-timeout", COUNT;
     shutdown_on_sigint: OnSignal = OnSignal::DEFAULT,
-        "shutdown-on-sigint", Flags(OnSignal::NAMES), kept;
+        "shutdown-on-sigint", Flags(OnSignal::NAMES);
     shutdown_on_sigterm: OnSignal = OnSignal::DEFAULT,
-        "shutdown-on-sigterm", Flags(OnSignal::NAMES), kept;
+        "shutdown-on-sigterm", Flags(OnSignal::NAMES);
     hz: u32 = 10, "hz", Clamped(1, 500), kept;
     dynamic_hz: bool = true, "dynamic-hz", Bool, kept;
     busy_reply_threshold: u64 = 5000,
@@ -268,6 +268,8 @@ directives! {
     /// A replica may follow up on a primary whose process has certainly ended without waiting for
     /// `cluster-node-timeout`. Our own.
     cluster_crash_failover: bool = true, "cluster-crash-failover", Bool;
+    /// A primary that ends in order has a replica take its place first. Our own.
+    cluster_shutdown_failover: bool = true, "cluster-shutdown-failover", Bool;
     cluster_migration_barrier: u32 = 1, "cluster-migration-barrier", COUNT;
     cluster_allow_replica_migration: bool = true, "cluster-allow-replica-migration", Bool;
     cluster_require_full_coverage: bool = true, "cluster-require-full-coverage", Bool;

@@ -34,6 +34,9 @@ impl State {
                 return self.hold(client, now);
             }
             self.server.stats.errors += 1;
+            if self.server.ending.turns_away() {
+                self.server.ending.turned_away_at = now.instant;
+            }
             match refused {
                 Refused::Held => {}
                 Refused::AsNoCommand(refusal) => refusal.write(&request, out),

@@ -24,6 +24,9 @@ impl State {
         let follows = replication.primary().is_some();
         let settings = &replication.settings;
         let refuse = |text: &'static str| Err(Refused::from(CommandError::text(text)));
+        if replication.refuses() && (is_write || cluster::has_keys(command)) {
+            return refuse("CLUSTERDOWN The cluster is down");
+        }
         let wants_replicas = !follows && !settings.lag_max.is_zero();
         if is_write && wants_replicas && replication.good_replicas < settings.replicas_min {
             let is_spared = command.name == "restore-asking" || self.is_keyless_here(command);
@@ -71,3 +74,18 @@ impl State {
         })
     }
 }
+
+/// In the words of redis-server, since clients show them to those who can do something about it.
+pub(super) const PROTECTED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is \
+    enabled and no password is set for the default user. In this mode connections are only \
+    accepted from the loopback interface. If you want to connect from external computers to Redis \
+    you may adopt one of the following solutions: 1) Just disable protected mode sending the \
+    command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from \
+    the same host the server is running, however MAKE SURE Redis is not publicly accessible from \
+    internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you \
+    can just disable the protected mode by editing the Redis configuration file, and setting the \
+    protected mode option to 'no', and then restarting the server. 3) If you started the server \
+    manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an \
+    authentication password for the default user. NOTE: You only need to do one of the above \
+    things in order for the server to start accepting connections from the outside.\r\n";

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Now};
-use slotway_protocol::resp::{RequestError, Scan};
+use slotway_protocol::resp::{RequestError, RequestLimits, Scan};
 
+use super::Node;
 use super::session::{Kind, Replies};
-use super::{Node, OUTPUT_PAUSE, limits};
+use crate::config::Config;
 
 impl Node {
     pub(super) fn take_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
@@ -58,11 +59,14 @@ impl Node {
         if self.state.server.replication.is_unsettled() {
             self.settle_replication(now);
         }
+        if self.state.server.ending.is_begun() {
+            self.go_on_with_end(now);
+        }
     }
 
     /// Does what the commands of a turn wish of replication.
     #[cold]
-    fn settle_replication(&mut self, now: Now) {
+    pub(super) fn settle_replication(&mut self, now: Now) {
         if self.state.server.replication.turned {
             self.turn(now);
         }
@@ -223,11 +227,6 @@ impl Node {
     fn close_as_wished(&mut self, connection: ConnectionId) {
         let session = &self.state.sessions[connection.index as usize];
         let when = session.closing.unwrap_or(CloseWhen::Flushed);
-        if self.state.server.shutdown_wished {
-            self.state.server.shutdown_wished = false;
-            self.actions
-                .push_back(Action::Notify(super::Notice::Shutdown));
-        }
         self.close(connection, when);
     }
 
@@ -244,6 +243,19 @@ impl Node {
         self.close(connection, CloseWhen::Flushed);
     }
 }
+
+pub(super) fn limits(config: &Config) -> RequestLimits {
+    RequestLimits {
+        bulk_bytes_max: config.proto_max_bulk_len,
+        ..RequestLimits::default()
+    }
+}
+
+/// A client that lets so much wait is not read from.
+const OUTPUT_PAUSE: usize = 1024 * 1024;
+
+/// A paused client is read from again when no more than this waits.
+pub(super) const OUTPUT_RESUME: usize = 256 * 1024;
 
 /// A client that waits for a key is not read from any more when it has sent so much meanwhile.
 const HELD_PAUSE: usize = 1024 * 1024;

@@ -5,6 +5,7 @@ mod blocking;
 pub(crate) mod bus;
 mod channels;
 pub(crate) mod configuring;
+mod ending;
 pub(crate) mod execute;
 mod following;
 mod guard;
@@ -43,6 +44,8 @@ use crate::server_state::ServerState;
 use bus::BusConnections;
 use channels::Channel;
 use following::Following;
+use guard::PROTECTED;
+use input::{OUTPUT_RESUME, limits};
 use replicating::FullSync;
 use roles::{Role, Roles};
 use session::Sessions;
@@ -108,15 +111,18 @@ pub enum Event {
     Aof(AofEvent),
     /// The driver is about to stop: what is still to be written has to be handed to it now.
     Flush,
-    /// A signal asks for the end: as SHUTDOWN without words. The driver is told with
-    /// [`Notice::Shutdown`].
+    /// SIGTERM asks for the end, as SHUTDOWN does. The driver is told with [`Notice::Shutdown`].
     Terminate,
+    /// The same for SIGINT.
+    Interrupt,
 }
 
 /// What a node tells the outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The client asked for SHUTDOWN: stop the driver.
+    /// No client is to be accepted any more.
+    Closing,
+    /// The node has come to its end: stop the driver.
     Shutdown,
     /// The client asked for DEBUG SLEEP: stop for so long, with all that this thread does.
     Sleep(Duration),
@@ -261,6 +267,9 @@ impl Engine for Node {
         if let (Role::MigrateTarget, Origin::Connected(token)) = (role, peer.origin) {
             return self.open_target(connection, token, now);
         }
+        if let (Role::Heir, Origin::Connected(token)) = (role, peer.origin) {
+            return self.open_heir(connection, token);
+        }
         self.state.sessions.open(connection, peer, now.instant);
         if let (Role::PrimaryLink, Origin::Connected(token)) = (role, peer.origin) {
             return self.open_link(connection, token, now);
@@ -284,6 +293,7 @@ impl Engine for Node {
             Role::MigrateTarget => self.refuse_target(token, &error, now),
             Role::BusLink => return self.fail_bus_link(token, &error, now),
             Role::PrimaryLink => self.refuse_link(token, now),
+            Role::Heir => self.refuse_heir(token, &error),
             Role::Client => {}
         }
         self.end_turn(now);
@@ -300,6 +310,10 @@ impl Engine for Node {
                 self.take_link_input(connection, input, now);
                 self.end_turn(now);
             }
+            Role::Heir => {
+                self.take_heir_input(connection, input);
+                self.end_turn(now);
+            }
             Role::Client => self.take_input(connection, input, now),
         }
     }
@@ -310,7 +324,7 @@ impl Engine for Node {
             self.lose_link(connection, now);
             return self.end_turn(now);
         }
-        if matches!(role, Role::MigrateTarget | Role::BusLink) {
+        if matches!(role, Role::MigrateTarget | Role::BusLink | Role::Heir) {
             let when = CloseWhen::Now;
             return self.actions.push_back(Action::Close { connection, when });
         }
@@ -336,10 +350,17 @@ impl Engine for Node {
             self.lose_target(connection, now);
             return self.end_turn(now);
         }
+        if role == Role::Heir {
+            self.lose_heir(connection);
+            return self.end_turn(now);
+        }
         if role == Role::PrimaryLink {
             self.lose_link(connection, now);
         }
         self.close_session(connection, now);
+        if self.state.server.ending.is_begun() {
+            self.end_turn(now);
+        }
     }
 
     fn handle_written(&mut self, connection: ConnectionId, now: Now) {
@@ -347,9 +368,13 @@ impl Engine for Node {
             return;
         };
         channel.woken = false;
-        if self.roles.of(connection) == Role::MigrateTarget {
-            self.go_on_with_target(connection, now);
-            return self.wake(connection);
+        match self.roles.of(connection) {
+            Role::MigrateTarget => {
+                self.go_on_with_target(connection, now);
+                return self.wake(connection);
+            }
+            Role::Heir => return self.wake(connection),
+            Role::Client | Role::PrimaryLink | Role::BusLink => {}
         }
         let channel = &mut self.channels[connection.index as usize];
         if channel.paused && channel.output_len() <= OUTPUT_RESUME && !self.is_waiting(connection) {
@@ -405,19 +430,13 @@ impl Engine for Node {
             Event::NodesConfSaved(number) => self.note_saved(number),
             Event::Load(part) => self.take_load_part(part, now),
             Event::Aof(event) => self.take_log_event(event, now),
-            Event::Terminate => self.terminate(now),
+            Event::Terminate => self.terminate(self.config().shutdown_on_sigterm),
+            Event::Interrupt => self.terminate(self.config().shutdown_on_sigint),
             Event::Flush => {
                 self.end_turn(now);
                 self.hand_to_log(true);
             }
-            Event::Drain => {
-                self.state.server.draining = true;
-                let sessions = self.state.sessions.iter();
-                let all: Vec<ConnectionId> = sessions.map(|session| session.connection).collect();
-                for connection in all {
-                    self.close(connection, CloseWhen::Flushed);
-                }
-            }
+            Event::Drain => self.drain(),
         }
         self.end_turn(now);
     }
@@ -435,7 +454,12 @@ impl Engine for Node {
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.state.server.blocking.next_deadline();
-        let soonest = deadline.into_iter().chain(self.next_piece).min();
+        let ending = self.state.server.ending.deadline();
+        let soonest = deadline
+            .into_iter()
+            .chain(self.next_piece)
+            .chain(ending)
+            .min();
         match soonest {
             None => self.next_tick,
             Some(soonest) => self.next_tick.map(|tick| tick.min(soonest)),
@@ -467,32 +491,5 @@ impl Engine for Node {
     }
 }
 
-pub(crate) fn limits(config: &Config) -> RequestLimits {
-    RequestLimits {
-        bulk_bytes_max: config.proto_max_bulk_len,
-        ..RequestLimits::default()
-    }
-}
-
-/// In the words of redis-server, since clients show them to those who can do something about it.
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is \
-    enabled and no password is set for the default user. In this mode connections are only \
-    accepted from the loopback interface. If you want to connect from external computers to Redis \
-    you may adopt one of the following solutions: 1) Just disable protected mode sending the \
-    command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from \
-    the same host the server is running, however MAKE SURE Redis is not publicly accessible from \
-    internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you \
-    can just disable the protected mode by editing the Redis configuration file, and setting the \
-    protected mode option to 'no', and then restarting the server. 3) If you started the server \
-    manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an \
-    authentication password for the default user. NOTE: You only need to do one of the above \
-    things in order for the server to start accepting connections from the outside.\r\n";
-
 /// How often expired keys are looked for.
 const TICK: Duration = Duration::from_millis(100);
-
-/// A client that lets so much wait is not read from.
-const OUTPUT_PAUSE: usize = 1024 * 1024;
-
-/// A paused client is read from again when no more than this waits.
-const OUTPUT_RESUME: usize = 256 * 1024;

@@ -17,6 +17,8 @@ pub(crate) enum Role {
     PrimaryLink,
     /// To the node that takes over keys.
     MigrateTarget,
+    /// To the replica that is to take over before this node ends.
+    Heir,
 }
 
 /// The roles of all connections, and of those that are being opened.

@@ -1,9 +1,8 @@
 //! Saving all keys: hands the driver the bytes of the file piece by piece, as fast as it writes
 //! them, and tells who waits what came of it. And loading them, before a node serves anyone.
 
-use slotway_protocol::engine::{Action, CloseWhen, Now};
+use slotway_protocol::engine::{Action, Now};
 
-use super::session::Replies;
 use super::{Node, Notice};
 use crate::command::begin_save;
 use crate::keyspace::{Reader, SnapshotStep};
@@ -163,43 +162,14 @@ impl Node {
         self.state.server.note_disk_error();
     }
 
-    /// Ends the node as SHUTDOWN does: all keys are saved first if the settings want them saved.
-    pub(super) fn terminate(&mut self, now: Now) {
-        let server = &mut self.state.server;
-        if !server.saves_at_the_end() {
-            return self.actions.push_back(Action::Notify(Notice::Shutdown));
-        }
-        let waiter = Waiter {
-            connection: None,
-            shuts_down: true,
-        };
-        let target = SaveTarget::File;
-        begin_save(&mut self.state.keyspace, server, target, Some(waiter), now);
-        self.announce_save(now);
-    }
-
     fn answer_save(&mut self, waiter: Waiter, succeeded: bool, now: Now) {
-        if waiter.shuts_down && succeeded {
-            self.actions.push_back(Action::Notify(Notice::Shutdown));
-        } else if waiter.shuts_down {
-            tracing::error!("Errors trying to shut down the server. Check the logs.");
+        match waiter {
+            Waiter::End => self.end_final_save(succeeded, now),
+            Waiter::Client(connection) if succeeded => {
+                self.answer_late(connection, b"+OK\r\n", now);
+            }
+            Waiter::Client(connection) => self.answer_late(connection, b"-ERR\r\n", now),
         }
-        let Some(connection) = waiter.connection else {
-            return;
-        };
-        if waiter.shuts_down && succeeded {
-            return self.close(connection, CloseWhen::Now);
-        }
-        let Some(session) = self.state.sessions.find(connection) else {
-            return;
-        };
-        let is_answered = session.replies == Replies::On;
-        let reply: &[u8] = match (succeeded, waiter.shuts_down) {
-            (true, _) => b"+OK\r\n",
-            (false, true) => b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n",
-            (false, false) => b"-ERR\r\n",
-        };
-        self.answer_later(connection, is_answered, reply, now);
     }
 
     pub(super) fn ask_to_save(&mut self, id: SaveId, part: SavePart) {

@@ -55,13 +55,13 @@ pub(crate) struct Running {
     pub(crate) waiters: Vec<Waiter>,
 }
 
-/// A client that gets its reply when the save is over.
+/// Who waits for the end of a save.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Waiter {
-    /// `None` where a signal asked for the shutdown.
-    pub(crate) connection: Option<ConnectionId>,
-    /// It asked for SHUTDOWN SAVE.
-    pub(crate) shuts_down: bool,
+pub(crate) enum Waiter {
+    /// A client that gets its reply then.
+    Client(ConnectionId),
+    /// The node is to end after it.
+    End,
 }
 
 impl Saving {

@@ -59,6 +59,8 @@ pub(crate) struct Replication {
     pub(crate) reloaded: bool,
     /// Clients' writes wait until then.
     paused_until: Option<Instant>,
+    /// What becomes of them as the node is about to end.
+    hold: Hold,
     /// Whom this node follows has changed, and connections are to be closed for that.
     pub(crate) turned: bool,
     /// A replica has asked for keys, and is to be answered once all that was produced is handed
@@ -73,6 +75,17 @@ pub(crate) struct Replication {
     pub(crate) counts: Counts,
     /// For new ids.
     random: Random,
+}
+
+/// What becomes of clients' requests as the node is about to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Nothing, since it is not.
+    No,
+    /// Writes wait.
+    Writes,
+    /// All that is about keys is refused.
+    Refuses,
 }
 
 /// What INFO counts.
@@ -154,6 +167,7 @@ impl Replication {
             reloaded: false,
             restored_id: None,
             paused_until: None,
+            hold: Hold::No,
             turned: false,
             is_asked: false,
             ack_wished: false,
@@ -264,7 +278,63 @@ impl Replication {
     }
 
     pub(crate) fn is_paused(&self, now: Instant) -> bool {
-        self.paused_until.is_some_and(|until| now < until)
+        self.hold == Hold::Writes || self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Says what becomes of clients' requests as the node is about to end.
+    pub(crate) fn hold(&mut self, hold: Hold) {
+        self.hold = hold;
+        self.is_asked |= hold != Hold::Writes;
+        self.update_guard();
+    }
+
+    /// Whether no key is served any more.
+    pub(crate) fn refuses(&self) -> bool {
+        self.hold == Hold::Refuses
+    }
+
+    /// Has all replicas say how far they are.
+    pub(crate) fn ask_for_acknowledgements(&mut self) {
+        self.waiting.asks |= self.replicas.iter().any(Replica::is_online);
+        self.is_asked = true;
+    }
+
+    /// Whether all replicas have acknowledged the stream up to there.
+    pub(crate) fn has_all_up_to(&self, offset: u64) -> bool {
+        let mut replicas = self.replicas.iter().filter(|replica| replica.is_replica());
+        replicas.all(|replica| replica.acked >= offset)
+    }
+
+    /// Where the replicas listen that have acknowledged the stream up to there.
+    pub(crate) fn heirs(&self, offset: u64) -> impl Iterator<Item = Address> {
+        let replicas = self.replicas.iter().filter(move |replica| {
+            replica.is_online() && replica.acked >= offset && replica.port != 0
+        });
+        replicas.map(|replica| Address::new(replica.host(), replica.port))
+    }
+
+    /// Says in the log which replicas lack something when the node ends.
+    pub(crate) fn report_lagging(&self, offset: u64, now: Instant) {
+        let replicas = self.replicas.iter().filter(|replica| replica.is_replica());
+        let (mut count, mut in_sync) = (0, 0);
+        for replica in replicas {
+            count += 1;
+            if replica.acked >= offset {
+                in_sync += 1;
+                continue;
+            }
+            tracing::warn!(
+                "Lagging replica {}:{} reported offset {} behind master, lag={}, state={}.",
+                replica.host(),
+                replica.port,
+                offset - replica.acked,
+                replica.lag_seconds(now),
+                replica.state_name()
+            );
+        }
+        if count > 0 {
+            tracing::info!("{in_sync} of {count} replicas are in sync when shutting down.");
+        }
     }
 
     /// Ends a pause whose time has come.
@@ -319,6 +389,7 @@ impl Replication {
         self.guarded = self.primary.is_some()
             || self.is_loading
             || self.paused_until.is_some()
+            || self.hold != Hold::No
             || self.settings.replicas_min > 0 && !self.settings.lag_max.is_zero();
     }
 }

@@ -17,6 +17,8 @@ use crate::engine::{BUS_LISTENER, Node};
 pub(super) struct Listeners {
     driver: DriverHandle<Node>,
     stop: CancellationToken,
+    /// Ends the node.
+    all: CancellationToken,
     open: Vec<Open>,
 }
 
@@ -41,14 +43,16 @@ async fn end(open: Vec<Open>) {
 pub(super) type Listening = (SocketAddr, StdListener);
 
 impl Listeners {
+    /// Accepts until the first token ends that; the second one ends the node.
     pub(super) fn start(
         listening: Vec<Listening>,
         driver: DriverHandle<Node>,
-        stop: CancellationToken,
+        (stop, all): (CancellationToken, CancellationToken),
     ) -> Self {
         let mut listeners = Self {
             driver,
             stop,
+            all,
             open: Vec::new(),
         };
         listeners.add_all(listening);
@@ -108,7 +112,7 @@ impl Listeners {
             number,
             self.driver.clone(),
             stop.clone(),
-            self.stop.clone(),
+            self.all.clone(),
         );
         let task = tokio::task::spawn_local(accepting);
         self.open.push(Open {

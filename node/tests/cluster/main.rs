@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 
 mod chaos;
+mod ending;
+mod ending_real;
 mod network;
 mod processes;
 mod real;

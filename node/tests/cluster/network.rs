@@ -25,6 +25,8 @@ pub(crate) struct Network {
     /// How long a version of the cluster file takes to be written, in microseconds.
     pub(crate) saving: u64,
     pub(crate) config: Config,
+    /// What clients had to read when their node closed their connection.
+    left: BTreeMap<(usize, u32), String>,
 }
 
 struct Host {
@@ -73,6 +75,7 @@ impl Network {
             latency: 500,
             saving: 3_000,
             config,
+            left: BTreeMap::new(),
         }
     }
 
@@ -138,6 +141,48 @@ impl Network {
                 self.send(index, peer, Arrival::Closed(peer, number));
             }
         }
+    }
+
+    /// The node is told something by its process.
+    pub(crate) fn tell(&mut self, index: usize, event: Event) {
+        let now = self.now();
+        let node = self.hosts[index].node.as_mut().unwrap();
+        node.handle_event(event, now);
+        self.settle(index);
+    }
+
+    /// A connection of a client.
+    pub(crate) fn client(&mut self, index: usize) -> u32 {
+        let now = self.now();
+        self.open(index, None, Origin::Accepted(0), "127.0.0.1", now)
+            .index
+    }
+
+    /// Sends a command on it; whether the connection is still open.
+    pub(crate) fn request(&mut self, index: usize, client: u32, line: &str) -> bool {
+        let now = self.now();
+        let host = &mut self.hosts[index];
+        let (Some(node), Some(socket)) = (&mut host.node, host.sockets.get_mut(&client)) else {
+            return false;
+        };
+        socket.input.extend_from_slice(line.as_bytes());
+        socket.input.extend_from_slice(b"\r\n");
+        let mut input = std::mem::take(&mut socket.input);
+        node.handle_input(socket.id, &mut input, now);
+        self.settle(index);
+        true
+    }
+
+    /// What it has to read, and whether the connection is still open.
+    pub(crate) fn replies(&mut self, index: usize, client: u32) -> (String, bool) {
+        if let Some(left) = self.left.remove(&(index, client)) {
+            return (left, false);
+        }
+        let socket = self.hosts[index].sockets.get_mut(&client);
+        let is_open = socket.is_some();
+        let received = socket.map(|socket| std::mem::take(&mut socket.received));
+        let received = String::from_utf8(received.unwrap_or_default().into()).unwrap();
+        (received, is_open)
     }
 
     /// From now on two nodes hear nothing of each other.
@@ -382,6 +427,10 @@ impl Network {
                     self.flush(index);
                     let host = &mut self.hosts[index];
                     if let Some(socket) = host.sockets.remove(&connection.index) {
+                        if socket.peer.is_none() {
+                            let received = String::from_utf8(socket.received.into()).unwrap();
+                            self.left.insert((index, connection.index), received);
+                        }
                         if let Some(node) = &mut host.node {
                             node.handle_close(connection, now);
                         }
@@ -393,6 +442,7 @@ impl Network {
                 Action::Notify(Notice::NodesConf(saved)) => {
                     self.fly(self.saving, Arrival::Saved(index, generation, saved));
                 }
+                Action::Notify(Notice::Shutdown) => self.kill(index),
                 Action::Wake(_) | Action::Pause(_) | Action::Resume(_) | Action::Notify(_) => {}
             }
         }

@@ -77,6 +77,18 @@ impl Process {
         assert!(done.success());
     }
 
+    /// Ends the process as whoever restarts it does; whether it says that all is well.
+    pub(crate) fn terminate(&mut self) -> bool {
+        self.signal("-TERM");
+        let mut child = self.child.take().unwrap();
+        let mut status = None;
+        wait_for(Duration::from_secs(30), "it ends", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().success()
+    }
+
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }

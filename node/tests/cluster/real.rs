@@ -9,7 +9,7 @@ const OURS: Kind = Kind::Ours;
 const REDIS: Kind = Kind::Redis;
 
 /// Six nodes that redis-cli has made a cluster of, with one replica for each of three primaries.
-fn create(kinds: [Kind; 6], timeout_ms: u64) -> Vec<Process> {
+pub(crate) fn create(kinds: [Kind; 6], timeout_ms: u64) -> Vec<Process> {
     let nodes: Vec<Process> = kinds
         .into_iter()
         .map(|kind| Process::start(kind, timeout_ms))
@@ -31,7 +31,7 @@ fn create(kinds: [Kind; 6], timeout_ms: u64) -> Vec<Process> {
 }
 
 /// Waits until all say that all is well, and see the same.
-fn settle(nodes: &[Process], count: usize) {
+pub(crate) fn settle(nodes: &[Process], count: usize) {
     let mut last = String::new();
     wait_for(Duration::from_secs(30), "all agree", || {
         let views: BTreeSet<BTreeSet<String>> = nodes.iter().map(view).collect();
@@ -62,14 +62,14 @@ fn view(node: &Process) -> BTreeSet<String> {
         .collect()
 }
 
-fn is_primary(node: &Process) -> bool {
+pub(crate) fn is_primary(node: &Process) -> bool {
     node.ask("CLUSTER NODES")
         .lines()
         .any(|line| line.contains("myself,master"))
 }
 
 /// The replica of a node.
-fn replica_of(nodes: &[Process], primary: &Process) -> usize {
+pub(crate) fn replica_of(nodes: &[Process], primary: &Process) -> usize {
     let id = primary.id();
     let follows = |node: &Process| {
         let text = node.ask("CLUSTER NODES");
