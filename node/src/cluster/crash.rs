@@ -34,11 +34,12 @@ impl Cluster {
     /// The host of the primary has closed this node's link for replication.
     pub(crate) fn primary_has_reset_link(&mut self, now: Now) {
         let may = self.has_bus && self.settings.crash_failover && !self.settings.no_failover;
-        // Keys that were not complete are no better than none.
         let Some(primary) = self.my_info().primary.clone() else {
             return;
         };
-        if !may || self.synced_at.is_none() || self.manual.is_running() {
+        // Keys that were not complete are no better than none.
+        let is_stale = self.synced_at.is_none() || self.is_data_too_old(now.instant);
+        if !may || is_stale || self.manual.is_running() {
             return;
         }
         self.crash.watched = Some(Watched {

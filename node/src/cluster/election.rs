@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// Whether the keys here are too old to go on with, or not complete.
-    fn is_data_too_old(&self, now: Instant) -> bool {
+    pub(super) fn is_data_too_old(&self, now: Instant) -> bool {
         let factor = self.settings.validity_factor;
         let Some(synced_at) = self.synced_at else {
             return factor > 0;
