@@ -296,6 +296,9 @@ async fn serve(
 ) {
     let options = DriverOptions {
         accepted_keepalive: configuring::keepalive(node.config()),
+        // The node has timeouts for all that it connects to, which may be far longer. Up to them
+        // a peer may stand still.
+        unacknowledged_max: None,
         ..DriverOptions::default()
     };
     let settings = node.config().clone();

@@ -192,14 +192,13 @@ impl Node {
     /// What is due every 100 milliseconds.
     pub(super) fn tick_cluster(&mut self, now: Now) {
         self.note_standing();
-        let settings = Settings::of(&self.state.server.config);
+        self.apply_cluster_settings();
         let Some(cluster) = &mut self.state.server.cluster else {
             return;
         };
         if !cluster.has_bus() || self.state.server.loading.is_some() {
             return;
         }
-        cluster.set_settings(settings);
         if !self.bus.has_checked_keys {
             self.bus.has_checked_keys = true;
             let keyspace = &self.state.keyspace;
@@ -209,6 +208,16 @@ impl Node {
         self.measure_links();
         if let Some(cluster) = &mut self.state.server.cluster {
             cluster.tick(now);
+        }
+    }
+
+    /// Has the settings count, for what this node says of itself and does.
+    pub(super) fn apply_cluster_settings(&mut self) {
+        let server = &mut self.state.server;
+        if let Some(cluster) = &mut server.cluster
+            && cluster.has_bus()
+        {
+            cluster.set_settings(Settings::of(&server.config));
         }
     }
 
@@ -259,7 +268,7 @@ impl Node {
     pub(super) fn note_standing(&mut self) {
         let replication = &self.state.server.replication;
         let standing = Standing {
-            offset: replication.offset(),
+            offset: replication.told_offset(),
             follows: replication.primary().is_some(),
             is_up: replication.link() == LinkState::Up,
             last_io: replication.last_io(),

@@ -190,6 +190,7 @@ impl Node {
             self.limits = limits(&self.state.server.config);
             let server = &mut self.state.server;
             server.replication.set_settings(&server.config);
+            self.apply_cluster_settings();
         }
     }
 

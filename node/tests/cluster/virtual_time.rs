@@ -321,6 +321,20 @@ fn a_process_that_has_ended_is_replaced_at_once_and_a_silent_one_is_not() {
 }
 
 #[test]
+fn what_a_node_is_called_counts_at_once() {
+    let mut network = form(config(), 3, 0);
+    for (line, shown) in [
+        ("CONFIG SET cluster-announce-hostname me.com", ",me.com "),
+        ("CONFIG SET cluster-announce-port 1234", ":1234@"),
+        ("CONFIG SET cluster-announce-bus-port 5678", "@5678"),
+    ] {
+        assert_eq!(ask(&mut network, 0, line), "+OK");
+        let nodes = ask(&mut network, 0, "CLUSTER NODES");
+        assert!(nodes.contains(shown), "{line}: {nodes}");
+    }
+}
+
+#[test]
 fn who_is_forgotten_is_not_brought_back_by_hearsay() {
     let mut network = form(config(), 3, 1);
     let gone = id(&mut network, 5);
