@@ -1,6 +1,7 @@
 //! CLIENT: what a connection is called, who else is connected, and who is to go.
 
 use core::fmt::Write;
+use core::time::Duration;
 
 use slotway_protocol::command::Command;
 use slotway_protocol::engine::{CloseWhen, ConnectionId};
@@ -11,6 +12,7 @@ use super::{Call, CommandError, Run};
 use crate::blocking::Ending;
 use crate::engine::session::{Kind, Replies, Session};
 use crate::number;
+use crate::replication::pause::Paused;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("client|id", id),
@@ -22,6 +24,8 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("client|reply", reply),
     ("client|no-evict", no_evict),
     ("client|unblock", unblock),
+    ("client|pause", pause),
+    ("client|unpause", unpause),
     ("client|caching", caching),
     ("client|getredir", getredir),
     ("client|trackinginfo", trackinginfo),
@@ -353,6 +357,38 @@ fn unblock(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// `CLIENT PAUSE timeout [WRITE | ALL]`
+fn pause(call: &mut Call<'_>) -> Result<(), CommandError> {
+    if call.len() > 4 {
+        return Err(super::unknown_or_wrong_arguments(call, "CLIENT"));
+    }
+    let paused = match call.len() {
+        4 if call.arg_is(3, "WRITE") => Paused::Writes,
+        4 if !call.arg_is(3, "ALL") => {
+            return Err(CommandError::text(
+                "ERR CLIENT PAUSE mode must be WRITE or ALL",
+            ));
+        }
+        _ => Paused::All,
+    };
+    let millis = number::parse_i64(call.arg(2))
+        .ok_or_else(|| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let millis =
+        u64::try_from(millis).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    let now = call.now.instant;
+    let until = now + Duration::from_millis(millis.min(PAUSE_MAX_MILLIS));
+    let replication = &mut call.server.replication;
+    replication.pause_clients(paused, until, now);
+    call.reply_ok();
+    Ok(())
+}
+
+fn unpause(call: &mut Call<'_>) -> Result<(), CommandError> {
+    call.server.replication.unpause_clients();
+    call.reply_ok();
+    Ok(())
+}
+
 /// `CLIENT CACHING <YES | NO>` needs tracking, which nobody can switch on here.
 fn caching(_call: &mut Call<'_>) -> Result<(), CommandError> {
     Err(CommandError::text(
@@ -378,6 +414,9 @@ fn trackinginfo(call: &mut Call<'_>) -> Result<(), CommandError> {
     call.reply_array(0);
     Ok(())
 }
+
+/// A century, so that no time overflows.
+const PAUSE_MAX_MILLIS: u64 = 100 * 365 * 86_400 * 1_000;
 
 /// Where invalidation messages go when a client has no tracking.
 const NO_REDIRECT: i64 = -1;

@@ -99,7 +99,9 @@ fn clients(call: &Call<'_>, text: &mut String) {
         format_args!("maxclients:{}", call.server.config.maxclients),
     );
     let blocking = &call.server.blocking;
-    line(text, format_args!("blocked_clients:{}", blocking.len()));
+    let waiting = &call.server.replication.waiting;
+    let blocked = blocking.len() + waiting.acknowledged.len() + waiting.postponed.len();
+    line(text, format_args!("blocked_clients:{blocked}"));
     line(text, format_args!("tracking_clients:0"));
     line(
         text,
@@ -156,6 +158,7 @@ fn stats(call: &Call<'_>, text: &mut String) {
             call.server.migrations.targets.len() as u64,
         ),
         ("total_error_replies", stats.errors),
+        ("dump_payload_sanitizations", 0),
         ("sync_full", call.server.replication.counts.full),
         ("sync_partial_ok", call.server.replication.counts.partial),
         (

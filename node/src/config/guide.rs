@@ -166,6 +166,18 @@ const EFFECTS: &[(&str, &str)] = &[
     ),
     ("rdbcompression", "long strings are compressed"),
     ("rdbchecksum", "files have a checksum"),
+    (
+        "rdb-key-save-delay",
+        "microseconds from key to key of a full sync that goes out, for tests",
+    ),
+    (
+        "key-load-delay",
+        "microseconds from key to key of a full sync that comes in, for tests",
+    ),
+    (
+        "loading-process-events-interval-bytes",
+        "with `key-load-delay`, how much is loaded at once",
+    ),
     ("appendonly", "each write is appended to a file"),
     ("appendfilename", "how its parts begin"),
     ("appenddirname", "the folder with its parts, in `dir`"),
@@ -221,6 +233,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "seconds between PINGs to replicas",
     ),
     ("repl-diskless-sync", "full syncs go out without a file"),
+    (
+        "repl-diskless-load",
+        "with swapdb, `INFO` calls a full sync of the same stream `async_loading`",
+    ),
     (
         "min-replicas-to-write",
         "writes are refused with fewer replicas",

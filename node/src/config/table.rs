@@ -189,10 +189,10 @@ directives! {
     rdbchecksum: bool = true, "rdbchecksum", Bool, immutable;
     rdb_del_sync_files: bool = false, "rdb-del-sync-files", Bool, kept;
     rdb_save_incremental_fsync: bool = true, "rdb-save-incremental-fsync", Bool, kept;
-    rdb_key_save_delay: i32 = 0, "rdb-key-save-delay", Number(INT_MIN, INT), hidden, kept;
-    key_load_delay: i32 = 0, "key-load-delay", Number(INT_MIN, INT), hidden, kept;
+    rdb_key_save_delay: i32 = 0, "rdb-key-save-delay", Number(INT_MIN, INT), hidden;
+    key_load_delay: i32 = 0, "key-load-delay", Number(INT_MIN, INT), hidden;
     loading_process_events_interval_bytes: u32 = 2 << 20,
-        "loading-process-events-interval-bytes", Number(1024, INT), hidden, kept;
+        "loading-process-events-interval-bytes", Number(1024, INT), hidden;
     sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No,
         "sanitize-dump-payload", Choice(SanitizeDumpPayload::NAMES), kept;
     appendonly: bool = false, "appendonly", Bool;
@@ -238,7 +238,7 @@ directives! {
     repl_diskless_sync_delay: u32 = 5, "repl-diskless-sync-delay", COUNT, kept;
     repl_diskless_sync_max_replicas: u32 = 0, "repl-diskless-sync-max-replicas", COUNT, kept;
     repl_diskless_load: DisklessLoad = DisklessLoad::Disabled,
-        "repl-diskless-load", Choice(DisklessLoad::NAMES), kept;
+        "repl-diskless-load", Choice(DisklessLoad::NAMES);
     repl_disable_tcp_nodelay: bool = false, "repl-disable-tcp-nodelay", Bool, kept;
     min_replicas_to_write: u32 = 0, "min-replicas-to-write" or "min-slaves-to-write", COUNT;
     min_replicas_max_lag: u32 = 10, "min-replicas-max-lag" or "min-slaves-max-lag", COUNT;

@@ -10,6 +10,7 @@ use super::Node;
 use super::roles::Role;
 use super::session::Kind;
 use crate::command::Random;
+use crate::config::DisklessLoad;
 use crate::keyspace::ExpiryRule;
 use crate::replication::transfer::Transfer;
 use crate::replication::upstream::{Credentials, Form, LINE_MAX, Step, Verdict};
@@ -28,6 +29,8 @@ pub(super) struct Following {
     /// So much of that is complete.
     complete: usize,
     next_ack: Instant,
+    /// The keys are loaded slowly, as `key-load-delay` wants it: what has come waits until then.
+    pub(super) next_keys: Option<Instant>,
 }
 
 impl Node {
@@ -102,7 +105,7 @@ impl Node {
         if replication.is_up() {
             replication.down_since = now.instant;
         }
-        replication.set_loading(false);
+        replication.set_loading(None);
         let connection = replication.link.connection();
         replication.link = Link::None { retry_at: None };
         self.following = Following {
@@ -180,6 +183,7 @@ impl Node {
                         self.take_line(connection, &line, now);
                     }
                 }
+                Link::Receiving(_) if self.following.next_keys.is_some() => break,
                 Link::Receiving(_) if !input.is_empty() => self.take_keys(connection, input, now),
                 Link::Up(_) => {
                     self.apply(connection, input, now);
@@ -248,14 +252,20 @@ impl Node {
         let databases = self.state.server.databases();
         let checks = self.state.server.config.rdbchecksum;
         let mut transfer = Transfer::new(keyspace, databases, form, checks);
-        if let Some((id, offset)) = self.following.promised.take() {
-            transfer.id = Some(id);
+        let mut id = None;
+        if let Some((promised, offset)) = self.following.promised.take() {
+            id = Some(promised.clone());
+            transfer.id = Some(promised);
             transfer.offset = offset;
         }
         self.following.transfer = Some(Box::new(transfer));
+        // Beside keys of the same stream, if from another time, reads are served as before.
+        let config = &self.state.server.config;
+        let swaps = config.repl_diskless_load == DisklessLoad::Swapdb;
         let replication = &mut self.state.server.replication;
+        let is_same = id.is_some_and(|id| id == replication.id());
         replication.link = Link::Receiving(connection);
-        replication.set_loading(true);
+        replication.set_loading(Some(swaps && is_same));
     }
 
     /// Loads what has come of the keys.
@@ -263,7 +273,15 @@ impl Node {
         let Some(transfer) = &mut self.following.transfer else {
             return;
         };
-        let pushed = transfer.push(input);
+        let config = &self.state.server.config;
+        let delay = u32::try_from(config.key_load_delay).unwrap_or(0);
+        let most = match delay {
+            0 => usize::MAX,
+            _ => config.loading_process_events_interval_bytes as usize,
+        };
+        let keys_before = transfer.keys();
+        let pushed = transfer.push(&input[..input.len().min(most)]);
+        let keys = u32::try_from(transfer.keys() - keys_before).unwrap_or(u32::MAX);
         let replication = &mut self.state.server.replication;
         replication.transfer_bytes = (transfer.received(), transfer.left());
         match pushed {
@@ -272,8 +290,27 @@ impl Node {
                 input.advance(taken);
                 if is_last {
                     self.take_over_keys(connection, now);
+                } else if delay > 0 && keys > 0 {
+                    let delay = Duration::from_micros(delay.into()).saturating_mul(keys);
+                    self.following.next_keys = Some(now.instant + delay);
+                    self.actions.push_back(Action::Pause(connection));
                 }
             }
+        }
+    }
+
+    /// Goes on with keys that are loaded slowly.
+    pub(super) fn continue_slow_keys(&mut self, now: Now) {
+        if self
+            .following
+            .next_keys
+            .is_none_or(|next| now.instant < next)
+        {
+            return;
+        }
+        self.following.next_keys = None;
+        if let Link::Receiving(connection) = self.state.server.replication.link {
+            self.actions.push_back(Action::Resume(connection));
         }
     }
 
@@ -293,7 +330,7 @@ impl Node {
         let replication = &mut self.state.server.replication;
         replication.begin_anew(connection, id, offset);
         replication.stream_database = database;
-        replication.set_loading(false);
+        replication.set_loading(None);
         replication.reloaded = true;
         if let Some(session) = self.state.sessions.find(connection) {
             session.database = database;

@@ -6,8 +6,10 @@ use slotway_protocol::engine::Now;
 
 use super::State;
 use super::execute::Refused;
+use super::session::Kind;
 use crate::cluster;
 use crate::command::CommandError;
+use crate::replication::pause::Paused;
 
 impl State {
     /// Whether a client's command may run; in the server's order. Only to be asked when there is a
@@ -43,26 +45,43 @@ impl State {
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             );
         }
-        if replication.is_loading() && !command.flags.contains(Flags::LOADING) {
+        // Keys of its own are shown until those of the primary are complete. Where there are none,
+        // the primary has what is asked for.
+        if replication.is_loading()
+            && self.keyspace.len() == 0
+            && cluster::has_keys(command)
+            && !command.flags.contains(Flags::LOADING)
+        {
             return refuse("LOADING Redis is loading the dataset in memory");
         }
-        if is_write && replication.is_paused(now.instant) {
+        let waits = match replication.paused(now.instant) {
+            None => false,
+            Some(Paused::Writes) => is_write || self.publishes(client, command),
+            Some(Paused::All) => true,
+        };
+        if waits && self.sessions[client].kind != Kind::Replica {
             return Err(Refused::Held);
         }
         Ok(())
     }
 
+    /// Whether it is for more than this node without being a write, as messages are.
+    fn publishes(&self, client: usize, command: &Command) -> bool {
+        let is_message = |command: &Command| matches!(command.name, "publish" | "spublish");
+        is_message(command) || self.is_exec_of(client, command, is_message)
+    }
+
     /// Whether it writes, or is the end of a transaction that does.
     pub(super) fn writes(&self, client: usize, command: &Command) -> bool {
-        if command.flags.contains(Flags::WRITE) {
-            return true;
-        }
+        let is_write = |command: &Command| command.flags.contains(Flags::WRITE);
+        is_write(command) || self.is_exec_of(client, command, is_write)
+    }
+
+    /// Whether it is the end of a transaction with such a command.
+    fn is_exec_of(&self, client: usize, command: &Command, wanted: fn(&Command) -> bool) -> bool {
         let queue = self.sessions[client].transaction.queue.as_ref();
         self.dispatch.is_exec(command)
-            && queue.is_some_and(|queue| {
-                let mut queue = queue.iter();
-                queue.any(|queued| queued.command.flags.contains(Flags::WRITE))
-            })
+            && queue.is_some_and(|queue| queue.iter().any(|queued| wanted(queued.command)))
     }
 
     /// A command without keys on a node of a cluster that owns no slots, as those that get a new

@@ -392,6 +392,7 @@ impl Engine for Node {
         if self.next_piece.is_some_and(|piece| now.instant >= piece) {
             self.continue_full_sync(now);
         }
+        self.continue_slow_keys(now);
         if self.next_tick.is_none_or(|tick| now.instant < tick) {
             return self.end_turn(now);
         }
@@ -453,17 +454,11 @@ impl Engine for Node {
 
     #[inline]
     fn poll_timeout(&self) -> Option<Instant> {
-        let deadline = self.state.server.blocking.next_deadline();
+        let blocked = self.state.server.blocking.next_deadline();
         let ending = self.state.server.ending.deadline();
-        let soonest = deadline
-            .into_iter()
-            .chain(self.next_piece)
-            .chain(ending)
-            .min();
-        match soonest {
-            None => self.next_tick,
-            Some(soonest) => self.next_tick.map(|tick| tick.min(soonest)),
-        }
+        let others = [self.next_piece, self.following.next_keys, self.next_tick];
+        let all = blocked.into_iter().chain(ending);
+        all.chain(others.into_iter().flatten()).min()
     }
 
     /// What the connection has begun is forgotten. A command that was interrupted may have done a

@@ -220,14 +220,14 @@ impl Node {
         if receivers.iter().any(is_full) {
             return;
         }
-        match self
-            .state
-            .keyspace
-            .continue_snapshot(Reader::Replicas, PIECE_BYTES)
-        {
+        // With a delay, about one key is made at a time.
+        let delay = u32::try_from(self.config().rdb_key_save_delay).unwrap_or(0);
+        let bytes = if delay == 0 { PIECE_BYTES } else { 1 };
+        let keyspace = &mut self.state.keyspace;
+        match keyspace.continue_snapshot(Reader::Replicas, bytes) {
             SnapshotStep::Bytes(bytes) => {
                 self.send_piece(&receivers, Bytes::from(bytes));
-                self.next_piece = Some(now.instant);
+                self.next_piece = Some(now.instant + Duration::from_micros(delay.into()));
             }
             SnapshotStep::Last(bytes) => {
                 self.send_piece(&receivers, Bytes::from(bytes));
@@ -322,7 +322,7 @@ impl Node {
 
     /// Called ten times a second.
     pub(super) fn tend_replication(&mut self, now: Now) {
-        self.state.server.replication.end_pause(now.instant);
+        self.state.server.replication.end_pauses(now.instant);
         self.run_postponed(now);
         self.tend_link(now);
         self.tend_replicas(now);
@@ -451,13 +451,13 @@ impl Node {
         &mut self.channels[connection.index as usize]
     }
 
-    /// Lets the writes run that were to wait, when they need not any more.
+    /// Tries again what was to wait, when a pause is over.
     pub(super) fn run_postponed(&mut self, now: Now) {
-        let replication = &mut self.state.server.replication;
-        if replication.is_paused(now.instant) {
+        let waiting = &mut self.state.server.replication.waiting;
+        if !std::mem::take(&mut waiting.released) {
             return;
         }
-        for connection in std::mem::take(&mut replication.waiting.postponed) {
+        for connection in std::mem::take(&mut waiting.postponed) {
             self.answer_late(connection, b"", now);
         }
     }

@@ -1,6 +1,7 @@
 //! What a node knows of whom it follows and who follows it, and how far each has come.
 
 mod backlog;
+pub(crate) mod pause;
 pub(crate) mod propagation;
 pub(crate) mod replica;
 mod roles;
@@ -17,6 +18,7 @@ use crate::command::Random;
 use crate::config::Config;
 use crate::server_state::hexadecimal_id;
 use backlog::Backlog;
+use pause::Pauses;
 use replica::Replica;
 use settings::Settings;
 use upstream::Step;
@@ -51,14 +53,14 @@ pub(crate) struct Replication {
     pub(crate) stream_database: u32,
     /// The keys are not those that the id and the offset stand for.
     pub(crate) is_astray: bool,
-    /// Keys of the primary are being loaded, and no others are shown.
-    is_loading: bool,
+    /// Keys of the primary are being loaded; and whether they only take the place of older ones of
+    /// the same stream.
+    loading: Option<bool>,
     /// How many bytes of them have come and how many are to come, if that is known.
     pub(crate) transfer_bytes: (u64, Option<u64>),
     /// All keys are others than before; for who writes them to a file.
     pub(crate) reloaded: bool,
-    /// Clients' writes wait until then.
-    paused_until: Option<Instant>,
+    pauses: Pauses,
     /// What becomes of them as the node is about to end.
     hold: Hold,
     /// Whom this node follows has changed, and connections are to be closed for that.
@@ -162,11 +164,11 @@ impl Replication {
             link_was_reset: false,
             stream_database: 0,
             is_astray: false,
-            is_loading: false,
+            loading: None,
             transfer_bytes: (0, None),
             reloaded: false,
             restored_id: None,
-            paused_until: None,
+            pauses: Pauses::default(),
             hold: Hold::No,
             turned: false,
             is_asked: false,
@@ -195,6 +197,14 @@ impl Replication {
     /// A primary: how many bytes it has produced. A replica: how many it has processed.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// What others are told of it: a replica has none while all keys come anew.
+    pub(crate) fn told_offset(&self) -> u64 {
+        match self.link {
+            Link::Receiving(_) => 0,
+            _ => self.offset,
+        }
     }
 
     /// Whom this node follows.
@@ -270,21 +280,12 @@ impl Replication {
         self.count_good(now);
     }
 
-    /// Lets writes of clients wait until then, so that nothing more is produced; `None` ends that.
-    pub(crate) fn pause_writes(&mut self, until: Option<Instant>) {
-        self.paused_until = until;
-        self.is_asked |= until.is_none();
-        self.update_guard();
-    }
-
-    pub(crate) fn is_paused(&self, now: Instant) -> bool {
-        self.hold == Hold::Writes || self.paused_until.is_some_and(|until| now < until)
-    }
-
     /// Says what becomes of clients' requests as the node is about to end.
     pub(crate) fn hold(&mut self, hold: Hold) {
         self.hold = hold;
-        self.is_asked |= hold != Hold::Writes;
+        if hold != Hold::Writes {
+            self.release();
+        }
         self.update_guard();
     }
 
@@ -337,13 +338,6 @@ impl Replication {
         }
     }
 
-    /// Ends a pause whose time has come.
-    pub(crate) fn end_pause(&mut self, now: Instant) {
-        if self.paused_until.is_some_and(|until| now >= until) {
-            self.pause_writes(None);
-        }
-    }
-
     /// Counts the replicas that keep up.
     pub(crate) fn count_good(&mut self, now: Instant) {
         let lag_max = self.settings.lag_max.as_secs();
@@ -370,13 +364,19 @@ impl Replication {
         self.update_guard();
     }
 
-    pub(crate) fn set_loading(&mut self, is_loading: bool) {
-        self.is_loading = is_loading;
+    pub(crate) fn set_loading(&mut self, loading: Option<bool>) {
+        self.loading = loading;
         self.update_guard();
     }
 
+    /// Whether keys of the primary are on their way to a place that is empty or of another stream.
     pub(crate) fn is_loading(&self) -> bool {
-        self.is_loading
+        self.loading == Some(false)
+    }
+
+    /// Whether keys of the primary are on their way beside older ones of the same stream.
+    pub(crate) fn is_loading_beside(&self) -> bool {
+        self.loading == Some(true)
     }
 
     /// Whether the end of a turn has anything to do.
@@ -387,8 +387,8 @@ impl Replication {
 
     fn update_guard(&mut self) {
         self.guarded = self.primary.is_some()
-            || self.is_loading
-            || self.paused_until.is_some()
+            || self.loading.is_some()
+            || self.pauses.is_any()
             || self.hold != Hold::No
             || self.settings.replicas_min > 0 && !self.settings.lag_max.is_zero();
     }

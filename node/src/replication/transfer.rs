@@ -48,6 +48,11 @@ impl Transfer {
         }
     }
 
+    /// How many keys are loaded.
+    pub(crate) fn keys(&self) -> usize {
+        self.keyspace.len()
+    }
+
     pub(crate) fn received(&self) -> u64 {
         self.received
     }

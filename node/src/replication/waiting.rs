@@ -10,6 +10,8 @@ pub(crate) struct Waiting {
     pub(crate) acknowledged: Vec<Waiter>,
     /// Their request is still to be executed.
     pub(crate) postponed: Vec<ConnectionId>,
+    /// A pause is over, so those may be tried again.
+    pub(crate) released: bool,
     /// Replicas are to be asked how far they are.
     pub(crate) asks: bool,
 }

@@ -8,6 +8,7 @@ mod block;
 mod debug;
 mod locks;
 mod migrate;
+mod pause;
 mod publish;
 mod reshard;
 mod stage;

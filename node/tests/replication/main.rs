@@ -248,3 +248,66 @@ fn a_node_that_was_restarted_goes_on_where_it_was() {
     assert_eq!(primary.number("sync_full"), 1);
     assert_eq!(primary.number("sync_partial_ok"), 1);
 }
+
+#[test]
+fn a_replica_tells_that_all_keys_are_on_their_way() {
+    for swaps in [false, true] {
+        let load = if swaps { "swapdb" } else { "disabled" };
+        let mut primary = Server::start(Kind::Ours, &[]);
+        let mut replica = Server::start(Kind::Ours, &["--repl-diskless-load", load]);
+        for number in 0..500 {
+            primary.ask(&format!("SET key:{number} {number}"));
+        }
+        replica.follow(&primary);
+        assert_in_sync(&mut primary, &mut replica);
+        // More than what the backlog has at the least.
+        let filler = format!("SET filler {}", "x".repeat(20_000));
+        primary.ask("CONFIG SET repl-backlog-size 1");
+        replica.ask("CONFIG SET key-load-delay 100000 loading-process-events-interval-bytes 1024");
+        let cut_off = |primary: &mut Server, write: &str| {
+            for words in ["MULTI", "CLIENT KILL TYPE replica", &filler, write, "EXEC"] {
+                primary.ask(words);
+            }
+        };
+        cut_off(&mut primary, "SET key:1 new");
+        let (told, silent) = match swaps {
+            true => ("async_loading", "loading"),
+            false => ("loading", "async_loading"),
+        };
+        replica.wait_for(told, "1");
+        assert_eq!(replica.number(silent), 0);
+        assert_eq!(replica.ask("GET key:1"), "$1\r\n1\r\n", "it has its keys");
+        replica.ask("CONFIG SET key-load-delay 0");
+        replica.wait_for(told, "0");
+        assert_in_sync(&mut primary, &mut replica);
+        assert_eq!(replica.ask("GET key:1"), "$3\r\nnew\r\n");
+        // The same, slowly at the other end, and cut off.
+        primary.ask("CONFIG SET rdb-key-save-delay 100000");
+        cut_off(&mut primary, "SET key:2 new");
+        replica.wait_for(told, "1");
+        primary.send_signal("-KILL");
+        replica.wait_for(told, "0");
+        assert_eq!(
+            replica.ask("GET key:2"),
+            "$1\r\n2\r\n",
+            "nothing has changed"
+        );
+    }
+}
+
+#[test]
+fn a_replica_without_keys_does_not_say_that_there_are_none() {
+    let mut primary = Server::start(Kind::Ours, &["--rdb-key-save-delay", "100000"]);
+    let mut replica = Server::start(Kind::Ours, &[]);
+    for number in 0..100 {
+        primary.ask(&format!("SET key:{number} {number}"));
+    }
+    replica.follow(&primary);
+    replica.wait_for("loading", "1");
+    let loading = "-LOADING Redis is loading the dataset in memory\r\n";
+    assert_eq!(replica.ask("GET key:1"), loading);
+    assert_eq!(replica.ask("PING"), "+PONG\r\n");
+    primary.ask("CONFIG SET rdb-key-save-delay 0");
+    replica.wait_for("loading", "0");
+    assert_eq!(replica.ask("GET key:1"), "$1\r\n1\r\n");
+}

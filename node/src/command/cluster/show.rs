@@ -115,7 +115,7 @@ fn offset(call: &Call<'_>, node: &NodeInfo) -> Option<u64> {
     if !cluster.has_bus() {
         None
     } else if node.id == cluster.me() {
-        Some(call.server.replication.offset())
+        Some(call.server.replication.told_offset())
     } else {
         Some(node.contact.offset)
     }

@@ -15,7 +15,8 @@ fn loading(call: &Call<'_>, text: &mut String) {
     let server = &call.server;
     let is_loading = u8::from(server.loading.is_some() || server.replication.is_loading());
     line(text, format_args!("loading:{is_loading}"));
-    line(text, format_args!("async_loading:0"));
+    let is_beside = u8::from(server.replication.is_loading_beside());
+    line(text, format_args!("async_loading:{is_beside}"));
     for name in [
         "current_cow_peak",
         "current_cow_size",
