@@ -102,21 +102,26 @@ impl Cluster {
         watched.next_at = now.instant + PAUSE;
         if watched.rounds >= ROUNDS {
             self.crash.watched = None;
+            let Some(head_start) = self.head_start() else {
+                tracing::warn!("the primary's process has ended, and others have more of its keys");
+                return;
+            };
             tracing::warn!("the primary's process has ended, asking for votes");
-            let at = now.instant + self.head_start();
-            self.force_election(at);
+            self.force_election(now.instant + head_start);
         }
     }
 
-    /// How long rivals that are ahead get to be elected first; of those that are as far, the one
-    /// with the smallest id.
-    fn head_start(&self) -> Duration {
+    /// How long rivals that are as far get to be elected first, those with smaller ids. `None` when
+    /// a rival is ahead: it may be of a kind that waits for the node timeout, and must not lose to
+    /// older keys.
+    fn head_start(&self) -> Option<Duration> {
         let mine = self.standing.offset;
-        let ahead = self.rivals().filter(|node| {
-            let offset = node.contact.offset;
-            !node.failed && (offset > mine || (offset == mine && node.id < self.me))
-        });
-        HEAD_START * u32::try_from(ahead.count()).unwrap_or(u32::MAX)
+        let rivals = || self.rivals().filter(|node| !node.failed);
+        if rivals().any(|node| node.contact.offset > mine) {
+            return None;
+        }
+        let first = rivals().filter(|node| node.contact.offset == mine && node.id < self.me);
+        Some(HEAD_START * u32::try_from(first.count()).unwrap_or(u32::MAX))
     }
 }
 
