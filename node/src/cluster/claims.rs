@@ -16,7 +16,7 @@ impl Cluster {
         let Some(owner) = owner else {
             return;
         };
-        if self.slots_of(owner) == header.slots {
+        if *self.view.slots_of(owner) == header.slots {
             return;
         }
         let id = header.sender.clone();

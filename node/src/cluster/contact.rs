@@ -26,8 +26,8 @@ pub struct Contact {
     pub(crate) inbound: Option<LinkId>,
     /// How far its stream of writes has come, as it says.
     pub(crate) offset: u64,
-    /// When this node last voted for a replica of it.
-    pub(crate) voted_at: Option<Instant>,
+    /// For which replica of it this node last voted, and when.
+    pub(crate) voted: Option<(String, Instant)>,
     /// Since when it has no working replica any more.
     pub(crate) orphaned_at: Option<Instant>,
     /// When its bus port was last found closed.

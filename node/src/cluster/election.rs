@@ -22,6 +22,8 @@ pub(super) struct Election {
     votes: BTreeSet<String>,
     /// How many replicas of the same primary are ahead.
     rank: usize,
+    /// How often others have stood in a later election before this one was over.
+    repeated: u32,
 }
 
 impl Election {
@@ -66,10 +68,28 @@ impl Cluster {
                 self.my_info_mut().epoch = epoch;
                 self.replace_primary(now);
             }
+            Some(asked) if now.instant.since(asked) < ASK_AGAIN => {}
+            Some(_) if self.is_overtaken() => self.stand_again(now),
             // Who has not heard yet that the primary is down has refused, and may not any more.
-            Some(asked) if now.instant.since(asked) >= ASK_AGAIN => self.ask_for_votes(false, now),
-            Some(_) => {}
+            Some(_) => self.ask_for_votes(false, now),
         }
+    }
+
+    /// Whether nobody votes in this election any more, since another node was elected in it or
+    /// stands in a later one; and that has not happened too often.
+    fn is_overtaken(&self) -> bool {
+        let epoch = self.election.epoch;
+        let mut nodes = self.view.nodes().iter();
+        let is_over = self.view.current_epoch > epoch || nodes.any(|node| node.epoch >= epoch);
+        is_over && self.election.repeated < REPEATED_MAX
+    }
+
+    fn stand_again(&mut self, now: Now) {
+        let repeated = self.election.repeated + 1;
+        let chance = self.random.below(STAND_AGAIN.as_micros() as usize) as u64;
+        let at = now.instant + Duration::from_micros(chance);
+        self.election.plan(at);
+        self.election.repeated = repeated;
     }
 
     fn has_reason_to_stand(&self, is_manual: bool) -> bool {
@@ -180,12 +200,12 @@ impl Cluster {
         if !self.may_vote_for(sender, &primary, header, now.instant) {
             return;
         }
+        let candidate = header.sender.clone();
         if let Some(primary) = self.view.node_mut(&primary) {
-            primary.contact.voted_at = Some(now.instant);
+            primary.contact.voted = Some((candidate.clone(), now.instant));
         }
         let epoch = self.view.current_epoch;
         self.last_vote_epoch = epoch;
-        let candidate = header.sender.clone();
         tracing::info!(candidate, epoch, "Failover auth granted");
         self.vote_when_saved(candidate, epoch);
     }
@@ -201,10 +221,10 @@ impl Cluster {
         let is_replica = self.view.nodes()[sender].role == Role::Replica;
         let is_due = primary.failed || header.forces_vote;
         let wait = self.settings.node_timeout * 2;
-        let has_voted = primary
-            .contact
-            .voted_at
-            .is_some_and(|at| now.since(at) < wait);
+        // Whoever is to take the place gets the time for it, and may ask again in a later epoch.
+        let voted = primary.contact.voted.as_ref();
+        let has_voted = voted
+            .is_some_and(|(candidate, at)| now.since(*at) < wait && *candidate != header.sender);
         let is_current = header.slots.iter().all(|slot| {
             let owner = self.view.owner(slot);
             owner.is_none_or(|owner| owner.epoch <= header.config_epoch)
@@ -212,13 +232,16 @@ impl Cluster {
         can_vote && is_replica && is_due && !has_voted && is_current
     }
 
-    pub(super) fn send_vote(&mut self, candidate: &str) {
+    /// Sends the vote of an epoch. The epoch may have gone on while that was saved, and the vote
+    /// must not count for a later one.
+    pub(super) fn send_vote(&mut self, candidate: &str, epoch: u64) {
         let Some(node) = self.view.node(candidate) else {
             return;
         };
         let link = node.contact.link.filter(|_| node.contact.is_linked);
         if let Some(link) = link {
-            let packet = self.packet(Body::AuthAck);
+            let mut packet = self.packet(Body::AuthAck);
+            packet.header.current_epoch = epoch;
             self.send(link, &packet);
         }
     }
@@ -247,7 +270,7 @@ impl Cluster {
         self.election.forget();
         self.update_state(now);
         self.changed();
-        self.save_now();
+        self.save_before_telling();
         self.announce(now);
         self.end_manual_failover();
     }
@@ -268,3 +291,8 @@ const RANK_DELAY: Duration = Duration::from_secs(1);
 
 /// When those that have not voted are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How much later at most, by chance, a new election is begun when another one came between, and
+/// how often in a row.
+const STAND_AGAIN: Duration = Duration::from_secs(1);
+const REPEATED_MAX: u32 = 10;

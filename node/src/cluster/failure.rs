@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slotway_protocol::cluster::{SLOTS, Slot};
+use slotway_protocol::cluster::SLOTS;
 use slotway_protocol::engine::Now;
 
 use super::Cluster;
@@ -127,21 +127,20 @@ impl Cluster {
 
     fn covers_enough(&self) -> bool {
         let required = self.settings.require_full_coverage && self.view.require_full_coverage;
-        let served = |slot: &Slot| {
-            let owner = self.view.owner_index(*slot);
-            owner.is_some_and(|owner| !self.view.nodes()[owner].failed)
-        };
-        !required || Slot::all().all(|slot| served(&slot))
+        !required || self.served() == SLOTS
+    }
+
+    /// How many slots have an owner that works.
+    fn served(&self) -> usize {
+        let nodes = self.view.nodes().iter().enumerate();
+        let working = nodes.filter(|(_, node)| !node.failed);
+        working.map(|(index, _)| self.view.slot_count(index)).sum()
     }
 
     /// The state of a node that has no links, and so believes what its view says.
     pub(super) fn judge_view(&mut self) {
-        let served = |slot: Slot| {
-            let owner = self.view.owner_index(slot);
-            owner.is_some_and(|owner| !self.view.nodes()[owner].failed)
-        };
         self.last_size = self.size();
-        let served = Slot::all().filter(|slot| served(*slot)).count();
+        let served = self.served();
         let enough = served == SLOTS || (!self.view.require_full_coverage && served > 0);
         self.state = if enough {
             ClusterState::Ok

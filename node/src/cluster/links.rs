@@ -221,7 +221,7 @@ impl Cluster {
         let mut bytes = Vec::new();
         packet.encode(&mut bytes);
         self.stats.sent[usize::from(packet.body.kind().number())] += 1;
-        self.effects.push_back(Effect::Send(link, bytes.into()));
+        self.send_or_hold(Effect::Send(link, bytes.into()));
     }
 
     /// Sends a message to all nodes of some kind that can be reached.
@@ -229,13 +229,14 @@ impl Cluster {
         let mut bytes = Vec::new();
         packet.encode(&mut bytes);
         let bytes = bytes::Bytes::from(bytes);
-        for (index, node) in self.view.nodes().iter().enumerate() {
+        for index in 0..self.view.nodes().len() {
+            let node = &self.view.nodes()[index];
             let Some(link) = node.contact.link.filter(|_| node.contact.is_linked) else {
                 continue;
             };
             if index != self.my_index && !node.handshake && wanted(node) {
                 self.stats.sent[usize::from(packet.body.kind().number())] += 1;
-                self.effects.push_back(Effect::Send(link, bytes.clone()));
+                self.send_or_hold(Effect::Send(link, bytes.clone()));
             }
         }
     }

@@ -17,6 +17,17 @@ pub(super) struct Saver {
     /// Nodes that get their vote once it is saved, and the epoch of each. There is at most one for
     /// each epoch, and only the last can still count.
     vote: Option<PendingVote>,
+    hold: Hold,
+}
+
+/// Whether messages wait for what they tell to be written: others go by it from then on, and a node
+/// that has forgotten it would contradict them.
+#[derive(Debug, Default)]
+struct Hold {
+    is_on: bool,
+    /// The version of the file that has it; `None` until that is begun.
+    number: Option<u64>,
+    messages: Vec<Effect>,
 }
 
 #[derive(Debug)]
@@ -56,6 +67,25 @@ impl Cluster {
         });
     }
 
+    /// Holds all messages back until what has changed is certain to outlast the process.
+    pub(super) fn save_before_telling(&mut self) {
+        self.save_now();
+        if self.saver.has_file {
+            self.saver.hold.is_on = true;
+            self.saver.hold.number = None;
+        }
+    }
+
+    /// Sends something, now or when it may be known.
+    pub(super) fn send_or_hold(&mut self, message: Effect) {
+        let hold = &mut self.saver.hold;
+        if !hold.is_on {
+            self.effects.push_back(message);
+        } else if hold.messages.len() < HELD_MAX {
+            hold.messages.push(message);
+        }
+    }
+
     pub(super) fn save_if_due(&mut self) {
         if !self.saver.is_dirty || self.saver.running.is_some() {
             return;
@@ -66,6 +96,9 @@ impl Cluster {
         let number = self.saver.last_number;
         if let Some(vote) = &mut self.saver.vote {
             vote.number.get_or_insert(number);
+        }
+        if self.saver.hold.is_on {
+            self.saver.hold.number.get_or_insert(number);
         }
         if !self.saver.has_file {
             return self.saved(number);
@@ -79,13 +112,21 @@ impl Cluster {
     /// A version of the file is written.
     pub(crate) fn saved(&mut self, number: u64) {
         self.saver.running = None;
+        let hold = &mut self.saver.hold;
+        if hold.number.is_some_and(|version| version <= number) {
+            let held = std::mem::take(hold);
+            self.effects.extend(held.messages);
+        }
         let is_saved = |vote: &PendingVote| vote.number.is_some_and(|version| version <= number);
         if self.saver.vote.as_ref().is_some_and(is_saved)
             && let Some(vote) = self.saver.vote.take()
             && vote.epoch == self.last_vote_epoch
         {
-            self.send_vote(&vote.candidate);
+            self.send_vote(&vote.candidate, vote.epoch);
         }
         self.save_if_due();
     }
 }
+
+/// How many messages are held back at most; any further ones are lost, as with their link.
+const HELD_MAX: usize = 65_536;

@@ -1,10 +1,10 @@
 //! What this node tells the others of itself: the header of its messages, pings and what they
 //! carry, and messages to all.
 
-use slotway_protocol::cluster::{Role, SLOTS, Slot};
+use slotway_protocol::cluster::{Role, SLOTS};
 use slotway_protocol::engine::{Instant, Now};
 
-use super::bus::{Body, Flags, Gossip, GossipEntry, Header, Heartbeat, Packet, SlotSet};
+use super::bus::{Body, Flags, Gossip, GossipEntry, Header, Heartbeat, Packet};
 use super::links::LinkId;
 use super::{Cluster, ClusterState, NodeInfo};
 
@@ -19,7 +19,7 @@ impl Cluster {
             config_epoch: self.view.nodes()[primary].epoch,
             offset: self.standing.offset,
             sender: self.me.clone(),
-            slots: self.slots_of(primary),
+            slots: self.view.slots_of(primary).clone(),
             primary: mine.primary.clone(),
             host: self.settings.announce_host.clone(),
             flags: flags(mine, true),
@@ -27,15 +27,6 @@ impl Cluster {
             is_paused: mine.role == Role::Primary && self.manual.is_running(),
             forces_vote: false,
         }
-    }
-
-    pub(super) fn slots_of(&self, index: usize) -> SlotSet {
-        if self.view.slot_count(index) == 0 {
-            return SlotSet::default();
-        }
-        Slot::all()
-            .filter(|slot| self.view.owner_index(*slot) == Some(index))
-            .collect()
     }
 
     pub(super) fn packet(&self, body: Body) -> Packet {
@@ -118,7 +109,7 @@ impl Cluster {
         let body = Body::Update {
             epoch: node.epoch,
             id: node.id.clone(),
-            slots: self.slots_of(owner),
+            slots: self.view.slots_of(owner).clone(),
         };
         let packet = self.packet(body);
         self.send(link, &packet);

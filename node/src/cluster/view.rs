@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use slotway_protocol::cluster::{Role, SLOTS, Slot};
 use slotway_protocol::engine::Address;
 
+use super::bus::SlotSet;
 use super::contact::Contact;
 use super::settings::BUS_PORT_OFFSET;
 
@@ -24,8 +25,8 @@ pub struct ClusterView {
     places: HashMap<String, usize>,
     /// For each slot the index of its owner, or [`NOBODY`].
     owners: Vec<u16>,
-    /// How many slots each node owns, by its index.
-    counts: Vec<usize>,
+    /// The slots that each node owns and how many they are, by its index.
+    owned: Vec<(SlotSet, usize)>,
     /// Slots whose owner does not say any more that it owns them.
     unclaimed: BTreeSet<Slot>,
     /// Slots of this node whose keys go to the node with that id.
@@ -119,7 +120,7 @@ impl ClusterView {
         );
         let places = places(&nodes);
         Self {
-            counts: vec![0; nodes.len()],
+            owned: vec![Default::default(); nodes.len()],
             nodes,
             places,
             owners: vec![NOBODY; SLOTS],
@@ -155,11 +156,16 @@ impl ClusterView {
         };
         for index in first.index()..=last.index() {
             let before = std::mem::replace(&mut self.owners[index], owner);
-            if before != NOBODY {
-                self.counts[usize::from(before)] -= 1;
+            let Some(slot) = Slot::new(index as u64).filter(|_| before != owner) else {
+                continue;
+            };
+            if let Some((slots, count)) = self.owned.get_mut(usize::from(before)) {
+                slots.remove(slot);
+                *count -= 1;
             }
-            if owner != NOBODY {
-                self.counts[usize::from(owner)] += 1;
+            if let Some((slots, count)) = self.owned.get_mut(usize::from(owner)) {
+                slots.insert(slot);
+                *count += 1;
             }
         }
         self.unclaimed.retain(|slot| !(first..=last).contains(slot));
@@ -202,7 +208,10 @@ impl ClusterView {
             return Vec::new();
         };
         let mut ranges: Vec<(Slot, Slot)> = Vec::new();
-        for slot in Slot::all().filter(|slot| self.owner_index(*slot) == Some(index)) {
+        if self.slot_count(index) == 0 {
+            return ranges;
+        }
+        for slot in self.slots_of(index).iter() {
             match ranges.last_mut() {
                 Some((_, last)) if last.number() + 1 == slot.number() => *last = slot,
                 _ => ranges.push((slot, slot)),
@@ -232,7 +241,12 @@ impl ClusterView {
 
     /// How many slots a node owns.
     pub(crate) fn slot_count(&self, index: usize) -> usize {
-        self.counts[index]
+        self.owned[index].1
+    }
+
+    /// The slots that a node owns.
+    pub(crate) fn slots_of(&self, index: usize) -> &SlotSet {
+        &self.owned[index].0
     }
 
     /// Adds a node that is not there yet; its index. There may be at most [`NODES_MAX`].
@@ -243,7 +257,7 @@ impl ClusterView {
         let index = self.nodes.len();
         self.places.insert(node.id.clone(), index);
         self.nodes.push(node);
-        self.counts.push(0);
+        self.owned.push(Default::default());
         Some(index)
     }
 
@@ -251,7 +265,7 @@ impl ClusterView {
     pub(crate) fn remove(&mut self, id: &str) -> Option<NodeInfo> {
         let index = self.index_of(id)?;
         let node = self.nodes.remove(index);
-        self.counts.remove(index);
+        self.owned.remove(index);
         let gone = index as u16;
         for owner in &mut self.owners {
             match *owner {

@@ -24,6 +24,10 @@ impl SlotSet {
         self.0[slot.index() / 8] |= 1 << (slot.index() % 8);
     }
 
+    pub fn remove(&mut self, slot: Slot) {
+        self.0[slot.index() / 8] &= !(1 << (slot.index() % 8));
+    }
+
     pub fn contains(&self, slot: Slot) -> bool {
         self.0[slot.index() / 8] & (1 << (slot.index() % 8)) != 0
     }
