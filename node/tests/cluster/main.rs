@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 
-mod chaos;
 mod ending;
 mod ending_real;
 mod network;
 mod processes;
 mod real;
+mod sim;
 mod virtual_time;

@@ -13,6 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) fn config() -> Config {
     Config {
         cluster_node_timeout: TIMEOUT.as_millis() as u64,
+        // Replicas come from other hosts, without a password.
+        protected_mode: false,
         // Keys are not looked at here.
         cluster_replica_validity_factor: 0,
         cluster_crash_failover: false,
@@ -172,6 +174,48 @@ fn a_vote_is_sent_only_once_it_is_certain_to_be_remembered() {
         let file = network.file(voter).unwrap();
         assert!(file.contains("lastVoteEpoch 7"), "{file}");
     }
+}
+
+#[test]
+fn a_vote_that_was_saved_late_does_not_count_for_a_later_election() {
+    let mut network = form(config(), 3, 1);
+    network.slow_down(1, Duration::ZERO, Duration::from_millis(1_500));
+    network.kill(0);
+    network.run_until(Duration::from_secs(10), "an election", |network| {
+        !network.tap.candidates.is_empty()
+    });
+    // Long enough for a voter to have heard that the primary is down.
+    network.run(Duration::from_millis(700));
+    assert_eq!(ask(&mut network, 2, "CLUSTER BUMPEPOCH"), "+BUMPED 8");
+    // It does not stand again in a later one.
+    network.stop(3, Duration::from_secs(10));
+    network.run(Duration::from_secs(4));
+    let votes = network.tap.votes.iter();
+    let epochs: Vec<u64> = votes
+        .filter(|vote| vote.voter == 1)
+        .map(|vote| vote.epoch)
+        .collect();
+    assert_eq!(epochs, [7]);
+}
+
+#[test]
+fn who_is_elected_says_so_only_once_it_is_certain_to_be_remembered() {
+    let mut network = form(config(), 3, 1);
+    let (old, new) = (id(&mut network, 0), id(&mut network, 3));
+    network.slow_down(3, Duration::ZERO, Duration::from_secs(2));
+    network.kill(0);
+    network.run_until(Duration::from_secs(10), "it is elected", |network| {
+        owner(network, 3, 0) == new
+    });
+    network.run(Duration::from_secs(1));
+    for other in [1, 2, 4, 5] {
+        assert_eq!(owner(&network, other, 0), old, "{other}");
+    }
+    assert!(!network.file(3).unwrap().contains("myself,master"));
+    network.run_until(Duration::from_secs(10), "all know", |network| {
+        (1..6).all(|observer| owner(network, observer, 0) == new)
+    });
+    assert!(network.file(3).unwrap().contains("myself,master"));
 }
 
 #[test]
