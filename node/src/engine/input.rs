@@ -39,6 +39,9 @@ impl Node {
     /// What is done after each call that may have run commands.
     #[inline]
     pub(super) fn end_turn(&mut self, now: Now) {
+        if self.state.server.config_changed {
+            self.apply_settings();
+        }
         self.close_killed();
         self.announce_save(now);
         self.begin_migrations(now);
@@ -185,13 +188,16 @@ impl Node {
             }
         }
         input.advance(consumed);
-        if self.state.server.config_changed {
-            self.state.server.config_changed = false;
-            self.limits = limits(&self.state.server.config);
-            let server = &mut self.state.server;
-            server.replication.set_settings(&server.config);
-            self.apply_cluster_settings();
-        }
+    }
+
+    /// Has settings count that have changed.
+    #[cold]
+    fn apply_settings(&mut self) {
+        let server = &mut self.state.server;
+        server.config_changed = false;
+        server.replication.set_settings(&server.config);
+        self.limits = limits(&self.state.server.config);
+        self.apply_cluster_settings();
     }
 
     /// Runs requests without all that follows a call of the driver.

@@ -103,6 +103,33 @@ fn six_of_ours() {
 }
 
 #[test]
+fn a_replica_whose_keys_are_too_old_does_not_replace_a_process_that_has_ended() {
+    let mut nodes = create([OURS; 6], 1_000);
+    let mut primary = nodes.remove(0);
+    let replica = &nodes[replica_of(&nodes, &primary)];
+    for line in [
+        "CONFIG SET cluster-replica-validity-factor 1",
+        "CONFIG SET repl-ping-replica-period 1",
+    ] {
+        assert_eq!(replica.ask(line), "+OK");
+    }
+    // It hears nothing for longer than a PING and two timeouts take, and then at once that the
+    // primary is gone.
+    let sleep = format!(
+        "MULTI\r\nCLIENT KILL {}\r\nDEBUG SLEEP 4\r\nEXEC",
+        address(&primary)
+    );
+    assert_eq!(primary.ask("CLIENT PAUSE 60000 WRITE"), "+OK");
+    std::thread::scope(|scope| {
+        scope.spawn(|| replica.ask(&sleep));
+        std::thread::sleep(Duration::from_millis(3_700));
+        primary.kill();
+    });
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!is_primary(replica));
+}
+
+#[test]
 fn ours_and_redis_together() {
     // The first three become primaries, and get replicas of the other kind.
     let mut nodes = create([OURS, REDIS, OURS, REDIS, OURS, REDIS], 1_000);
