@@ -253,26 +253,40 @@ class Site:
 
     def settle(self, seconds: float = 30) -> None:
         """Until each node finds the cluster well, and each replica follows its primary."""
-        wait_until(f"the cluster of {self.alive()} to be well", seconds, self.settled)
+        deadline = time.monotonic() + seconds
+        while fault := self.fault():
+            expect(time.monotonic() < deadline, f"after {seconds:.0f} s still: {fault}")
+            time.sleep(0.05)
 
-    def settled(self) -> bool:
+    def fault(self) -> str:
+        """What is not well yet, in words; nothing when all is."""
         alive = self.alive()
         for port in alive:
-            nodes = self.nodes(port)
-            if self.state(port) != "ok" or {node.port for node in nodes} != set(alive):
-                return False
-            if not all(node.is_well and (node.slots or not node.is_primary) for node in nodes):
-                return False
-            me = next(node for node in nodes if node.port == port)
-            ids = {node.id: node.port for node in nodes}
-            if not me.is_primary and not self.follows(port, ids[me.primary]):
-                return False
-        with_replicas = (self.replicas_of(port) for port in self.primaries())
-        return all(with_replicas) and COVERED in self.check_output()
-
-    def check_output(self) -> str:
+            if fault := self.fault_at(port, alive):
+                return f"{port} {fault}"
+        for port in self.primaries():
+            if not self.replicas_of(port):
+                return f"{port} has no replica: {self.cli(port, 'CLUSTER', 'NODES')}"
         done = run(["redis-cli", "--cluster", "check", address(self.alive()[0])], 30)
-        return done.stdout if done.returncode == 0 else ""
+        if done.returncode == 0 and COVERED in done.stdout and AGREED in done.stdout:
+            return ""
+        return f"--cluster check says {done.stdout[-1500:]}{done.stderr}"
+
+    def fault_at(self, port: int, alive: list[int]) -> str:
+        """What one node finds wrong."""
+        nodes = self.nodes(port)
+        if (state := self.state(port)) != "ok":
+            return f"says cluster_state:{state}"
+        if (known := sorted(node.port for node in nodes)) != sorted(alive):
+            return f"knows {known}, there are {alive}"
+        for node in nodes:
+            if not node.is_well or (node.is_primary and not node.slots):
+                return f"sees {node}"
+        me = next(node for node in nodes if node.port == port)
+        ids = {node.id: node.port for node in nodes}
+        if not me.is_primary and not self.follows(port, ids[me.primary]):
+            return f"should follow {ids[me.primary]}: {self.replication(port)}"
+        return ""
 
     def check(self) -> None:
         told = self.manager("check", address(self.first))
