@@ -251,10 +251,15 @@ def wait_until_agreed(port: int) -> None:
 
 
 def run(command: list, seconds: float, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=seconds, check=False, preexec_fn=die_with_parent, **options,
-    )
+    words = [str(word) for word in command]
+    try:
+        return subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+            check=False, preexec_fn=die_with_parent, **options,
+        )
+    except subprocess.TimeoutExpired as expired:
+        said = (expired.stdout or b"")[-1500:]
+        raise Failed(f"{words} has not ended within {seconds:.0f} s and said {said!r}") from expired
 
 
 def redis_cli(port: int, *arguments) -> str:
