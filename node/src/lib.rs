@@ -13,6 +13,7 @@ mod persistence;
 mod pubsub;
 mod replication;
 mod server_state;
+mod statistics;
 mod value;
 
 pub mod server;
@@ -28,6 +29,7 @@ pub use keyspace::Exported;
 pub use persistence::aof::manifest::{Manifest, ManifestError};
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;
+pub use statistics::{Probe, ProcessFacts};
 
 /// The server whose behaviour this node has.
 pub const REDIS_VERSION: &str = "7.0.15";

@@ -10,6 +10,7 @@ mod listeners;
 mod loading;
 mod local_cluster;
 pub mod log;
+mod probe;
 pub mod process;
 pub mod settings;
 mod storage;
@@ -250,7 +251,7 @@ fn prepare(
         instant: Instant::from_micros(0),
         unix_ms: unix_ms(),
     };
-    let mut node = Node::new(config, started);
+    let mut node = Node::new(config, started).with_probe(probe::probe());
     let Some((events, loaded)) = for_files else {
         if has_bus {
             node.start_bus(None, started)

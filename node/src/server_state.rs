@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::Now;
+use slotway_protocol::resp::Request;
 
 use crate::blocking::Blocking;
 use crate::cluster::Cluster;
@@ -10,6 +12,7 @@ use crate::command::Random;
 use crate::config::{AppendFsync, Config};
 use crate::ending::Ending;
 use crate::engine::configuring::Configuring;
+use crate::engine::session::Session;
 use crate::migration::Migrations;
 use crate::persistence::aof::{AppendLog, LogState};
 use crate::persistence::rdb::Encoder;
@@ -17,6 +20,7 @@ use crate::persistence::saving::Saving;
 use crate::pubsub::PubSub;
 use crate::replication::Replication;
 use crate::replication::propagation::Propagation;
+use crate::statistics::{Caller, Probe, SlowLog, Stats};
 
 pub(crate) struct ServerState {
     pub(crate) config: Config,
@@ -26,6 +30,11 @@ pub(crate) struct ServerState {
     /// `None` on a node that is not part of a cluster.
     pub(crate) cluster: Option<Cluster>,
     pub(crate) stats: Stats,
+    pub(crate) slow_log: SlowLog,
+    pub(crate) probe: Probe,
+    /// The probe's time at the start of the turn or at the end of its latest command, which is when
+    /// the next one begins: looking twice would cost as much as a small command.
+    pub(crate) nanos: u64,
     /// Forty hexadecimal digits, by chance; INFO shows them.
     pub(crate) run_id: String,
     pub(crate) replication: Replication,
@@ -71,20 +80,6 @@ pub(crate) struct LoadProgress {
     pub(crate) loaded_bytes: u64,
 }
 
-/// Counts since the start, or since CONFIG RESETSTAT.
-#[derive(Debug, Default)]
-pub(crate) struct Stats {
-    pub(crate) connections: u64,
-    pub(crate) rejected: u64,
-    pub(crate) commands: u64,
-    pub(crate) errors: u64,
-    pub(crate) input_bytes: u64,
-    /// Commands in each second, and when that was last looked at.
-    pub(crate) commands_per_second: u64,
-    sampled_commands: u64,
-    sampled_at_micros: u64,
-}
-
 impl ServerState {
     pub(crate) fn new(
         config: Config,
@@ -99,6 +94,9 @@ impl ServerState {
             configuring: Configuring::default(),
             cluster,
             stats: Stats::default(),
+            slow_log: SlowLog::default(),
+            probe: Probe::default(),
+            nanos: 0,
             run_id: hexadecimal_id(random),
             replication,
             propagation: Propagation::default(),
@@ -119,17 +117,47 @@ impl ServerState {
         }
     }
 
-    /// Notes what is reported per second; called about ten times a second.
-    pub(crate) fn sample(&mut self, now: Now) {
-        let stats = &mut self.stats;
-        let now_micros = now.instant.as_micros();
-        let elapsed = now_micros.saturating_sub(stats.sampled_at_micros);
-        if elapsed >= SAMPLE_MICROS {
-            let commands = stats.commands.saturating_sub(stats.sampled_commands);
-            stats.commands_per_second = commands.saturating_mul(1_000_000) / elapsed;
-            stats.sampled_commands = stats.commands;
-            stats.sampled_at_micros = now_micros;
+    /// Counts a command that has run since `began`; how many nanoseconds it took.
+    #[inline]
+    pub(crate) fn note_call(&mut self, command: &Command, began: u64, failed: bool) -> u64 {
+        self.nanos = (self.probe.nanos)();
+        let mut nanos = self.nanos.saturating_sub(began);
+        if let Some(time) = self.sleep_wished {
+            // It sleeps once the turn is over.
+            nanos += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         }
+        self.stats.commands += 1;
+        let tracks_latency = self.config.latency_tracking;
+        self.stats
+            .calls
+            .note(command.id, nanos, failed, tracks_latency);
+        nanos
+    }
+
+    /// Whether a command that took so long belongs into the slow log.
+    #[inline]
+    pub(crate) fn is_slow(&self, command: &Command, nanos: u64) -> bool {
+        let limit = self.config.slowlog_log_slower_than;
+        u64::try_from(limit).is_ok_and(|limit| nanos / 1_000 >= limit)
+            && !command.flags.contains(Flags::SKIP_SLOWLOG)
+    }
+
+    /// Writes a command of a client into the slow log.
+    #[cold]
+    pub(crate) fn note_slow(
+        &mut self,
+        session: &Session,
+        request: &Request<'_>,
+        nanos: u64,
+        now: Now,
+    ) {
+        let caller = Caller {
+            address: session.peer.remote.to_string(),
+            name: session.name.to_vec(),
+        };
+        let times = (nanos / 1_000, now.unix_ms / 1_000);
+        let len_max = self.config.slowlog_max_len;
+        self.slow_log.add(request, times, caller, len_max);
     }
 
     /// How many databases there are; their numbers are those below.
@@ -200,5 +228,3 @@ pub(crate) fn hexadecimal_id(random: &mut Random) -> String {
 }
 
 pub(crate) const ID_LEN: usize = 40;
-
-const SAMPLE_MICROS: u64 = 1_000_000;

@@ -8,6 +8,7 @@ use super::{Call, CommandError, Run};
 use crate::config::{Config, Directive, Permission};
 use crate::engine::configuring::{Changed, Pending, Wish};
 use crate::engine::session::Replies;
+use crate::statistics::Stats;
 
 pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("config|get", get),
@@ -152,7 +153,7 @@ fn refusal(name: &str, reason: &str) -> CommandError {
 }
 
 fn resetstat(call: &mut Call<'_>) -> Result<(), CommandError> {
-    call.server.stats = crate::server_state::Stats::default();
+    call.server.stats = Stats::default();
     call.keyspace.reset_counters();
     call.reply_ok();
     Ok(())

@@ -107,8 +107,7 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
             call.session().name = validated_name(call.arg(index + 1))?;
             index += 2;
         } else {
-            refuse_hello_option(call, call.arg(index));
-            return Ok(());
+            return Err(hello_option_refused(call.arg(index)));
         }
     }
     if !call.session().authenticated {
@@ -126,13 +125,11 @@ fn hello(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Writes the error itself, since the option goes back as it came, also when it is no text. To
-/// redis-server it is a C string.
-fn refuse_hello_option(call: &mut Call<'_>, option: &[u8]) {
+/// The option goes back as it came, also when it is no text. To redis-server it is a C string.
+fn hello_option_refused(option: &[u8]) -> CommandError {
     let shown = option.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = [&b"ERR Syntax error in HELLO option '"[..], shown, b"'"].concat();
-    encode::error(call.out, &text);
-    call.server.stats.errors += 1;
+    CommandError::Bytes(text.into())
 }
 
 fn reply_hello(call: &mut Call<'_>) {

@@ -23,6 +23,8 @@ pub(crate) enum CommandError {
     InvalidExpireTime,
     /// The whole text, its code in front: `ERR min or max is not a float`.
     Text(Cow<'static, str>),
+    /// The same, of bytes that a client sent and that may be no text.
+    Bytes(Box<[u8]>),
 }
 
 impl CommandError {
@@ -50,7 +52,10 @@ impl CommandError {
     /// Appends the reply.
     #[cold]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        encode::error(out, self.reply_text().as_bytes());
+        match self {
+            Self::Bytes(text) => encode::error(out, text),
+            other => encode::error(out, other.reply_text().as_bytes()),
+        }
     }
 
     /// The text of the reply without the leading `-`.
@@ -66,6 +71,7 @@ impl CommandError {
             Self::WrongArity => "ERR wrong number of arguments",
             Self::InvalidExpireTime => "ERR invalid expire time",
             Self::Text(text) => text,
+            Self::Bytes(_) => "ERR",
         }
     }
 }

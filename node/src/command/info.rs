@@ -1,5 +1,6 @@
 //! The text of INFO, section by section, with the names that monitoring expects.
 
+mod calls;
 mod persistence;
 
 use core::fmt::Write;
@@ -9,6 +10,7 @@ use slotway_protocol::engine::Address;
 
 use super::{Call, replication_info};
 use crate::ending::Stage;
+use calls::{command_stats, error_stats, latency_stats};
 use persistence::persistence;
 
 /// A section's name and what appends its lines.
@@ -16,16 +18,14 @@ type Section = (&'static str, fn(&Call<'_>, &mut String));
 
 /// The text of some sections; of the usual ones when none is named.
 pub(super) fn text(call: &Call<'_>, wanted: &[&[u8]]) -> String {
-    let all = |name: &&[u8]| {
-        [&b"all"[..], b"default", b"everything"]
-            .iter()
-            .any(|word| name.eq_ignore_ascii_case(word))
-    };
-    let everything = wanted.is_empty() || wanted.iter().any(all);
+    let is = |name: &[u8], word: &str| name.eq_ignore_ascii_case(word.as_bytes());
+    let usual = wanted.is_empty() || wanted.iter().any(|name| is(name, "default"));
+    let all = |name: &&[u8]| is(name, "all") || is(name, "everything");
+    let everything = wanted.iter().any(all);
     let mut text = String::new();
     for (name, write) in SECTIONS {
-        let named = |wanted: &&[u8]| wanted.eq_ignore_ascii_case(name.as_bytes());
-        if everything || wanted.iter().any(named) {
+        let named = wanted.iter().any(|wanted| is(wanted, name));
+        if everything || named || (usual && !UNUSUAL.contains(name)) {
             if !text.is_empty() {
                 text.push_str("\r\n");
             }
@@ -43,9 +43,17 @@ const SECTIONS: &[Section] = &[
     ("Persistence", persistence),
     ("Stats", stats),
     ("Replication", replication),
+    ("CPU", cpu),
+    ("Modules", |_, _| {}),
+    ("Commandstats", command_stats),
+    ("Errorstats", error_stats),
+    ("Latencystats", latency_stats),
     ("Cluster", cluster),
     ("Keyspace", keyspace),
 ];
+
+/// Those that have to be asked for.
+const UNUSUAL: [&str; 2] = ["Commandstats", "Latencystats"];
 
 fn line(text: &mut String, content: core::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
@@ -69,6 +77,8 @@ fn server(call: &Call<'_>, text: &mut String) {
     line(text, format_args!("redis_mode:{mode}"));
     line(text, format_args!("arch_bits:{}", usize::BITS));
     line(text, format_args!("process_supervised:no"));
+    let process = (server.probe.process)();
+    line(text, format_args!("process_id:{}", process.pid));
     line(text, format_args!("run_id:{}", server.run_id));
     line(text, format_args!("tcp_port:{}", server.config.port));
     line(
@@ -113,6 +123,10 @@ fn memory(call: &Call<'_>, text: &mut String) {
     let used = call.keyspace.memory();
     line(text, format_args!("used_memory:{used}"));
     line(text, format_args!("used_memory_human:{}", human(used)));
+    let resident = (call.server.probe.process)().resident_bytes;
+    line(text, format_args!("used_memory_rss:{resident}"));
+    let shown = human(usize::try_from(resident).unwrap_or(usize::MAX));
+    line(text, format_args!("used_memory_rss_human:{shown}"));
     let config = &call.server.config;
     let most = config.maxmemory;
     line(text, format_args!("maxmemory:{most}"));
@@ -157,7 +171,7 @@ fn stats(call: &Call<'_>, text: &mut String) {
             "migrate_cached_sockets",
             call.server.migrations.targets.len() as u64,
         ),
-        ("total_error_replies", stats.errors),
+        ("total_error_replies", stats.errors.total()),
         ("dump_payload_sanitizations", 0),
         ("sync_full", call.server.replication.counts.full),
         ("sync_partial_ok", call.server.replication.counts.partial),
@@ -168,6 +182,15 @@ fn stats(call: &Call<'_>, text: &mut String) {
     ] {
         line(text, format_args!("{name}:{value}"));
     }
+}
+
+/// Of the whole process, which several nodes may share.
+fn cpu(call: &Call<'_>, text: &mut String) {
+    let process = (call.server.probe.process)();
+    line(text, format_args!("used_cpu_sys:{:.6}", process.cpu_system));
+    line(text, format_args!("used_cpu_user:{:.6}", process.cpu_user));
+    line(text, format_args!("used_cpu_sys_children:0.000000"));
+    line(text, format_args!("used_cpu_user_children:0.000000"));
 }
 
 fn replication(call: &Call<'_>, text: &mut String) {

@@ -154,7 +154,6 @@ fn check_slots(call: &mut Call<'_>, requests: &[Keyed<'_>]) -> Result<(), Comman
 /// Runs one queued request; an error of its own is its reply.
 fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
     let start = call.out.len();
-    call.server.stats.commands += 1;
     let protocol = call.session().protocol;
     let changes = call.keyspace.changes;
     if call.session().kind == Kind::Primary
@@ -162,6 +161,7 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
     {
         call.keyspace.select(slot);
     }
+    let began = call.server.nanos;
     let outcome = match call.dispatch.run(command.id) {
         Some(run) => run(&mut Call {
             request,
@@ -178,10 +178,15 @@ fn run(call: &mut Call<'_>, command: &'static Command, request: Request<'_>) {
         }),
         None => Err(CommandError::text("ERR the command is gone")),
     };
+    let nanos = call.server.note_call(command, began, outcome.is_err());
+    if call.server.is_slow(command, nanos) {
+        let session = &call.sessions[call.client];
+        call.server.note_slow(session, &request, nanos, call.now);
+    }
     if let Err(error) = outcome {
         call.out.truncate(start);
-        call.server.stats.errors += 1;
         error.of(command).write(call.out);
+        call.server.stats.errors.note(&call.out[start..]);
     }
     if call.server.propagation.is_heard() {
         let propagation = &mut call.server.propagation;

@@ -84,6 +84,23 @@ fn effect(name: &str) -> &'static str {
 
 const EFFECTS: &[(&str, &str)] = &[
     (
+        "slowlog-log-slower-than",
+        "commands that take more microseconds than that are in SLOWLOG; -1 for none, 0 for all",
+    ),
+    (
+        "slowlog-max-len",
+        "how many commands SLOWLOG keeps; the oldest go first",
+    ),
+    (
+        "latency-tracking",
+        "whether INFO latencystats and LATENCY HISTOGRAM tell how times are distributed: about \
+         24 KiB for each kind of command that is used",
+    ),
+    (
+        "latency-tracking-info-percentiles",
+        "which percentiles INFO latencystats shows",
+    ),
+    (
         "port",
         "where clients connect; changing it closes nobody's connection",
     ),

@@ -280,13 +280,13 @@ directives! {
     // What is told about the node.
     notify_keyspace_events: u32 = 0, "notify-keyspace-events", Events, kept;
     /// In microseconds; below 0 for none.
-    slowlog_log_slower_than: i64 = 10_000, "slowlog-log-slower-than", Number(-1, LONG), kept;
-    slowlog_max_len: u64 = 128, "slowlog-max-len", Number(0, LONG), kept;
+    slowlog_log_slower_than: i64 = 10_000, "slowlog-log-slower-than", Number(-1, LONG);
+    slowlog_max_len: u64 = 128, "slowlog-max-len", Number(0, LONG);
     /// In milliseconds.
     latency_monitor_threshold: u64 = 0, "latency-monitor-threshold", Number(0, LONG), kept;
-    latency_tracking: bool = true, "latency-tracking", Bool, kept;
+    latency_tracking: bool = true, "latency-tracking", Bool;
     latency_tracking_info_percentiles: Vec<String> = ["50", "99", "99.9"].map(str::to_owned).into(),
-        "latency-tracking-info-percentiles", Words(&special::PERCENTILES), kept;
+        "latency-tracking-info-percentiles", Words(&special::PERCENTILES);
 
     // TLS.
     tls_port: u16 = 0, "tls-port", PORT, kept;

@@ -56,7 +56,10 @@ impl State {
         match wish.take(stock, key) {
             Ok(false) => return,
             Ok(true) => {}
-            Err(error) => error.write(&mut reply),
+            Err(error) => {
+                error.write(&mut reply);
+                self.server.stats.errors.note(&reply);
+            }
         }
         self.keyspace.finish();
         self.mark_disturbed();
@@ -105,6 +108,7 @@ impl State {
         for (ticket, error) in lost {
             let mut reply = Vec::new();
             error.write(&mut reply);
+            self.server.stats.errors.note(&reply);
             let ending = if closes {
                 Ending::Last(reply)
             } else {

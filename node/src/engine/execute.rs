@@ -33,7 +33,6 @@ impl State {
             if matches!(refused, Refused::Held) {
                 return self.hold(client, now);
             }
-            self.server.stats.errors += 1;
             if self.server.ending.turns_away() {
                 self.server.ending.turned_away_at = now.instant;
             }
@@ -42,6 +41,7 @@ impl State {
                 Refused::AsNoCommand(refusal) => refusal.write(&request, out),
                 Refused::Error(error) => error.write(out),
             }
+            self.server.stats.errors.note(&out[start..]);
         }
         self.keyspace.finish();
         self.mark_disturbed();
@@ -102,6 +102,7 @@ impl State {
     #[inline]
     pub(super) fn begin_turn(&mut self, now: Now) {
         self.keyspace.set_now(now.unix_ms);
+        self.server.nanos = (self.server.probe.nanos)();
         let replication = &self.server.replication;
         self.keyspace.expiry = if replication.primary().is_some()
             || replication.is_paused(now.instant)
@@ -150,6 +151,9 @@ impl State {
             Ok(admitted) => admitted,
             Err(Refused::Held) => return Err(Refused::Held),
             Err(refused) => {
+                if let Some(command) = refused.command(&request) {
+                    self.server.stats.calls.reject(command.id);
+                }
                 self.break_transaction(client, &refused);
                 return Err(refused);
             }
@@ -167,8 +171,8 @@ impl State {
             out.extend_from_slice(b"+QUEUED\r\n");
             return Ok(());
         }
-        self.server.stats.commands += 1;
         let changes = self.keyspace.changes;
+        let began = self.server.nanos;
         let outcome = run(&mut Call {
             request,
             keyspace: &mut self.keyspace,
@@ -182,6 +186,11 @@ impl State {
             now,
             asking,
         });
+        let nanos = self.server.note_call(command, began, outcome.is_err());
+        if self.server.is_slow(command, nanos) {
+            self.server
+                .note_slow(&self.sessions[client], &request, nanos, now);
+        }
         if self.server.propagation.is_heard() {
             let propagation = &mut self.server.propagation;
             propagate(&mut self.keyspace, propagation, (command, request), changes);
@@ -357,6 +366,18 @@ pub(super) enum Refused {
     /// Nothing in the command table fits it.
     AsNoCommand(Refusal),
     Error(CommandError),
+}
+
+impl Refused {
+    /// Which command it was, if it is one.
+    #[cold]
+    fn command(&self, request: &Request<'_>) -> Option<&'static Command> {
+        match self {
+            Self::AsNoCommand(Refusal::WrongArity(command)) => Some(command),
+            Self::AsNoCommand(_) => None,
+            Self::Held | Self::Error(_) => resolve(request).ok(),
+        }
+    }
 }
 
 impl From<CommandError> for Refused {

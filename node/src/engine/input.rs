@@ -239,7 +239,7 @@ impl Node {
 
     /// What looks like an attack is told nothing; the replies before it are not written either.
     fn refuse_protocol(&mut self, connection: ConnectionId, error: &RequestError) {
-        self.state.server.stats.errors += 1;
+        self.state.server.stats.errors.note(b"-ERR");
         if !error.is_replied() {
             return self.close(connection, CloseWhen::Now);
         }

@@ -41,6 +41,7 @@ use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
+use crate::statistics::Probe;
 use bus::BusConnections;
 use channels::Channel;
 use following::Following;
@@ -179,6 +180,12 @@ impl Node {
             loading_file: None,
             withholding: Vec::new(),
         }
+    }
+
+    /// Has it ask for what it can't know by itself; else no command takes any time.
+    pub fn with_probe(mut self, probe: Probe) -> Self {
+        self.state.server.probe = probe;
+        self
     }
 
     /// Takes a key out, with its value and expiry, to put it into another node.
@@ -412,7 +419,7 @@ impl Engine for Node {
         self.apply_appendonly(now);
         self.begin_due_rewrite(now);
         self.tend_log(now);
-        self.state.server.sample(now);
+        self.state.server.stats.sample(now);
         self.tell_role();
         self.close_idle(now);
         self.end_turn(now);

@@ -12,3 +12,4 @@ mod pause;
 mod publish;
 mod reshard;
 mod stage;
+mod work;
