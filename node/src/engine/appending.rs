@@ -5,7 +5,7 @@ use slotway_protocol::engine::{Action, Now};
 
 use super::{Node, Notice};
 use crate::config::AppendFsync;
-use crate::persistence::aof::LogState;
+use crate::persistence::aof::{LogState, annotation};
 use crate::persistence::saving::SaveId;
 use crate::replication::propagation::Listener;
 
@@ -114,6 +114,22 @@ impl Node {
             }
         }
         self.state.server.note_disk_error();
+    }
+
+    /// Says in the file up to where in the stream of writes it is whole, so that this node, or those
+    /// who follow it, can go on there after the next start. If anything is appended behind it, it
+    /// says nothing any more.
+    pub(super) fn log_position(&mut self, now: Now) {
+        let server = &mut self.state.server;
+        if server.log.state != LogState::On || server.log.has_failed() {
+            return;
+        }
+        if let Some(position) = server.replication.saved_position() {
+            let line = annotation(&position);
+            let bytes_max = server.config.aof_buffer_max;
+            server.log.push(line.as_bytes(), false, bytes_max, now);
+            self.hand_to_log(true);
+        }
     }
 
     pub(super) fn listen_to_writes(&mut self, on: bool) {

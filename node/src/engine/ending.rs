@@ -37,6 +37,7 @@ impl Node {
             Stage::Parting { .. } if is_late => self.begin_closing(now),
             Stage::Closing { .. } if is_late || self.is_deserted() => {
                 self.state.server.ending.stage = Stage::Over;
+                self.log_position(now);
                 self.actions.push_back(Action::Notify(Notice::Shutdown));
             }
             Stage::None

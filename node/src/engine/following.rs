@@ -11,6 +11,7 @@ use super::roles::Role;
 use super::session::Kind;
 use crate::command::Random;
 use crate::config::DisklessLoad;
+use crate::ending::Stage;
 use crate::keyspace::ExpiryRule;
 use crate::replication::transfer::Transfer;
 use crate::replication::upstream::{Credentials, Form, LINE_MAX, Step, Verdict};
@@ -362,6 +363,10 @@ impl Node {
 
     /// Runs what is complete of the stream.
     fn apply(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        if self.state.server.ending.stage == Stage::Over {
+            // The file is closed with what it says of this node's place in the stream.
+            return input.clear();
+        }
         let index = connection.index as usize;
         // The primary alone knows what has expired.
         self.state.keyspace.set_now(0);

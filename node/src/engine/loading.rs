@@ -8,6 +8,7 @@ use super::replay::Replay;
 use super::saving::Loading;
 use super::{Node, Notice};
 use crate::keyspace::ExpiryRule;
+use crate::persistence::aof::LoggedPosition;
 use crate::persistence::rdb::{About, RdbError, Saver};
 use crate::server_state::LoadProgress;
 
@@ -148,6 +149,16 @@ impl Node {
                 self.state.keyspace.select_database(0);
                 self.state.server.saving.saved_changes = self.state.keyspace.changes;
                 self.state.server.loading = None;
+                if let Some(LoggedPosition {
+                    id,
+                    offset,
+                    database,
+                }) = self.logged_position.take()
+                {
+                    let replication = &mut self.state.server.replication;
+                    replication.restore(&id, offset, database);
+                    self.state.update_listening();
+                }
                 if let Some(sizes) = log {
                     self.open_log(sizes);
                 }
@@ -189,7 +200,10 @@ impl Node {
                 self.end_loading(loading).map_err(LoadFailure::Rdb)?;
                 Ok(None)
             }
-            Stage::Commands(replay) => Ok(replay.end()),
+            Stage::Commands(replay) => {
+                self.logged_position = replay.logged_position();
+                Ok(replay.end())
+            }
         }
     }
 }

@@ -39,6 +39,7 @@ use crate::cluster::{Cluster, ClusterView, SavedCluster, Settings};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
+use crate::persistence::aof::LoggedPosition;
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use crate::statistics::Probe;
@@ -77,6 +78,8 @@ pub struct Node {
     next_ping: Instant,
     next_second: Instant,
     /// The file that is being loaded.
+    /// What the end of the append-only file says of the stream of writes.
+    logged_position: Option<LoggedPosition>,
     loading_file: Option<loading::LoadingFile>,
     /// Connections with replies that wait for the disk.
     withholding: Vec<ConnectionId>,
@@ -177,6 +180,7 @@ impl Node {
             next_piece: None,
             next_ping: started.instant,
             next_second: started.instant,
+            logged_position: None,
             loading_file: None,
             withholding: Vec::new(),
         }

@@ -9,7 +9,7 @@ use super::State;
 use super::loading::{LoadCut, LoadFailure};
 use super::session::Sessions;
 use crate::command::Call;
-use crate::persistence::aof::{AofInput, Next};
+use crate::persistence::aof::{AofInput, LoggedPosition, Next};
 
 /// A file of commands that is being read.
 #[derive(Debug)]
@@ -31,6 +31,11 @@ impl Replay {
             database: 0,
             transaction: None,
         }
+    }
+
+    /// Up to where in the stream of writes the file is whole, if its end says so.
+    pub(super) fn logged_position(&self) -> Option<LoggedPosition> {
+        self.input.logged_position().cloned()
     }
 
     /// Where the file would have to end to be whole, unless it is.

@@ -7,6 +7,8 @@
 mod generator;
 #[path = "../collections/lines.rs"]
 mod lines;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod servers;
 
 use generator::Generator;
@@ -233,20 +235,68 @@ fn a_primary_wants_replicas_that_keep_up() {
     assert_eq!(primary.ask("SET a 1"), refused);
 }
 
+/// The keys are in a file of all keys or in one that is appended to; redis-server itself goes on
+/// with the first one only.
 #[test]
-fn a_node_that_was_restarted_goes_on_where_it_was() {
-    let mut primary = Server::start(Kind::Theirs, &["--save", ""]);
-    let mut replica = Server::start(Kind::Ours, &[]);
-    write(&mut primary, 1, 300);
-    replica.follow(&primary);
-    assert_in_sync(&mut primary, &mut replica);
-    replica.send("SHUTDOWN SAVE");
-    write(&mut primary, 2, 100);
-    let port = primary.port.to_string();
-    replica.restart(&["--replicaof", "127.0.0.1", &port]);
-    assert_in_sync(&mut primary, &mut replica);
-    assert_eq!(primary.number("sync_full"), 1);
-    assert_eq!(primary.number("sync_partial_ok"), 1);
+fn a_replica_that_was_restarted_goes_on_where_it_was() {
+    for (settings, ends) in [
+        (&["--appendonly", "no"], "SHUTDOWN SAVE"),
+        (&["--appendonly", "yes"], "SHUTDOWN"),
+    ] {
+        let mut primary = Server::start(Kind::Theirs, &["--save", ""]);
+        let mut replica = Server::start(Kind::Ours, settings);
+        write(&mut primary, 1, 300);
+        replica.follow(&primary);
+        assert_in_sync(&mut primary, &mut replica);
+        // The file begins with the keys that came, once they are written, and has to have more.
+        let is_appended = u8::from(settings[1] == "yes").to_string();
+        replica.wait_for("aof_enabled", &is_appended);
+        replica.wait_for("aof_rewrite_in_progress", "0");
+        write(&mut primary, 2, 100);
+        assert_in_sync(&mut primary, &mut replica);
+        let port = primary.port.to_string();
+        for round in 1..=2 {
+            replica.send(ends);
+            write(&mut primary, 2 + round, 100);
+            replica.restart(&["--replicaof", "127.0.0.1", &port]);
+            assert_in_sync(&mut primary, &mut replica);
+            assert_eq!(primary.number("sync_full"), 1, "{settings:?}");
+            assert_eq!(
+                primary.number("sync_partial_ok"),
+                round as i64,
+                "{settings:?}"
+            );
+        }
+        // Whatever has got into the file by then, what it says of its end is true or nothing.
+        write(&mut primary, 5, 100);
+        replica.send_signal("-KILL");
+        replica.restart(&["--replicaof", "127.0.0.1", &port]);
+        assert_in_sync(&mut primary, &mut replica);
+    }
+}
+
+#[test]
+fn those_who_follow_a_primary_that_was_restarted_go_on_where_they_were() {
+    for kind in [Kind::Ours, Kind::Theirs] {
+        let mut primary = Server::start(Kind::Ours, &["--appendonly", "yes"]);
+        let mut replica = Server::start(kind, &["--save", ""]);
+        write(&mut primary, 1, 300);
+        replica.follow(&primary);
+        assert_in_sync(&mut primary, &mut replica);
+        write(&mut primary, 2, 100);
+        primary.send("SHUTDOWN");
+        primary.restart(&[]);
+        write(&mut primary, 3, 100);
+        assert_in_sync(&mut primary, &mut replica);
+        assert_eq!(primary.number("sync_full"), 0, "{kind:?}");
+        assert_eq!(primary.number("sync_partial_ok"), 1, "{kind:?}");
+        // Who was killed may have lost what its replica has, which must not be taken for the same.
+        primary.send_signal("-KILL");
+        primary.restart(&[]);
+        write(&mut primary, 4, 100);
+        assert_in_sync(&mut primary, &mut replica);
+        assert_eq!(primary.number("sync_full"), 1, "{kind:?}");
+    }
 }
 
 #[test]

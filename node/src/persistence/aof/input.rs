@@ -3,6 +3,8 @@
 use bytes::{Buf, BytesMut};
 use slotway_protocol::resp::{Request, RequestBuffers, RequestLimits, RequestScanner, Scan};
 
+use super::position::LoggedPosition;
+
 /// A file that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct AofInput {
@@ -12,6 +14,8 @@ pub(crate) struct AofInput {
     position: u64,
     scanner: RequestScanner,
     buffers: RequestBuffers,
+    /// What an annotation says of the stream of writes, unless commands follow it.
+    logged: Option<LoggedPosition>,
 }
 
 /// What comes next in a file.
@@ -42,7 +46,13 @@ impl AofInput {
     pub(crate) fn find_next(&mut self) -> Next {
         while self.pending.first() == Some(&b'#') {
             match memchr::memchr(b'\n', &self.pending) {
-                Some(end) => self.consume(end + 1),
+                Some(end) => {
+                    let logged = LoggedPosition::parse(&self.pending[..end]);
+                    if logged.is_some() {
+                        self.logged = logged;
+                    }
+                    self.consume(end + 1);
+                }
                 None if self.pending.len() > ANNOTATION_BYTES_MAX => return Next::Wrong,
                 None => return Next::Incomplete,
             }
@@ -59,7 +69,10 @@ impl AofInput {
         let pending = &self.pending;
         match self.scanner.scan(pending, &limits, &mut self.buffers) {
             Ok(Scan::Incomplete) => Next::Incomplete,
-            Ok(Scan::Request { consumed }) => Next::Command(consumed),
+            Ok(Scan::Request { consumed }) => {
+                self.logged = None;
+                Next::Command(consumed)
+            }
             Ok(Scan::Empty { .. }) | Err(_) => Next::Wrong,
         }
     }
@@ -78,6 +91,11 @@ impl AofInput {
     /// Where in the file the next command begins.
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Up to where in the stream of writes the file is whole, if its end says so.
+    pub(crate) fn logged_position(&self) -> Option<&LoggedPosition> {
+        self.logged.as_ref().filter(|_| self.is_empty())
     }
 
     /// Whether nothing is left that is not read.
