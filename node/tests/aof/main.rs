@@ -11,6 +11,8 @@ mod generator;
 #[path = "../collections/lines.rs"]
 mod lines;
 mod loading;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod promises;
 mod servers;
 

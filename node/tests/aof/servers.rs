@@ -1,7 +1,7 @@
 //! The two that are compared, each in a process of its own, and a client of either.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -106,9 +106,7 @@ impl Process {
     }
 
     pub(crate) fn start(program: &str, folder: &Path, options: &[&str]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = crate::ports::free_port();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])

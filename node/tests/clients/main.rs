@@ -9,6 +9,8 @@ mod debug;
 mod locks;
 mod migrate;
 mod pause;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod publish;
 mod reshard;
 mod stage;

@@ -14,7 +14,7 @@ use slotway_node::{ClusterConfig, ClusterView, Config, NodeConfig, NodeInfo};
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::resp::{ReplyScanner, encode};
 
-use crate::stage::free_port;
+use crate::ports::free_port;
 
 const IDS: [&str; 2] = [
     "1111111111111111111111111111111111111111",

@@ -231,7 +231,7 @@ pub(crate) fn parse(line: &str) -> Vec<Vec<u8>> {
 
 fn start_ours(settings: &[(&str, &str)], clustered: bool) -> (Running, u16) {
     let mut config = Config {
-        port: free_port(),
+        port: crate::ports::free_port(),
         bind: vec!["127.0.0.1".to_owned()],
         cluster_enabled: clustered,
         databases: 16,
@@ -253,7 +253,7 @@ fn start_ours(settings: &[(&str, &str)], clustered: bool) -> (Running, u16) {
 fn start_theirs(settings: &[(&str, &str)], clustered: bool) -> (Running, u16) {
     for _ in 0..8 {
         let directory = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = crate::ports::free_port();
         let mut command = Command::new("redis-server");
         command
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
@@ -293,15 +293,4 @@ fn answers(running: &mut Running, port: u16) -> bool {
         }
     }
     false
-}
-
-/// A port that is free now, and whose bus port is below the highest.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
-    }
 }

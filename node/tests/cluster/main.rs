@@ -6,6 +6,8 @@
 mod ending;
 mod ending_real;
 mod network;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod processes;
 mod real;
 mod sim;

@@ -1,7 +1,7 @@
 //! Node processes with files of their own: ours, and redis-server's.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 impl Process {
     pub(crate) fn start(kind: Kind, timeout_ms: u64) -> Self {
         let mut process = Self {
-            port: free_port(),
+            port: crate::ports::free_port(),
             kind,
             directory: tempfile::tempdir().unwrap(),
             child: None,
@@ -121,19 +121,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port for clients that is free, as is the one for the bus.
-fn free_port() -> u16 {
-    for _ in 0..1000 {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port > 20_000 && port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
-        {
-            return port;
-        }
-    }
-    panic!("no port is free");
 }
 
 /// Waits until something holds; how long that took.

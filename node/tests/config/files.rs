@@ -289,7 +289,7 @@ fn version_and_help_have_what_scripts_look_for() {
 #[test]
 fn a_node_in_the_background_leaves_its_number() {
     let folder = tempfile::tempdir().unwrap();
-    let port = crate::servers::free_port();
+    let port = crate::ports::free_port();
     let arguments = format!("--port {port}");
     let arguments = [
         &arguments,

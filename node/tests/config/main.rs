@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
 
 mod files;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod servers;
 mod values;
 
 use std::net::TcpListener;
 
-use servers::{Server, Which, free_port};
+use ports::free_port;
+use servers::{Server, Which};
 
 fn both(file: Option<&str>, arguments: &[&str]) -> (Server, Server) {
     (

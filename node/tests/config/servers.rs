@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -40,7 +39,7 @@ impl Server {
     pub(crate) fn start(which: Which, file: Option<&str>, arguments: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().canonicalize().unwrap();
-        let port = free_port();
+        let port = crate::ports::free_port();
         let mut command = Command::new(which.program());
         if let Some(text) = file {
             let text = text
@@ -173,21 +172,6 @@ fn connect(port: u16, folder: &Path) -> TcpStream {
                 let (log, errors) = (text("stdout"), text("stderr"));
                 panic!("nobody listens on {port}: {error}\n{log}{errors}");
             }
-        }
-    }
-}
-
-/// A port that is free, and so is the one 10,000 above it. It is none of those that the system
-/// gives to whoever asks for any.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let start = (std::process::id() % 64) as u16 * 64;
-        let port = 12_000 + (start + step) % 6_000;
-        let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if is_free(port) && is_free(port + 10_000) {
-            return port;
         }
     }
 }

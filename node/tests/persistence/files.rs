@@ -77,9 +77,7 @@ struct Theirs {
 
 impl Theirs {
     fn start(folder: &Path) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = crate::ports::free_port();
         let process = Command::new("redis-server")
             .args([
                 "--port",

@@ -5,6 +5,8 @@
 mod files;
 mod old_forms;
 mod points;
+#[path = "../ports/mod.rs"]
+mod ports;
 #[path = "../collections/servers.rs"]
 mod servers;
 mod values;

@@ -14,9 +14,7 @@ struct Process(Child);
 
 impl Process {
     fn start(program: &str, folder: &Path, save: &str) -> (Self, Client) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = crate::ports::free_port();
         let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", save, "--dir", folder.to_str().unwrap()])

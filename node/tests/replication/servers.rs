@@ -1,7 +1,7 @@
 //! Nodes and real redis-servers as processes of their own, each with one client.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Server {
     /// Starts one with directives as a command line has them.
     pub(crate) fn start(kind: Kind, settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let port = crate::ports::free_port();
         let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
         let process = launch(kind, port, directory.path(), &settings);
         Self {
@@ -169,6 +169,8 @@ fn launch(kind: Kind, port: u16, directory: &std::path::Path, settings: &[String
         .arg(directory)
         .args(["--databases", "16", "--enable-debug-command", "yes"])
         .args(["--repl-diskless-sync-delay", "0"])
+        // A PING that one has and the other has not is a difference, too.
+        .args(["--repl-ping-replica-period", "3600"])
         .args(settings)
         .stdout(Stdio::null())
         .spawn()
@@ -185,11 +187,6 @@ fn connect(port: u16) -> TcpStream {
         std::thread::sleep(Duration::from_millis(50));
     }
     panic!("nobody answers on port {port}");
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
