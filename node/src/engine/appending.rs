@@ -116,9 +116,9 @@ impl Node {
         self.state.server.note_disk_error();
     }
 
-    /// Says in the file up to where in the stream of writes it is whole, so that this node, or those
-    /// who follow it, can go on there after the next start. If anything is appended behind it, it
-    /// says nothing any more.
+    /// Says in the file up to where in the stream of writes it is whole, so that this node, or
+    /// those who follow it, can go on there after the next start. If anything is appended behind
+    /// it, it says nothing any more.
     pub(super) fn log_position(&mut self, now: Now) {
         let server = &mut self.state.server;
         if server.log.state != LogState::On || server.log.has_failed() {

@@ -67,9 +67,17 @@ pub enum LoadFailure {
     UnknownCommand(String),
 }
 
-/// The file that is being read.
+/// What is loaded at the start.
+#[derive(Debug, Default)]
+pub(super) struct LoadingFiles {
+    /// The file that is being read.
+    file: Option<LoadingFile>,
+    /// What the end of the append-only file says of the stream of writes.
+    position: Option<LoggedPosition>,
+}
+
 #[derive(Debug)]
-pub(super) struct LoadingFile {
+struct LoadingFile {
     stage: Stage,
     kind: FileKind,
     /// How many bytes have come.
@@ -126,7 +134,7 @@ impl Node {
                     FileKind::Rdb | FileKind::AofWithRdb => Stage::Rdb(self.begin_loading(bytes)),
                     FileKind::Aof => Stage::Commands(Box::new(Replay::at(0))),
                 };
-                self.loading_file = Some(LoadingFile {
+                self.loading.file = Some(LoadingFile {
                     stage,
                     kind,
                     bytes: 0,
@@ -136,12 +144,12 @@ impl Node {
                 if let Some(progress) = &mut self.state.server.loading {
                     progress.loaded_bytes += bytes.len() as u64;
                 }
-                if let Some(file) = self.loading_file.take() {
-                    self.loading_file = Some(self.load_bytes(file, &bytes, now)?);
+                if let Some(file) = self.loading.file.take() {
+                    self.loading.file = Some(self.load_bytes(file, &bytes, now)?);
                 }
             }
             LoadPart::EndOfFile => {
-                if let Some(file) = self.loading_file.take() {
+                if let Some(file) = self.loading.file.take() {
                     return self.end_file(file);
                 }
             }
@@ -153,7 +161,7 @@ impl Node {
                     id,
                     offset,
                     database,
-                }) = self.logged_position.take()
+                }) = self.loading.position.take()
                 {
                     let replication = &mut self.state.server.replication;
                     replication.restore(&id, offset, database);
@@ -201,7 +209,7 @@ impl Node {
                 Ok(None)
             }
             Stage::Commands(replay) => {
-                self.logged_position = replay.logged_position();
+                self.loading.position = replay.logged_position();
                 Ok(replay.end())
             }
         }

@@ -39,7 +39,6 @@ use crate::cluster::{Cluster, ClusterView, SavedCluster, Settings};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
-use crate::persistence::aof::LoggedPosition;
 use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use crate::statistics::Probe;
@@ -77,10 +76,7 @@ pub struct Node {
     next_piece: Option<Instant>,
     next_ping: Instant,
     next_second: Instant,
-    /// The file that is being loaded.
-    /// What the end of the append-only file says of the stream of writes.
-    logged_position: Option<LoggedPosition>,
-    loading_file: Option<loading::LoadingFile>,
+    loading: loading::LoadingFiles,
     /// Connections with replies that wait for the disk.
     withholding: Vec<ConnectionId>,
 }
@@ -180,8 +176,7 @@ impl Node {
             next_piece: None,
             next_ping: started.instant,
             next_second: started.instant,
-            logged_position: None,
-            loading_file: None,
+            loading: loading::LoadingFiles::default(),
             withholding: Vec::new(),
         }
     }
