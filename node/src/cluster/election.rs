@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use slotway_protocol::cluster::Role;
+use slotway_protocol::cluster::{Role, SLOTS};
 use slotway_protocol::engine::{Instant, Now};
 
 use super::Cluster;
@@ -62,7 +62,7 @@ impl Cluster {
         }
         match self.election.asked_at {
             None => self.ask_for_votes(true, now),
-            Some(_) if self.election.votes.len() >= self.quorum() => {
+            Some(_) if self.election.votes.len() >= self.votes_needed() => {
                 tracing::info!(epoch = self.election.epoch, "Failover election won");
                 let epoch = self.election.epoch.max(self.my_info().epoch);
                 self.my_info_mut().epoch = epoch;
@@ -90,6 +90,14 @@ impl Cluster {
         let at = now.instant + Duration::from_micros(chance);
         self.election.plan(at);
         self.election.repeated = repeated;
+    }
+
+    /// How many votes win. When nobody is known to own some slots, although all have to be owned,
+    /// there is another primary, and it counts: two nodes must not be elected by votes of which
+    /// neither's are most.
+    fn votes_needed(&self) -> usize {
+        let lacks_one = self.settings.require_full_coverage && self.owned() < SLOTS;
+        (self.size() + usize::from(lacks_one)) / 2 + 1
     }
 
     fn has_reason_to_stand(&self, is_manual: bool) -> bool {

@@ -178,7 +178,13 @@ impl Cluster {
         self.voters().count()
     }
 
-    /// How many votes decide.
+    /// How many slots have an owner, whether it works or not.
+    pub(super) fn owned(&self) -> usize {
+        let indexes = 0..self.view.nodes().len();
+        indexes.map(|index| self.view.slot_count(index)).sum()
+    }
+
+    /// How many primaries have to agree.
     pub(super) fn quorum(&self) -> usize {
         self.size() / 2 + 1
     }
