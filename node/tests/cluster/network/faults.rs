@@ -95,7 +95,7 @@ impl Network {
 
     pub(crate) fn heal(&mut self) {
         let at = self.micros + self.latency;
-        for arrival in self.wires.heal(at) {
+        for (at, arrival) in self.wires.heal(at) {
             self.fly(at - self.micros, arrival);
         }
     }

@@ -310,7 +310,10 @@ impl Network {
                 if host.socket(to.id).is_some() {
                     self.read(to.host, to.id, &bytes);
                     self.settle(to.host);
-                } else if !host.is_off {
+                } else if host.is_off {
+                    // It is sent again until somebody answers.
+                    self.fly(SENT_AGAIN, Arrival::Bytes { from, to, bytes });
+                } else {
                     // The system knows no such connection.
                     self.send(to.host, 0, Arrival::Closed(from));
                 }
@@ -394,7 +397,7 @@ impl Network {
         };
         let to = to.host;
         if self.wires.is_cut(from, to) {
-            self.wires.stall(from, to, arrival);
+            self.wires.stall(from, to, until, arrival);
             return until;
         }
         let at = self.micros + self.latency + self.hosts[from].slow_by;
@@ -409,6 +412,9 @@ impl Network {
             .insert((self.micros + micros, self.sent), arrival);
     }
 }
+
+/// When bytes are sent again that a host without power has not taken, in microseconds.
+const SENT_AGAIN: u64 = 300_000;
 
 /// The id that a node starts with.
 pub(crate) fn first_id(index: usize) -> String {

@@ -9,7 +9,8 @@ use super::Arrival;
 pub(super) struct Wires {
     /// From whom nothing comes to whom.
     cut: BTreeSet<(usize, usize)>,
-    stalled: BTreeMap<(usize, usize), Vec<Arrival>>,
+    /// What waits, and before when it must not arrive since something else is on its way.
+    stalled: BTreeMap<(usize, usize), Vec<(u64, Arrival)>>,
     /// What has stalled arrives before what is sent later.
     not_before: BTreeMap<(usize, usize), u64>,
     /// By how much a message may take longer by chance, in microseconds.
@@ -30,20 +31,24 @@ impl Wires {
         self.cut.insert((from, to));
     }
 
-    /// Mends everything; what arrives now that has stalled, in its order, and from and to whom.
-    pub(super) fn heal(&mut self, at: u64) -> Vec<Arrival> {
-        let cut = std::mem::take(&mut self.cut);
+    /// Mends everything; what has stalled, and when it arrives, which is at that time or later.
+    pub(super) fn heal(&mut self, at: u64) -> Vec<(u64, Arrival)> {
+        self.cut.clear();
         self.not_before.retain(|_, before| *before > at);
-        self.not_before
-            .extend(cut.into_iter().map(|pair| (pair, at)));
-        std::mem::take(&mut self.stalled)
-            .into_values()
-            .flatten()
-            .collect()
+        let mut arrivals = Vec::new();
+        for (pair, stalled) in std::mem::take(&mut self.stalled) {
+            let before = self.not_before.entry(pair).or_insert(at);
+            for (until, arrival) in stalled {
+                *before = until.max(*before);
+                arrivals.push((*before, arrival));
+            }
+        }
+        arrivals
     }
 
-    pub(super) fn stall(&mut self, from: usize, to: usize, arrival: Arrival) {
-        self.stalled.entry((from, to)).or_default().push(arrival);
+    pub(super) fn stall(&mut self, from: usize, to: usize, until: u64, arrival: Arrival) {
+        let stalled = self.stalled.entry((from, to)).or_default();
+        stalled.push((until, arrival));
     }
 
     /// When something arrives that would do so at that time.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use slotway_protocol::cluster::{Role, Slot};
 
+use super::scenario::Scenario;
 use crate::network::tap::{Reply, Vote};
 use crate::network::{Network, first_id};
 
@@ -20,19 +21,28 @@ pub(super) struct Judge {
     elected: BTreeSet<(usize, u64)>,
     /// Slots are taken without votes.
     has_takeovers: bool,
+    /// Two may acknowledge writes for a slot with the same epoch: slots are taken without votes, or
+    /// primaries are replaced that work, and that go on to vote.
+    may_conflict: bool,
+    /// All slots have to have an owner.
+    covers_all: bool,
     /// How many votes decide.
     quorum: usize,
     /// The last write that was refused.
     pub(super) refused: Option<Reply>,
     pub(super) writes: u64,
+    /// How many of them another node would have acknowledged with the same epoch.
+    pub(super) conflicts: u64,
     pub(super) elections: u64,
 }
 
 impl Judge {
-    pub(super) fn new(quorum: usize, has_takeovers: bool) -> Self {
+    pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
-            quorum,
-            has_takeovers,
+            quorum: scenario.primaries / 2 + 1,
+            has_takeovers: scenario.has_takeovers,
+            may_conflict: scenario.has_takeovers || scenario.has_forced,
+            covers_all: scenario.config.cluster_require_full_coverage,
             ..Self::default()
         }
     }
@@ -45,8 +55,9 @@ impl Judge {
         self.writes += 1;
         let place = (reply.key, reply.epoch);
         let who = *self.acknowledged.entry(place).or_insert(reply.node);
+        self.conflicts += u64::from(who != reply.node);
         assert!(
-            who == reply.node || self.has_takeovers,
+            who == reply.node || self.may_conflict,
             "{who} and {} both acknowledge writes for a slot in the same epoch: {reply:?}",
             reply.node
         );
@@ -73,10 +84,16 @@ impl Judge {
                 self.primaries.remove(&index);
             } else if self.primaries.insert(index) {
                 self.elections += 1;
-                // Who has slots may not be known for a moment, and then fewer decide.
+                // Who has slots may not be known for a moment. Then fewer decide, unless it is
+                // certain that somebody is missing.
                 let nodes = view.nodes().iter();
                 let voters = nodes.filter(|node| !view.ranges(&node.id).is_empty());
-                let quorum = self.quorum.min(voters.count() / 2 + 1);
+                let fewer = if self.covers_all {
+                    usize::MAX
+                } else {
+                    voters.count() / 2 + 1
+                };
+                let quorum = self.quorum.min(fewer);
                 assert!(
                     self.was_elected(index, node.epoch, quorum) || self.has_takeovers,
                     "{index} is a primary with epoch {} that most have not voted for",
@@ -128,8 +145,11 @@ pub(super) fn complaint(
                 return Some(format!("{index} is wrong on whether {} works", node.id));
             }
         }
-        if idea(network, *index, slots, &down) != first {
-            return Some(format!("{} and {index} have different ideas", up[0]));
+        let other = idea(network, *index, slots, &down);
+        if other != first {
+            let mut pairs = first.iter().zip(&other);
+            let differing = pairs.find(|(one, other)| one != other);
+            return Some(format!("{} and {index} differ: {differing:?}", up[0]));
         }
     }
     let view = network.view(up[0]);

@@ -79,15 +79,17 @@ fn run_all(first: u64, end: u64) -> (Vec<Report>, Vec<(u64, String)>) {
 
 fn summary(reports: &[Report]) -> String {
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-    let longest = reports.iter().map(|report| report.healing_ms).max();
+    let longest = reports.iter().max_by_key(|report| report.healing_ms);
+    let (longest, seed) = longest.map_or((0, 0), |report| (report.healing_ms, report.seed));
     format!(
-        "{} clusters: {} elections, {} writes acknowledged, {} virtual hours, \
-         at most {} ms until all was well again",
+        "{} clusters: {} elections, {} writes acknowledged, {} of them by two where \
+         that can be, {} virtual hours, \
+         at most {longest} ms until all was well again (seed {seed})",
         reports.len(),
         sum(|report| report.elections),
         sum(|report| report.writes),
+        sum(|report| report.conflicts),
         sum(|report| report.virtual_ms) / 3_600_000,
-        longest.unwrap_or_default(),
     )
 }
 

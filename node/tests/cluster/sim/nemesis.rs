@@ -156,9 +156,14 @@ impl World {
 
     /// One replica or more are told to take over.
     fn fail_over(&mut self) {
-        let forms = ["", " FORCE", " FORCE", " TAKEOVER"];
-        let forms = &forms[..3 + usize::from(self.scenario.has_takeovers)];
-        let form = self.random.pick(forms).unwrap_or_default();
+        let mut forms = vec![""];
+        if self.scenario.has_forced {
+            forms.extend([" FORCE", " FORCE"]);
+        }
+        if self.scenario.has_takeovers {
+            forms.push(" TAKEOVER");
+        }
+        let form = self.random.pick(&forms).unwrap_or_default();
         let replicas: Vec<usize> = self.working(Role::Replica);
         for _ in 0..1 + self.random.below(3) {
             if let Some(index) = self.random.pick(&replicas) {

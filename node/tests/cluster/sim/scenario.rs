@@ -14,6 +14,9 @@ pub(super) struct Scenario {
     /// Nodes may take slots without votes, by CLUSTER FAILOVER TAKEOVER: then two can do so with
     /// the same epoch.
     pub(super) has_takeovers: bool,
+    /// Replicas may replace primaries that work, by CLUSTER FAILOVER FORCE. One that is cut off at
+    /// that moment goes on to vote as if nothing had happened, and so does its successor.
+    pub(super) has_forced: bool,
     pub(super) has_migrations: bool,
     /// All primaries begin with the same epoch.
     pub(super) has_equal_epochs: bool,
@@ -39,6 +42,7 @@ impl Scenario {
             primaries,
             nodes: primaries * (1 + replicas),
             has_takeovers: random.percent(10),
+            has_forced: random.percent(40),
             has_migrations: random.percent(25),
             has_equal_epochs: random.percent(25),
             rounds: 8 + random.below(24),

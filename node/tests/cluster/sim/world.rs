@@ -36,7 +36,9 @@ pub(super) enum Deed {
 /// What a run was like.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Report {
+    pub(super) seed: u64,
     pub(super) writes: u64,
+    pub(super) conflicts: u64,
     pub(super) elections: u64,
     /// How long it took until all was well again, in virtual milliseconds.
     pub(super) healing_ms: u64,
@@ -52,7 +54,7 @@ pub(super) fn run(seed: u64) -> Report {
     let mut watched = movable;
     watched.extend(keys.iter().map(|(_, slot)| *slot));
     watched.sort();
-    let judge = Judge::new(scenario.primaries / 2 + 1, scenario.has_takeovers);
+    let judge = Judge::new(&scenario);
     let mut world = World {
         scenario,
         network,
@@ -82,7 +84,9 @@ pub(super) fn run(seed: u64) -> Report {
     let healing_ms = world.wait_until_well("all is well again");
     world.check_service();
     Report {
+        seed,
         writes: world.judge.writes,
+        conflicts: world.judge.conflicts,
         elections: world.judge.elections,
         healing_ms,
         virtual_ms: world.network.micros() / 1000,
@@ -197,6 +201,7 @@ impl World {
         let (start, nobody) = (self.network.micros(), BTreeSet::new());
         while let Some(complaint) = complaint(&mut self.network, &self.watched, &nobody) {
             let passed = self.network.micros() - start;
+            tracing::info!(complaint, "not well yet");
             assert!(passed < WELL_WITHIN, "{what}: not yet: {complaint}");
             self.pass(Duration::from_millis(200));
         }
