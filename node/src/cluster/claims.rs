@@ -1,6 +1,7 @@
 //! Who owns which slot, when nodes say different things: the highest epoch wins.
 
 use slotway_protocol::cluster::{Role, Slot};
+use slotway_protocol::engine::Now;
 
 use super::Cluster;
 use super::bus::{Header, SlotSet};
@@ -8,7 +9,7 @@ use super::effects::Effect;
 
 impl Cluster {
     /// Compares what a node says of its slots with what is known here.
-    pub(super) fn take_claims(&mut self, sender: usize, header: &Header) {
+    pub(super) fn take_claims(&mut self, sender: usize, header: &Header, now: Now) {
         let owner = match &header.primary {
             None => Some(sender),
             Some(primary) => self.view.index_of(primary),
@@ -21,7 +22,7 @@ impl Cluster {
         }
         let id = header.sender.clone();
         if self.view.nodes()[sender].role == Role::Primary {
-            self.update_slots(sender, header.config_epoch, &header.slots);
+            self.update_slots(sender, header.config_epoch, &header.slots, now);
         }
         // Taking the claims may have changed what this node is, but nobody was removed.
         let Some(sender) = self.view.index_of(&id) else {
@@ -39,7 +40,7 @@ impl Cluster {
     }
 
     /// Somebody says who owns slots that this node was wrong about.
-    pub(super) fn take_update(&mut self, epoch: u64, id: &str, slots: &SlotSet) {
+    pub(super) fn take_update(&mut self, epoch: u64, id: &str, slots: &SlotSet, now: Now) {
         let Some(index) = self.view.index_of(id) else {
             return;
         };
@@ -51,31 +52,41 @@ impl Cluster {
         }
         self.view.nodes_mut()[index].epoch = epoch;
         self.saver.is_dirty = true;
-        self.update_slots(index, epoch, slots);
+        self.update_slots(index, epoch, slots, now);
     }
 
     /// Gives a primary the slots that it claims with a higher epoch than their owner's.
-    fn update_slots(&mut self, claimant: usize, epoch: u64, slots: &SlotSet) {
+    fn update_slots(&mut self, claimant: usize, epoch: u64, slots: &SlotSet, now: Now) {
         if claimant == self.my_index {
             return;
         }
         let served = self.my_primary_index();
         let id = self.view.nodes()[claimant].id.clone();
         let (mut lost, mut taken_from_us, mut claimed) = (Vec::new(), 0, 0);
+        let mut is_contested = false;
         for slot in Slot::all() {
             let owner = self.view.owner_index(slot);
             if !slots.contains(slot) {
                 if owner == Some(claimant) {
                     self.view.set_unclaimed(slot);
                 }
+                self.forget_grant(slot, &id);
                 continue;
             }
             claimed += 1;
-            if owner == Some(claimant) || self.view.importing(slot).is_some() {
+            if owner == Some(claimant) {
+                self.view.set_claimed(slot);
+                continue;
+            }
+            if self.view.importing(slot).is_some() {
                 continue;
             }
             let is_outbid = owner.is_none_or(|owner| self.view.nodes()[owner].epoch < epoch);
             if !is_outbid && !self.view.is_unclaimed(slot) {
+                continue;
+            }
+            if self.is_granted(slot, &id) {
+                is_contested = true;
                 continue;
             }
             if owner.is_some() && owner == served {
@@ -87,7 +98,34 @@ impl Cluster {
             self.view.assign(slot, slot, Some(&id));
             self.changed();
         }
+        if is_contested {
+            self.bump_epoch();
+            self.announce(now);
+        }
         self.adjust_to_losses(&id, taken_from_us, claimed, lost);
+    }
+
+    /// Takes over a slot from a node, as an operator has told this one to, and outbids all others'
+    /// claims to it.
+    pub(crate) fn take_over(&mut self, slot: Slot, from: String, now: Now) {
+        self.granted.insert(slot, from);
+        self.bump_epoch();
+        self.announce(now);
+    }
+
+    /// Whether this node was told to take over a slot from that one, which has not said yet that it
+    /// knows. It may have a higher epoch than was known here, and still must not get the slot back:
+    /// once it is told as well, neither would own it.
+    fn is_granted(&self, slot: Slot, from: &str) -> bool {
+        self.view.owner_index(slot) == Some(self.my_index)
+            && self.view.migrating(slot).is_none()
+            && self.granted.get(&slot).is_some_and(|id| id == from)
+    }
+
+    fn forget_grant(&mut self, slot: Slot, from: &str) {
+        if self.granted.get(&slot).is_some_and(|id| id == from) {
+            self.granted.remove(&slot);
+        }
     }
 
     /// Follows who has taken all slots of this shard, or else gives the keys of those that it has.
@@ -150,7 +188,7 @@ impl Cluster {
         let epoch = highest + 1;
         self.view.current_epoch = epoch;
         self.my_info_mut().epoch = epoch;
-        self.save_now();
+        self.save_before_telling();
         self.changed();
         (true, epoch)
     }

@@ -141,6 +141,7 @@ impl Cluster {
             mine.id = hexadecimal_id(&mut self.random);
             self.me = mine.id.clone();
         }
+        self.granted.clear();
         self.view = ClusterView::new(vec![mine]);
         self.view.current_epoch = current_epoch;
         self.view.require_full_coverage = require;

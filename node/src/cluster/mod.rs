@@ -83,6 +83,8 @@ pub(crate) struct Cluster {
     election: Election,
     manual: ManualFailover,
     crash: CrashWatch,
+    /// Slots that this node was told to take over, and from whom, until that node says so no more.
+    granted: BTreeMap<Slot, String>,
     /// For tests: messages of that type are ignored.
     pub(crate) ignored: Option<Kind>,
     /// Something has changed that the state may depend on.
@@ -124,6 +126,7 @@ impl Cluster {
             election: Election::default(),
             manual: ManualFailover::default(),
             crash: CrashWatch::default(),
+            granted: BTreeMap::new(),
             ignored: None,
             state_outdated: false,
             election_due: false,

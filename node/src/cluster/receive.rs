@@ -42,7 +42,7 @@ impl Cluster {
             (Body::AuthRequest, Some(sender)) => self.judge_candidate(sender, &header, now),
             (Body::AuthAck, Some(sender)) => self.count_vote(sender, &header),
             (Body::Update { epoch, id, slots }, Some(_)) => {
-                self.take_update(epoch, &id, &slots);
+                self.take_update(epoch, &id, &slots, now);
             }
             (Body::ManualFailoverStart, Some(sender)) => {
                 self.begin_handing_over(link, sender, now);
@@ -111,7 +111,7 @@ impl Cluster {
         let passive = header.flags.contains(Flags::NO_FAILOVER);
         self.view.nodes_mut()[sender].no_failover = passive;
         self.update_role(sender, header);
-        self.take_claims(sender, header);
+        self.take_claims(sender, header, now);
         self.resolve_collision(sender, header.config_epoch);
         if let Some(sender) = self.sender(header) {
             self.update_hostname(sender, &gossip.hostname);

@@ -305,6 +305,11 @@ impl ClusterView {
         self.unclaimed.insert(slot);
     }
 
+    /// Notes that the owner of a slot says so again.
+    pub(crate) fn set_claimed(&mut self, slot: Slot) {
+        self.unclaimed.remove(&slot);
+    }
+
     pub(crate) fn is_unclaimed(&self, slot: Slot) -> bool {
         self.owners[slot.index()] == NOBODY || self.unclaimed.contains(&slot)
     }

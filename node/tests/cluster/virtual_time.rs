@@ -455,3 +455,29 @@ fn slots_that_are_given_to_another_node_are_so_for_all() {
     assert!(reply.starts_with("+BUMPED "), "{reply}");
     settle(&mut network);
 }
+
+#[test]
+fn a_slot_that_moves_is_not_taken_back_by_who_has_a_higher_epoch_than_was_known() {
+    let mut network = form(config(), 3, 1);
+    let (target, source) = (id(&mut network, 0), id(&mut network, 1));
+    let slot = 5_461;
+    assert_eq!(owner(&network, 2, slot), source);
+    network.cut_one_way(1, 0);
+    assert!(ask(&mut network, 1, "CLUSTER BUMPEPOCH").starts_with("+BUMPED"));
+    for (index, line) in [
+        (0, format!("CLUSTER SETSLOT {slot} IMPORTING {source}")),
+        (1, format!("CLUSTER SETSLOT {slot} MIGRATING {target}")),
+        (0, format!("CLUSTER SETSLOT {slot} NODE {target}")),
+    ] {
+        assert_eq!(ask(&mut network, index, &line), "+OK", "{index}: {line}");
+    }
+    // The source's higher epoch gets there before the source is told that the slot has gone.
+    network.heal();
+    network.run(Duration::from_millis(1));
+    let line = format!("CLUSTER SETSLOT {slot} NODE {target}");
+    assert_eq!(ask(&mut network, 1, &line), "+OK");
+    settle(&mut network);
+    for observer in 0..6 {
+        assert_eq!(owner(&network, observer, slot), target);
+    }
+}

@@ -173,20 +173,19 @@ fn set_owner(call: &mut Call<'_>, slot: Slot) -> Result<(), CommandError> {
     }
     let now = call.now;
     let cluster = cluster_mut(call)?;
-    let imported = becomes_mine && cluster.view().importing(slot).is_some();
+    let from = cluster.view().importing(slot).map(str::to_owned);
+    let from = from.filter(|_| becomes_mine);
     cluster.change(|view| {
         if keys == 0 {
             view.set_migrating(slot, None);
         }
         view.assign(slot, slot, Some(&node));
-        if imported {
+        if from.is_some() {
             view.set_importing(slot, None);
         }
     });
-    if imported {
-        // Who takes a slot over outbids all others' claims to it.
-        cluster.bump_epoch();
-        cluster.announce(now);
+    if let Some(from) = from {
+        cluster.take_over(slot, from, now);
     }
     let is_bare = cluster.view().slot_count(cluster.my_index()) == 0;
     let migrates = cluster.has_bus() && cluster.settings().allow_replica_migration;
@@ -215,8 +214,13 @@ fn known_node(call: &Call<'_>, complaint: &str) -> Result<String, CommandError> 
 }
 
 pub(super) fn bumpepoch(call: &mut Call<'_>) -> Result<(), CommandError> {
+    let now = call.now;
     let cluster = cluster_mut(call)?;
     let (bumped, epoch) = cluster.bump_epoch();
+    if bumped {
+        // Whoever takes over a slot has to know what is to be outbid.
+        cluster.announce(now);
+    }
     let word = if bumped { "BUMPED" } else { "STILL" };
     let text = format!("{word} {epoch}");
     slotway_protocol::resp::encode::simple(call.out, text.as_bytes());

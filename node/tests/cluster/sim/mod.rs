@@ -6,6 +6,7 @@
 mod judge;
 mod large;
 mod nemesis;
+mod operator;
 mod random;
 mod scenario;
 mod world;
@@ -17,19 +18,19 @@ use world::Report;
 
 #[test]
 fn clusters_survive_whatever_happens() {
-    let variable = |name| {
-        let text = std::env::var(name).ok();
-        text.and_then(|text| text.parse::<u64>().ok())
-    };
     if let Some(seed) = variable("SLOTWAY_CLUSTER_SEED") {
         let report = logged(|| world::run(seed));
         return eprintln!("seed {seed}: {report:?}");
     }
     let first = variable("SLOTWAY_CLUSTER_FIRST").unwrap_or(0);
     let seeds = variable("SLOTWAY_CLUSTER_SEEDS").unwrap_or(SEEDS);
-    let (reports, failed) = run_all(first, first + seeds);
+    let (reports, failed) = run_all(first, first + seeds, world::run);
     eprintln!("{}", summary(&reports));
     assert!(failed.is_empty(), "failed, seeds and why: {failed:#?}");
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 /// With all that happens on standard error.
@@ -44,7 +45,11 @@ fn logged<T>(run: impl FnOnce() -> T) -> T {
 }
 
 /// Runs seeds on all cores, until some have failed.
-fn run_all(first: u64, end: u64) -> (Vec<Report>, Vec<(u64, String)>) {
+fn run_all<R: Send>(
+    first: u64,
+    end: u64,
+    run: impl Fn(u64) -> R + Sync + std::panic::RefUnwindSafe,
+) -> (Vec<R>, Vec<(u64, String)>) {
     let next = AtomicU64::new(first);
     let (reports, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let is_over = AtomicBool::new(false);
@@ -54,7 +59,7 @@ fn run_all(first: u64, end: u64) -> (Vec<Report>, Vec<(u64, String)>) {
             if seed >= end {
                 return;
             }
-            match std::panic::catch_unwind(|| world::run(seed)) {
+            match std::panic::catch_unwind(|| run(seed)) {
                 Ok(report) => reports.lock().unwrap().push(report),
                 Err(panic) => {
                     let text = panic.downcast_ref::<String>().cloned();
