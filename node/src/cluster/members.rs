@@ -150,10 +150,14 @@ impl Cluster {
         self.changed();
     }
 
-    /// Whether a replica of that primary could take its place.
-    pub(super) fn working_replicas(&self, primary: &str) -> usize {
-        let replicas = self.view.replicas(primary);
-        replicas.filter(|replica| !replica.failed).count()
+    /// For each node, how many replicas could take its place. Counted in one pass, since there are
+    /// as many primaries as make it slow to look for the replicas of each.
+    pub(super) fn count_working_replicas(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.view.nodes().len()];
+        let working = self.view.nodes().iter().filter(|node| !node.failed);
+        let primaries = working.filter_map(|node| self.view.index_of(node.primary.as_ref()?));
+        primaries.for_each(|primary| counts[primary] += 1);
+        counts
     }
 
     /// A node of this cluster that owns slots.

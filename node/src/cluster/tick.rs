@@ -127,12 +127,12 @@ impl Cluster {
             return;
         }
         let (mut target, mut most, mut candidate) = (None, 0, self.me.clone());
-        for index in 0..self.view.nodes().len() {
+        let counts = self.count_working_replicas();
+        for (index, working) in counts.iter().copied().enumerate() {
             let node = &self.view.nodes()[index];
             if node.role != Role::Primary || node.handshake {
                 continue;
             }
-            let working = self.working_replicas(&node.id);
             let is_orphan =
                 working == 0 && !node.failed && node.migrate_to && self.view.slot_count(index) > 0;
             let contact = &mut self.view.nodes_mut()[index].contact;
@@ -146,16 +146,15 @@ impl Cluster {
             }
             most = most.max(working);
         }
-        let mine = self.my_info().primary.clone().unwrap_or_default();
-        let here = self.working_replicas(&mine);
+        let here = self.my_primary_index().map_or(0, |primary| counts[primary]);
         let Some((target, since)) = target else {
             return;
         };
         if most < 2 || here != most || here <= self.settings.migration_barrier {
             return;
         }
-        for node in self.view.nodes() {
-            if node.role == Role::Primary && self.working_replicas(&node.id) == most {
+        for (index, node) in self.view.nodes().iter().enumerate() {
+            if node.role == Role::Primary && counts[index] == most {
                 let smallest = self
                     .view
                     .replicas(&node.id)
