@@ -19,11 +19,14 @@ pub(super) struct Judge {
     primaries: BTreeSet<usize>,
     /// Elections that are known of: who was elected, and in which epoch.
     elected: BTreeSet<(usize, u64)>,
-    /// Slots are taken without votes.
-    has_takeovers: bool,
-    /// Two may acknowledge writes for a slot with the same epoch: slots are taken without votes, or
-    /// primaries are replaced that work, and that go on to vote.
-    may_conflict: bool,
+    /// A primary that works may have been replaced, and not all know yet: it goes on to vote, its
+    /// successor too, and so two may be elected in the same epoch, each by most of those it knows.
+    /// One that has taken slots without votes may have done so in an epoch that another was elected
+    /// in. Then two may acknowledge writes for a slot with the same epoch, and at no other time.
+    pub(super) is_forced: bool,
+    /// How often that began, and when a replica was last told so, in microseconds.
+    pub(super) forced: u64,
+    forced_at: u64,
     /// All slots have to have an owner.
     covers_all: bool,
     /// How many votes decide.
@@ -40,8 +43,6 @@ impl Judge {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             quorum: scenario.primaries / 2 + 1,
-            has_takeovers: scenario.has_takeovers,
-            may_conflict: scenario.has_takeovers || scenario.has_forced,
             covers_all: scenario.config.cluster_require_full_coverage,
             ..Self::default()
         }
@@ -57,10 +58,25 @@ impl Judge {
         let who = *self.acknowledged.entry(place).or_insert(reply.node);
         self.conflicts += u64::from(who != reply.node);
         assert!(
-            who == reply.node || self.may_conflict,
+            who == reply.node || self.is_forced,
             "{who} and {} both acknowledge writes for a slot in the same epoch: {reply:?}",
             reply.node
         );
+    }
+
+    /// A replica has been told to take over from a primary that may work, perhaps without votes.
+    pub(super) fn force(&mut self, index: usize, needs_votes: bool, at: u64) {
+        self.forced_at = at;
+        self.forced += u64::from(!std::mem::replace(&mut self.is_forced, true));
+        if !needs_votes {
+            self.primaries.insert(index);
+        }
+    }
+
+    /// Whether all may know by now who has taken over. A replica that was told to do so goes on
+    /// trying for five seconds, and may be stopped for four.
+    pub(super) fn may_be_over(&self, now: u64) -> bool {
+        self.is_forced && now > self.forced_at + 10_000_000
     }
 
     pub(super) fn take_vote(&mut self, vote: Vote) {
@@ -95,7 +111,7 @@ impl Judge {
                 };
                 let quorum = self.quorum.min(fewer);
                 assert!(
-                    self.was_elected(index, node.epoch, quorum) || self.has_takeovers,
+                    self.was_elected(index, node.epoch, quorum),
                     "{index} is a primary with epoch {} that most have not voted for",
                     node.epoch
                 );

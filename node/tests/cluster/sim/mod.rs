@@ -87,13 +87,14 @@ fn summary(reports: &[Report]) -> String {
     let longest = reports.iter().max_by_key(|report| report.healing_ms);
     let (longest, seed) = longest.map_or((0, 0), |report| (report.healing_ms, report.seed));
     format!(
-        "{} clusters: {} elections, {} writes acknowledged, {} of them by two where \
-         that can be, {} virtual hours, \
+        "{} clusters: {} elections, {} writes acknowledged, {} of them by two \
+         after one of {} failovers that were forced, {} virtual hours, \
          at most {longest} ms until all was well again (seed {seed})",
         reports.len(),
         sum(|report| report.elections),
         sum(|report| report.writes),
         sum(|report| report.conflicts),
+        sum(|report| report.forced),
         sum(|report| report.virtual_ms) / 3_600_000,
     )
 }

@@ -169,6 +169,10 @@ impl World {
             if let Some(index) = self.random.pick(&replicas) {
                 let reply = self.network.ask(index, &format!("CLUSTER FAILOVER{form}"));
                 tracing::info!(index, form, reply, "is to take over");
+                if !form.is_empty() && reply.starts_with('+') {
+                    self.judge
+                        .force(index, form == " FORCE", self.network.micros());
+                }
             }
         }
     }
@@ -187,7 +191,8 @@ impl World {
         (0..self.scenario.nodes).filter(works).collect()
     }
 
-    /// A slot without keys goes from one primary to another, perhaps not to the end.
+    /// A slot without keys goes from one primary to another, perhaps not to the end. What a node
+    /// refuses is the end, as it is for redis-cli.
     fn migrate(&mut self, one: usize, other: usize) {
         if !self.scenario.has_migrations || one == other {
             return;
@@ -217,10 +222,14 @@ impl World {
             1 + self.random.below(4)
         };
         for (index, step) in steps.into_iter().take(count) {
-            if self.network.is_up(index) && !self.network.is_stopped(index) {
-                let line = format!("CLUSTER SETSLOT {slot} {step}");
-                let reply = self.network.ask(index, &line);
-                tracing::info!(index, line, reply, "a slot moves");
+            if !self.network.is_up(index) || self.network.is_stopped(index) {
+                break;
+            }
+            let line = format!("CLUSTER SETSLOT {slot} {step}");
+            let reply = self.network.ask(index, &line);
+            tracing::info!(index, line, reply, "a slot moves");
+            if !reply.starts_with('+') {
+                break;
             }
             let pause = self.random.millis(0, 300);
             self.pass(pause);

@@ -11,11 +11,9 @@ use crate::network::{Network, first_id, host_name};
 pub(super) struct Scenario {
     pub(super) primaries: usize,
     pub(super) nodes: usize,
-    /// Nodes may take slots without votes, by CLUSTER FAILOVER TAKEOVER: then two can do so with
-    /// the same epoch.
+    /// Nodes may take slots without votes, by CLUSTER FAILOVER TAKEOVER.
     pub(super) has_takeovers: bool,
-    /// Replicas may replace primaries that work, by CLUSTER FAILOVER FORCE. One that is cut off at
-    /// that moment goes on to vote as if nothing had happened, and so does its successor.
+    /// Replicas may replace primaries that work, by CLUSTER FAILOVER FORCE.
     pub(super) has_forced: bool,
     pub(super) has_migrations: bool,
     /// All primaries begin with the same epoch.

@@ -22,6 +22,8 @@ pub(super) struct World {
     /// Slots of which all have to have the same idea in the end.
     watched: Vec<Slot>,
     last_write: u64,
+    /// When it was last looked at whether all know of primaries that were replaced.
+    last_look: u64,
     /// Something may go wrong.
     is_disturbed: bool,
 }
@@ -39,6 +41,8 @@ pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) writes: u64,
     pub(super) conflicts: u64,
+    /// How often primaries that worked were replaced.
+    pub(super) forced: u64,
     pub(super) elections: u64,
     /// How long it took until all was well again, in virtual milliseconds.
     pub(super) healing_ms: u64,
@@ -64,6 +68,7 @@ pub(super) fn run(seed: u64) -> Report {
         keys,
         watched,
         last_write: 0,
+        last_look: 0,
         is_disturbed: false,
     };
     for index in 0..world.scenario.nodes {
@@ -87,6 +92,7 @@ pub(super) fn run(seed: u64) -> Report {
         seed,
         writes: world.judge.writes,
         conflicts: world.judge.conflicts,
+        forced: world.judge.forced,
         elections: world.judge.elections,
         healing_ms,
         virtual_ms: world.network.micros() / 1000,
@@ -130,6 +136,15 @@ impl World {
             self.judge.take_reply(&reply);
         }
         self.judge.look_at_primaries(&self.network);
+        let now = self.network.micros();
+        if self.judge.may_be_over(now) && now >= self.last_look + LOOK_EVERY {
+            self.last_look = now;
+            let are_up = (0..self.scenario.nodes).all(|index| self.network.is_up(index));
+            let nobody = BTreeSet::new();
+            if are_up && complaint(&mut self.network, &self.watched, &nobody).is_none() {
+                self.judge.is_forced = false;
+            }
+        }
     }
 
     /// Writes to every key at each node that holds its slot to be its own.
@@ -229,6 +244,9 @@ impl World {
         assert!(complaint.is_none(), "of all slots: {complaint:?}");
     }
 }
+
+/// How often it is looked at whether all agree again, in microseconds.
+const LOOK_EVERY: u64 = 500_000;
 
 /// How often clients write, in microseconds.
 const WRITE_EVERY: u64 = 50_000;
