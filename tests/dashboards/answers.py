@@ -32,7 +32,7 @@ TOLD = {
     },
     "slotway-cluster": {
         "Nodes": 2, "Nodes now": 2, "Slots with a node": 16_384, "Slots by node": 5000,
-        "Requests by node": 10, "Mean latency by node": 1e-6, "Redirects": 0.1, "Epoch": 1, "Changes": 1,
+        "Requests by node": 10, "Mean latency by node": 1e-6, "Redirects": 0.1, "Epoch": 1, "Changes": 0.5,
     },
 }
 
@@ -73,6 +73,9 @@ class Answers:
         if not values:
             self.wrong.append(f"{where}: no data for {expression}")
             return 0
+        for label in re.findall(r"{{(\w+)}}", target["legendFormat"]):
+            if not all(labels.get(label) for labels, _ in found):
+                self.wrong.append(f"{where}: lines without {label}, from {expression}")
         low, high = SANE[unit_of(panel, target)]
         if odd := [it for it in values if not math.isfinite(it) or not low <= it <= high]:
             self.wrong.append(f"{where}: {odd[:3]} of {len(values)}, from {expression}")

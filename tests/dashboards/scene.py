@@ -10,8 +10,8 @@ from prometheus import Prometheus
 
 SLOTS_TO_MOVE = 200
 LOAD_SECONDS = 600
-# So many scrapes make every rate and increase count, and a graph have some points.
-SCRAPES = 5
+# So many scrapes after the last event let every rate and every alert see it.
+SCRAPES = 3
 
 
 class Scene:
