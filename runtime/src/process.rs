@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
@@ -24,7 +25,7 @@ pub struct Usage {
     /// The soft limit; none when unlimited.
     pub open_files_max: Option<u64>,
     pub threads: u64,
-    /// Seconds since 1970.
+    /// Seconds since 1970; the same at every call, whatever becomes of the clock.
     pub start_seconds: f64,
 }
 
@@ -34,12 +35,6 @@ impl Usage {
     pub fn read() -> io::Result<Self> {
         let fields = Fields::read()?;
         let times = Times::of(&fields)?;
-        let uptime = fs::read_to_string("/proc/uptime")?;
-        let uptime: f64 = parse(uptime.split_whitespace().next().unwrap_or_default())?;
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_err(io::Error::other)?;
-        let age_seconds = uptime - fields.number(START_TIME)? as f64 / TICKS_PER_SECOND;
         let status = fs::read_to_string("/proc/self/status")?;
         Ok(Self {
             cpu_seconds: times.user_seconds + times.system_seconds,
@@ -48,9 +43,25 @@ impl Usage {
             open_files: fs::read_dir("/proc/self/fd")?.count() as u64,
             open_files_max: open_files_max()?,
             threads: fields.number(THREADS)?,
-            start_seconds: since_epoch.as_secs_f64() - age_seconds,
+            start_seconds: start_seconds(&fields)?,
         })
     }
+}
+
+/// The kernel counts from its own start, so the time of day is worked out; and only once, since it
+/// would come out a little different each time, which looks like a restart.
+fn start_seconds(fields: &Fields) -> io::Result<f64> {
+    static START_SECONDS: OnceLock<f64> = OnceLock::new();
+    if let Some(known) = START_SECONDS.get() {
+        return Ok(*known);
+    }
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime: f64 = parse(uptime.split_whitespace().next().unwrap_or_default())?;
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(io::Error::other)?;
+    let age_seconds = uptime - fields.number(START_TIME)? as f64 / TICKS_PER_SECOND;
+    Ok(*START_SECONDS.get_or_init(|| since_epoch.as_secs_f64() - age_seconds))
 }
 
 /// The processor time of this process.
@@ -274,6 +285,10 @@ mod tests {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let age = now.as_secs_f64() - after.start_seconds;
         assert!((0.0..600.0).contains(&age), "{age}");
+        assert_eq!(
+            after.start_seconds.to_bits(),
+            before.start_seconds.to_bits()
+        );
         assert_eq!(memory[memory.len() - 1], 1);
     }
 }
