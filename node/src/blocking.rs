@@ -38,6 +38,8 @@ pub(crate) struct Waiter {
     pub(crate) wish: Wish,
     /// `None` for never.
     pub(crate) deadline: Option<Instant>,
+    /// The node was a primary when it began to wait.
+    pub(crate) on_primary: bool,
 }
 
 /// Why a client waits no longer.

@@ -854,11 +854,11 @@ fn what_is_not_there_yet_says_so() {
     let client = bench.open();
     bench.check(
         client,
-        "XADD s * a b\r\n",
-        "-ERR 'xadd' is not supported by this node yet\r\n",
+        "PFADD h a\r\n",
+        "-ERR 'pfadd' is not supported by this node yet\r\n",
     );
-    let create = "-ERR 'xgroup|create' is not supported by this node yet\r\n";
-    bench.check(client, "XGROUP CREATE s g $\r\n", create);
+    let tracking = "-ERR 'client|tracking' is not supported by this node yet\r\n";
+    bench.check(client, "CLIENT TRACKING on\r\n", tracking);
 }
 
 #[test]

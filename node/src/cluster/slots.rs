@@ -51,14 +51,17 @@ pub(crate) fn route(
     }
 }
 
-/// Why nobody should wait here for a key of that slot to change, if there is a reason.
-pub(crate) fn lost(cluster: &Cluster, slot: Slot) -> Option<CommandError> {
+/// Why nobody should wait here for a key of that slot to change, if there is a reason. Who may read
+/// at a replica can also wait there.
+pub(crate) fn lost(cluster: &Cluster, slot: Slot, may_read: bool) -> Option<CommandError> {
     if cluster.state() == ClusterState::Fail {
         return Some(CommandError::text("CLUSTERDOWN The cluster is down"));
     }
     let view = cluster.view();
     let mine = view.owner_index(slot) == Some(cluster.my_index());
-    if mine || view.importing(slot).is_some() {
+    let is_of_primary = (view.owner(slot))
+        .is_some_and(|owner| cluster.my_info().primary.as_ref() == Some(&owner.id));
+    if mine || (may_read && is_of_primary) || view.importing(slot).is_some() {
         return None;
     }
     Some(match view.owner(slot) {

@@ -1,5 +1,7 @@
-//! Commands that wait until a list or sorted set has something to take.
+//! Commands that wait until a list or sorted set has something to take. XREAD and XREADGROUP wait
+//! like them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotway_protocol::resp::{Protocol, encode};
@@ -7,6 +9,7 @@ use slotway_protocol::resp::{Protocol, encode};
 use super::hash::pick;
 use super::list::{parse_end, reply_popped};
 use super::sorted_set::pop_one;
+use super::stream::Reading;
 use super::{Call, CommandError, Run};
 use crate::blocking::Waiter;
 use crate::engine::session::Replies;
@@ -48,6 +51,8 @@ pub(crate) enum Wish {
         end: End,
         count: usize,
     },
+    /// New entries of a stream, which stay there.
+    Read(Arc<Reading>),
 }
 
 /// What a wish works on.
@@ -138,12 +143,7 @@ fn take_or_wait(
 ) -> Result<(), CommandError> {
     for index in keys.clone() {
         let key = call.arg(index);
-        let stock = &mut Stock {
-            keyspace: &mut *call.keyspace,
-            server: &mut *call.server,
-            protocol: call.protocol,
-            out: &mut *call.out,
-        };
+        let stock = &mut Stock::of(call);
         if wish.take(stock, key)? {
             return Ok(());
         }
@@ -159,7 +159,13 @@ fn take_or_wait(
     Ok(())
 }
 
-fn wait(call: &mut Call<'_>, keys: core::ops::Range<usize>, wish: Wish, timeout: Option<Duration>) {
+/// Lets the client wait for the keys in these arguments.
+pub(super) fn wait(
+    call: &mut Call<'_>,
+    keys: core::ops::Range<usize>,
+    wish: Wish,
+    timeout: Option<Duration>,
+) {
     let session = &call.sessions[call.client];
     let keys: Vec<Box<[u8]>> = keys.map(|index| call.request.arg(index).into()).collect();
     let waiter = Waiter {
@@ -169,6 +175,7 @@ fn wait(call: &mut Call<'_>, keys: core::ops::Range<usize>, wish: Wish, timeout:
         keys: keys.clone(),
         wish,
         deadline: timeout.map(|timeout| call.now.instant + timeout),
+        on_primary: call.server.is_primary(),
     };
     let ticket = call.server.blocking.add(waiter);
     for key in &keys {
@@ -192,6 +199,7 @@ impl Wish {
             } => move_element(stock, key, destination, *from, *to),
             Self::PopScored(end) => pop_members(stock, key, *end, None),
             Self::PopManyScored { end, count } => pop_members(stock, key, *end, Some(*count)),
+            Self::Read(reading) => reading.take(stock, key),
         }
     }
 
@@ -204,6 +212,20 @@ impl Wish {
             Self::PopScored(_) | Self::PopManyScored { .. } => {
                 matches!(value, Value::SortedSet(_))
             }
+            Self::Read(_) => matches!(value, Value::Stream(_)),
+        }
+    }
+
+    /// Whether nothing is changed when it is fulfilled.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(self, Self::Read(reading) if !reading.changes())
+    }
+
+    /// Why it is in vain to wait for a key that has that value now.
+    pub(crate) fn refusal(&self, value: Option<&Value>) -> Option<CommandError> {
+        match self {
+            Self::Read(reading) => reading.refusal(value),
+            _ => None,
         }
     }
 
@@ -311,7 +333,16 @@ fn pop_members(
     Ok(true)
 }
 
-impl Stock<'_> {
+impl<'a> Stock<'a> {
+    pub(super) fn of(call: &'a mut Call<'_>) -> Self {
+        Self {
+            keyspace: &mut *call.keyspace,
+            server: &mut *call.server,
+            protocol: call.protocol,
+            out: &mut *call.out,
+        }
+    }
+
     fn note_removal(&mut self, key: &[u8]) {
         if !self.keyspace.remove_if_empty(key) {
             self.keyspace.note_change(key);

@@ -16,6 +16,8 @@ pub(super) const COMMANDS: &[(&str, Run)] = &[
     ("slowlog|help", help),
     ("latency|help", help),
     ("pubsub|help", help),
+    ("xgroup|help", help),
+    ("xinfo|help", help),
 ];
 
 fn help(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -44,7 +46,13 @@ fn help(call: &mut Call<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-const TEXTS: &[(&str, &[&str])] = &[("object", OBJECT), ("pubsub", PUBSUB), ("slowlog", SLOWLOG)];
+const TEXTS: &[(&str, &[&str])] = &[
+    ("object", OBJECT),
+    ("pubsub", PUBSUB),
+    ("slowlog", SLOWLOG),
+    ("xgroup", XGROUP),
+    ("xinfo", XINFO),
+];
 
 const OBJECT: &[&str] = &[
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -92,6 +100,38 @@ const SLOWLOG: &[&str] = &[
     "    Return the length of the slowlog.",
     "RESET",
     "    Reset the slowlog.",
+    "HELP",
+    "    Prints this help.",
+];
+
+const XGROUP: &[&str] = &[
+    "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CREATE <key> <groupname> <id|$> [option]",
+    "    Create a new consumer group. Options are:",
+    "    * MKSTREAM",
+    "      Create the empty stream if it does not exist.",
+    "    * ENTRIESREAD entries_read",
+    "      Set the group's entries_read counter (internal use).",
+    "CREATECONSUMER <key> <groupname> <consumer>",
+    "    Create a new consumer in the specified group.",
+    "DELCONSUMER <key> <groupname> <consumer>",
+    "    Remove the specified consumer.",
+    "DESTROY <key> <groupname>",
+    "    Remove the specified group.",
+    "SETID <key> <groupname> <id|$> [ENTRIESREAD entries_read]",
+    "    Set the current group ID and entries_read counter.",
+    "HELP",
+    "    Prints this help.",
+];
+
+const XINFO: &[&str] = &[
+    "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CONSUMERS <key> <groupname>",
+    "    Show consumers of <groupname>.",
+    "GROUPS <key>",
+    "    Show the stream consumer groups.",
+    "STREAM <key> [FULL [COUNT <count>]",
+    "    Show information about the stream.",
     "HELP",
     "    Prints this help.",
 ];

@@ -30,6 +30,7 @@ mod server;
 mod set;
 mod slow;
 mod sorted_set;
+mod stream;
 mod string;
 mod string_number;
 mod transaction;
@@ -289,6 +290,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     blocking::COMMANDS,
     set::COMMANDS,
     sorted_set::COMMANDS,
+    stream::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     transaction::COMMANDS,

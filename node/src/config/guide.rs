@@ -168,6 +168,14 @@ const EFFECTS: &[(&str, &str)] = &[
         "of one that is; redis-server always has 1. Our own",
     ),
     (
+        "stream-node-max-bytes",
+        "how large a node of a stream gets; 0 for as large as it likes",
+    ),
+    (
+        "stream-node-max-entries",
+        "how many entries a node of a stream gets; 0 for any number",
+    ),
+    (
         "dir",
         "where the files are; the current directory of the process",
     ),

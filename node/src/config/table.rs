@@ -174,8 +174,8 @@ directives! {
     zset_max_listpack_value: u64 = 64,
         "zset-max-listpack-value" or "zset-max-ziplist-value", Memory(0, LONG), kept;
     hll_sparse_max_bytes: u64 = 3000, "hll-sparse-max-bytes", Memory(0, LONG), kept;
-    stream_node_max_bytes: u64 = 4096, "stream-node-max-bytes", Memory(0, LONG), kept;
-    stream_node_max_entries: u64 = 100, "stream-node-max-entries", Number(0, LONG), kept;
+    stream_node_max_bytes: u64 = 4096, "stream-node-max-bytes", Memory(0, LONG);
+    stream_node_max_entries: u64 = 100, "stream-node-max-entries", Number(0, LONG);
 
     // Files.
     dir: String = "./".to_owned(), "dir", Directory, protected, outside;

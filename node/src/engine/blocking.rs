@@ -2,7 +2,7 @@
 //! they wait for is another node's now.
 
 use slotway_protocol::cluster::Slot;
-use slotway_protocol::engine::{CloseWhen, Now};
+use slotway_protocol::engine::{CloseWhen, ConnectionId, Now};
 
 use super::{Node, State};
 use crate::blocking::{Answer, Ending, Ticket};
@@ -14,18 +14,11 @@ impl State {
     #[cold]
     pub(super) fn serve_blocked(&mut self) {
         while let Some((database, key)) = self.keyspace.poll_ready() {
-            // A replica's keys are changed by its primary only.
-            if !self.server.is_primary() {
-                continue;
-            }
             self.keyspace.select_database(database);
             self.keyspace.select_key(&key);
             let mut last = None;
             while let Some(ticket) = self.keyspace.next_awaiting(&key, last) {
                 last = Some(ticket);
-                if self.keyspace.peek(&key).is_none() {
-                    break;
-                }
                 self.serve(ticket, &key);
             }
         }
@@ -36,13 +29,24 @@ impl State {
         let Some(waiter) = self.server.blocking.get(ticket) else {
             return;
         };
-        let fits = (self.keyspace.peek(key)).is_some_and(|value| waiter.wish.fits(value));
+        // A replica's keys are changed by its primary only.
+        if !waiter.wish.only_reads() && !self.server.is_primary() {
+            return;
+        }
+        let value = self.keyspace.peek(key);
+        if let Some(error) = waiter.wish.refusal(value) {
+            let client = waiter.client;
+            let mut reply = Vec::new();
+            self.write_late_error(client, &error, &mut reply);
+            return self.end_wait(ticket, Ending::Reply(reply));
+        }
+        let fits = value.is_some_and(|value| waiter.wish.fits(value));
         let destination = waiter.wish.destination();
         let is_locked = destination.is_some_and(|key| self.server.migrations.is_locked(key));
         if !fits || is_locked {
             return;
         }
-        let wish = waiter.wish.clone();
+        let (wish, client) = (waiter.wish.clone(), waiter.client);
         let Some(session) = self.sessions.find(waiter.client) else {
             return;
         };
@@ -56,10 +60,7 @@ impl State {
         match wish.take(stock, key) {
             Ok(false) => return,
             Ok(true) => {}
-            Err(error) => {
-                error.write(&mut reply);
-                self.server.stats.errors.note(&reply);
-            }
+            Err(error) => self.write_late_error(client, &error, &mut reply),
         }
         self.keyspace.finish();
         self.mark_disturbed();
@@ -67,6 +68,22 @@ impl State {
             self.finish_unit();
         }
         self.end_wait(ticket, Ending::Reply(reply));
+    }
+
+    /// The reply to a command that has waited and fails now, which is counted.
+    #[cold]
+    fn write_late_error(
+        &mut self,
+        client: ConnectionId,
+        error: &CommandError,
+        reply: &mut Vec<u8>,
+    ) {
+        error.write(reply);
+        self.server.stats.errors.note(reply);
+        let session = self.sessions.look_up(client);
+        if let Some(command) = session.and_then(|session| session.last_command) {
+            self.server.stats.calls.fail(command);
+        }
     }
 
     /// Ends the wait of a client.
@@ -94,13 +111,18 @@ impl State {
     fn unblock_lost(&mut self) {
         let mut lost = Vec::new();
         for (ticket, waiter) in self.server.blocking.iter() {
+            let only_reads = waiter.wish.only_reads();
             let error = match &self.server.cluster {
-                Some(cluster) => cluster::lost(cluster, Slot::of(&waiter.keys[0])),
-                None if !self.server.is_primary() => Some(CommandError::text(
+                Some(cluster) => {
+                    let session = self.sessions.look_up(waiter.client);
+                    let may_read = only_reads && session.is_some_and(|session| session.readonly);
+                    cluster::lost(cluster, Slot::of(&waiter.keys[0]), may_read)
+                }
+                None if self.server.is_primary() || (only_reads && !waiter.on_primary) => None,
+                None => Some(CommandError::text(
                     "UNBLOCKED force unblock from blocking operation, instance state changed \
                      (master -> replica?)",
                 )),
-                None => None,
             };
             lost.extend(error.map(|error| (ticket, error)));
         }

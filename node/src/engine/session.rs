@@ -199,6 +199,12 @@ impl Sessions {
         (session.connection == connection).then_some(session)
     }
 
+    /// The session of a connection, to look at.
+    pub(crate) fn look_up(&self, connection: ConnectionId) -> Option<&Session> {
+        let session = self.places.get(connection.index as usize)?.as_deref()?;
+        (session.connection == connection).then_some(session)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.places.iter().filter_map(Option::as_deref)
     }

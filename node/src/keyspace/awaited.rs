@@ -60,10 +60,23 @@ impl Keyspace {
 
     /// Takes all keys that anybody waits for as changed.
     pub(crate) fn ready_all(&mut self) {
-        for database in &self.databases {
-            for key in database.awaited.keys() {
-                self.ready.push_back((database.number, key.clone()));
-            }
+        for index in 0..self.databases.len() {
+            self.ready_all_of(index);
+        }
+    }
+
+    /// The same for one database.
+    pub(super) fn ready_all_of(&mut self, index: usize) {
+        let database = &self.databases[index];
+        for key in database.awaited.keys() {
+            self.ready.push_back((database.number, key.clone()));
+        }
+    }
+
+    /// Lets those who wait for a key of the selected database look again.
+    pub(crate) fn note_ready(&mut self, key: &[u8]) {
+        if self.watched_len > 0 {
+            self.note_awaited(key);
         }
     }
 

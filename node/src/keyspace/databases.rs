@@ -127,11 +127,16 @@ impl Keyspace {
 
     #[cold]
     pub(super) fn disturb_watchers(&mut self, key: &[u8]) {
+        self.disturb_watchers_only(key);
+        self.note_awaited(key);
+    }
+
+    /// The same without telling those who wait for the key.
+    pub(super) fn disturb_watchers_only(&mut self, key: &[u8]) {
         let watched = &self.databases[self.selected >> self.slot_bits].watched;
         if let Some(clients) = watched.get(key) {
             self.disturbed.extend_from_slice(clients);
         }
-        self.note_awaited(key);
     }
 
     /// Counts the keys of tables that were taken away as changes, and tells who watched them.
@@ -184,6 +189,7 @@ impl Keyspace {
         let tables: Vec<Table> = places.iter_mut().map(std::mem::take).collect();
         self.databases[index].len = 0;
         self.disturb_watchers_of(index, &tables);
+        self.ready_all_of(index);
         self.hand_to_snapshot(first, tables);
     }
 }

@@ -227,6 +227,14 @@ impl Keyspace {
         }
     }
 
+    /// The same for a change that nobody waits for, as when entries of a stream go.
+    pub(crate) fn note_removal(&mut self, key: &[u8]) {
+        self.changes += 1;
+        if self.watched_len > 0 {
+            self.disturb_watchers_only(key);
+        }
+    }
+
     /// Ends a request: removes the expired keys that it met.
     #[inline]
     pub(crate) fn finish(&mut self) {

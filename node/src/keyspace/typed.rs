@@ -7,6 +7,7 @@ use crate::value::hash::Hash;
 use crate::value::list::List;
 use crate::value::set::Set;
 use crate::value::sorted_set::SortedSet;
+use crate::value::stream::Stream;
 
 /// Three methods for one type: to read, to change what is there, and to change what is there or
 /// begin with nothing.
@@ -47,6 +48,7 @@ impl Keyspace {
     typed!(Hash, Hash, hash_value, hash_mut, hash_or_create);
     typed!(List, List, list_value, list_mut, list_or_create);
     typed!(Set, Set, set_value, set_mut, set_or_create);
+    typed!(Stream, Stream, stream_value, stream_mut, stream_or_create);
     typed!(
         SortedSet,
         SortedSet,

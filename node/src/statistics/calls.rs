@@ -57,6 +57,14 @@ impl Calls {
         }
     }
 
+    /// Counts that a command that has waited ended with an error.
+    #[cold]
+    pub(crate) fn fail(&mut self, id: CommandId) {
+        if let Some(stats) = self.by_command.get_mut(usize::from(id.0)) {
+            stats.failed += 1;
+        }
+    }
+
     pub(crate) fn of(&self, command: &Command) -> Option<&CallStats> {
         self.by_command.get(usize::from(command.id.0))
     }

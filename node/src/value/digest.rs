@@ -5,6 +5,7 @@ use sha1_smol::Sha1;
 use slotway_protocol::resp::{Protocol, encode};
 
 use super::Value;
+use super::stream::StreamId;
 use super::text::Text;
 use crate::number::IntegerText;
 
@@ -64,6 +65,16 @@ impl Digest {
                     self.add_digest(pair);
                 }
             }
+            Value::Stream(stream) => {
+                for entry in stream.log.range(StreamId::MIN, StreamId::MAX) {
+                    let id = entry.id;
+                    self.mix(format!("{}.{}", id.ms, id.sequence).as_bytes());
+                    for (field, value) in entry.pairs() {
+                        self.mix(field.as_bytes(&mut IntegerText::default()));
+                        self.mix(value.as_bytes(&mut IntegerText::default()));
+                    }
+                }
+            }
         }
         if expires {
             self.add(b"!!expire!!");
@@ -87,6 +98,7 @@ fn type_number(value: &Value) -> u32 {
         Value::Set(_) => 2,
         Value::SortedSet(_) => 3,
         Value::Hash(_) => 4,
+        Value::Stream(_) => 6,
     }
 }
 

@@ -3,14 +3,17 @@
 pub(crate) mod digest;
 pub(crate) mod hash;
 pub(crate) mod list;
+pub(crate) mod listpack;
 pub(crate) mod set;
 pub(crate) mod sorted_set;
+pub(crate) mod stream;
 pub(crate) mod text;
 
 use hash::Hash;
 use list::List;
 use set::Set;
 use sorted_set::SortedSet;
+use stream::Stream;
 use text::Text;
 
 /// The value of a key. Large types are boxed so that a string's entry in the keyspace stays small.
@@ -21,6 +24,7 @@ pub(crate) enum Value {
     List(Box<List>),
     Set(Box<Set>),
     SortedSet(Box<SortedSet>),
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -32,6 +36,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -43,6 +48,7 @@ impl Value {
             Self::List(list) => list.encoding(),
             Self::Set(set) => set.encoding(),
             Self::SortedSet(sorted_set) => sorted_set.encoding(),
+            Self::Stream(_) => "stream",
         }
     }
 
@@ -54,13 +60,15 @@ impl Value {
             Self::List(list) => list.memory(),
             Self::Set(set) => set.memory(),
             Self::SortedSet(sorted_set) => sorted_set.memory(),
+            Self::Stream(stream) => stream.memory(),
         }
     }
 
     /// Whether it is a collection without elements, which a keyspace never keeps.
     pub(crate) fn is_empty_collection(&self) -> bool {
         match self {
-            Self::String(_) => false,
+            // A stream without entries still has its groups and its last ID.
+            Self::String(_) | Self::Stream(_) => false,
             Self::Hash(hash) => hash.is_empty(),
             Self::List(list) => list.is_empty(),
             Self::Set(set) => set.is_empty(),

@@ -17,7 +17,7 @@ mod promises;
 mod servers;
 
 use generator::Generator;
-use lines::{HASH, LEX, LIST, SET, SORTED_SET};
+use lines::{GROUPS, HASH, LEX, LIST, SET, SORTED_SET, STREAM};
 use servers::{Client, Line, line};
 
 /// Random writes of all types, some in transactions and in other databases, the same for a seed.
@@ -30,7 +30,7 @@ impl Writes {
     fn new(seed: u64) -> Self {
         Self {
             generator: Generator::new(seed),
-            patterns: [HASH, LIST, SET, SORTED_SET, LEX, STRING].concat(),
+            patterns: [HASH, LIST, SET, SORTED_SET, LEX, STREAM, GROUPS, STRING].concat(),
         }
     }
 

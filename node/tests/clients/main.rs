@@ -14,4 +14,5 @@ mod ports;
 mod publish;
 mod reshard;
 mod stage;
+mod streams;
 mod work;

@@ -7,6 +7,8 @@ pub(crate) struct Generator {
     members: usize,
     /// How often a group is repeated at most.
     repeats: usize,
+    /// The time of the entry that was added to a stream last.
+    ms: usize,
 }
 
 impl Generator {
@@ -17,6 +19,7 @@ impl Generator {
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             members,
             repeats,
+            ms: 1,
         }
     }
 
@@ -38,7 +41,9 @@ impl Generator {
     /// A command line. In a pattern stand for themselves words, and `a|b` is one of them; `Kh` is
     /// a key of a hash, and so on; `F` is a field or member, `V` a value, `I` an integer, `N` a
     /// small one, `D` a floating point number, `B` and `L` an end of a range by score and by
-    /// bytes, `O` an option of ZADD, `P` a pattern; `FV*` is any number of pairs.
+    /// bytes, `O` an option of ZADD, `P` a pattern; `FV*` is any number of pairs. Of streams, `A`
+    /// is the ID of a new entry, `E` of any, `R` an end of a range, `G` a group, `C` a consumer,
+    /// `J` a time that entries are idle.
     pub(crate) fn line(&mut self, pattern: &str) -> Vec<Vec<u8>> {
         let mut line: Vec<Vec<u8>> = Vec::new();
         for (at, word) in pattern.split(' ').enumerate() {
@@ -73,6 +78,15 @@ impl Generator {
             "D" => self.double().into_bytes(),
             "B" => self.score_bound().into_bytes(),
             "L" => self.lex_bound(),
+            "A" => self.new_id().into_bytes(),
+            "E" => self.id().into_bytes(),
+            "R" => self.id_bound().into_bytes(),
+            "G" => self.choose(&["g0", "g0", "g1", "g"]).as_bytes().to_vec(),
+            "C" => format!("c{}", self.below(3)).into_bytes(),
+            "J" => self
+                .choose(&["0", "0", "3600000", "-1", "x"])
+                .as_bytes()
+                .to_vec(),
             "O" => self
                 .choose(&["NX", "XX", "gt", "LT", "ch", "CH"])
                 .as_bytes()
@@ -202,6 +216,49 @@ impl Generator {
                 .to_vec(),
             5..=8 => [b"[".to_vec(), self.member()].concat(),
             _ => [b"(".to_vec(), self.member()].concat(),
+        }
+    }
+
+    /// An ID that is mostly greater than all before.
+    fn new_id(&mut self) -> String {
+        if self.one_in(20) {
+            return self.id();
+        }
+        self.ms += self.below(3);
+        let sequence = self.below(5);
+        if sequence == 0 {
+            format!("{}-*", self.ms)
+        } else {
+            format!("{}-{sequence}", self.ms)
+        }
+    }
+
+    fn id(&mut self) -> String {
+        match self.below(80) {
+            0 => self
+                .choose(&["x", "", "5-", "-", "+", "$", "0-0", "-1", " 7", "3-x", "*"])
+                .to_owned(),
+            1 => "18446744073709551614-18446744073709551615".to_owned(),
+            2..=9 => "0".to_owned(),
+            // Those of the last ones, which are likely to be there still.
+            near => {
+                let back = self.below(if near % 2 == 0 { 20 } else { 2 * self.ms });
+                let ms = self.ms.saturating_sub(back);
+                if near % 4 == 0 {
+                    ms.to_string()
+                } else {
+                    format!("{ms}-{}", self.below(5))
+                }
+            }
+        }
+    }
+
+    fn id_bound(&mut self) -> String {
+        match self.below(6) {
+            0 => "-".to_owned(),
+            1 => "+".to_owned(),
+            2 => format!("({}", self.id()),
+            _ => self.id(),
         }
     }
 }

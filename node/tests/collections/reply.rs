@@ -69,6 +69,32 @@ impl Reply {
         Self::Many(groups.concat())
     }
 
+    /// The same without what clocks say in a reply about what is pending.
+    pub(crate) fn timeless(&self) -> Self {
+        let Self::Many(elements) = self else {
+            return self.clone();
+        };
+        let text = |index: usize| match elements.get(index) {
+            Some(Self::Text(text)) => &text[..],
+            _ => b"",
+        };
+        let is_id = |text: &[u8]| text.contains(&b'-') && text[0].is_ascii_digit();
+        let masked = elements.iter().enumerate().map(|(index, element)| {
+            let is_time = match elements.len() {
+                _ if index > 0 && matches!(text(index - 1), b"idle" | b"seen-time") => true,
+                3 => index == 1 && is_id(text(0)) && !text(2).is_empty(),
+                4 => index == 2 && is_id(text(0)),
+                _ => false,
+            };
+            if is_time {
+                Self::Null
+            } else {
+                element.timeless()
+            }
+        });
+        Self::Many(masked.collect())
+    }
+
     /// Lengths only.
     pub(crate) fn shape(&self) -> String {
         match self {

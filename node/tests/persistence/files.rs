@@ -425,8 +425,8 @@ fn a_wrong_file_keeps_the_node_from_starting() {
         ),
         (b"REDIS0010\x00\x01k", "Short read"),
         (
-            b"REDIS0010\x0f\x01k",
-            "streams are not supported by this node yet",
+            b"REDIS0010\x07\x01k",
+            "values of modules are not supported by this node yet",
         ),
     ] {
         std::fs::write(&path, file).unwrap();

@@ -77,6 +77,9 @@ fn contents(mut run: impl FnMut(&Line) -> Vec<u8>, key: &[u8]) -> Vec<Vec<u8>> {
         b"+list\r\n" => run(&request(&[b"LRANGE", key, b"0", b"-1"])),
         b"+zset\r\n" => run(&request(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"])),
         b"+hash\r\n" => sorted(&run(&request(&[b"HGETALL", key])), 2),
+        b"+stream\r\n" => run(&request(&[
+            b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0",
+        ])),
         b"+set\r\n" => sorted(&run(&request(&[b"SMEMBERS", key])), 1),
         other => panic!("{}: {}", key.escape_ascii(), other.escape_ascii()),
     };

@@ -191,6 +191,94 @@ fn are_read_as_the_server_reads_them() {
     }
 }
 
+/// A stream of two entries, `a 1` twice, with one group that has one of them.
+fn stream(kind: u8) -> Vec<u8> {
+    let node = b"\x22\0\0\0\x0f\0\x02\x01\0\x01\x01\x01\x81a\x02\0\x01\
+        \x02\x01\0\x01\0\x01\x01\x01\x04\x01";
+    let node = [&node[..], b"\x02\x01\0\x01\x01\x01\x01\x01\x04\x01\xff"].concat();
+    let mut node = node;
+    let size = (node.len() as u32).to_le_bytes();
+    node[..4].copy_from_slice(&size);
+    let id = |ms: u64, sequence: u64| [ms.to_be_bytes(), sequence.to_be_bytes()].concat();
+    let mut value = vec![kind, 1];
+    value.extend(string(&id(5, 1)));
+    value.extend(string(&node));
+    // How many, and the last ID.
+    value.extend([2, 5, 2]);
+    if kind != 15 {
+        // The first ID, the greatest that was deleted, and how many there were.
+        value.extend([5, 1, 0, 0, 2]);
+    }
+    value.extend(b"\x01\x01g\x05\x01");
+    if kind != 15 {
+        value.push(1);
+    }
+    // What is pending, and the consumer that has it.
+    value.push(1);
+    value.extend(id(5, 1));
+    value.extend(1_000u64.to_le_bytes());
+    value.extend(b"\x03\x01\x01c");
+    value.extend(2_000u64.to_le_bytes());
+    if kind == 21 {
+        value.extend(1_000u64.to_le_bytes());
+    }
+    value.push(1);
+    value.extend(id(5, 1));
+    value
+}
+
+/// The three forms that streams have had, the last of which redis-server 7.0 does not know.
+#[test]
+fn streams_are_read_in_all_forms() {
+    let (mut ours, mut theirs) = both();
+    for (kind, version) in [(15u8, 9), (19, 10), (21, 11)] {
+        let key = [kind];
+        let payload = sealed(&stream(kind), version);
+        let line = request(&[b"RESTORE", &key, b"0", &payload]);
+        assert_eq!(ours.run(&line), b"+OK\r\n", "{kind}");
+        if kind != 21 {
+            assert_eq!(theirs.run(&line), b"+OK\r\n", "{kind}");
+        }
+        let like = if kind == 21 { [19] } else { key };
+        assert_eq!(
+            contents(|line| ours.run(line), &key),
+            contents(|line| theirs.run(line), &like),
+            "{kind}"
+        );
+    }
+}
+
+/// What would surprise later is refused: each byte of a stream that is another one.
+#[test]
+fn streams_that_contradict_themselves_are_refused() {
+    let (mut ours, _) = both();
+    let value = stream(19);
+    let mut refused = 0;
+    for place in 1..value.len() {
+        for byte in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut other = value.clone();
+            other[place] = byte;
+            let payload = sealed(&other, 10);
+            let line = request(&[b"RESTORE", b"s", b"0", &payload, b"REPLACE"]);
+            if ours.run(&line) != b"+OK\r\n" {
+                refused += 1;
+                continue;
+            }
+            for text in [
+                "XADD s * a 1",
+                "XREADGROUP GROUP g c STREAMS s 0",
+                "XAUTOCLAIM s g d 0 0",
+                "XDEL s 5-1 5-2",
+                "XTRIM s MAXLEN 0",
+                "XINFO STREAM s FULL",
+            ] {
+                assert!(!ours.run(&super::line(text)).is_empty(), "{text}");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
 /// Sets in listpacks came with 7.2; this node has no such form, but takes the members.
 #[test]
 fn newer_forms_are_read() {

@@ -130,6 +130,79 @@ fn each_takes_what_the_other_gives() {
     }
 }
 
+/// Requests that make a stream with groups, in many nodes and with entries that are gone.
+fn making_a_stream() -> Vec<Line> {
+    let mut lines = vec![line("XGROUP CREATE s empty 0 MKSTREAM")];
+    for index in 0..350 {
+        let fields = [
+            "a 1 b text",
+            "a 1 b text",
+            "other -70000",
+            "a 1 b 12345678901234",
+        ];
+        let fields = fields[index * index % 4];
+        lines.push(line(&format!(
+            "XADD s {}-{} {fields}",
+            1 + index / 7,
+            index
+        )));
+    }
+    let long = b"compressible ".repeat(500);
+    lines.push(request(&[b"XADD", b"s", b"60-1", b"long", &long]));
+    lines.push(request(&[b"XADD", b"s", b"61-1", &long, b"x"]));
+    for text in [
+        "XDEL s 3-15 3-16 20-139 60-1",
+        "XTRIM s MAXLEN 320",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s known 5-30 ENTRIESREAD 31",
+        "XREADGROUP GROUP g one COUNT 100 STREAMS s >",
+        "XREADGROUP GROUP g two COUNT 50 STREAMS s >",
+        "XREADGROUP GROUP known one COUNT 3 NOACK STREAMS s >",
+        "XGROUP CREATECONSUMER s g idle",
+        "XACK s g 5-33",
+        "XCLAIM s g three 0 10-69 10-68 IDLE 1000 RETRYCOUNT 70000",
+    ] {
+        lines.push(line(text));
+    }
+    lines
+}
+
+/// Whoever made a stream: the other one has the same of it, and dumps it to the same bytes.
+#[test]
+fn streams_are_carried_over_and_back() {
+    let (mut ours, mut theirs) = both();
+    let dump = line("DUMP s");
+    let restore = |dump: &[u8]| request(&[b"RESTORE", b"s", b"0", dump, b"REPLACE"]);
+    for line in making_a_stream() {
+        let context = line[1..].join(&b' ').escape_ascii().to_string();
+        assert_same(&ours.run(&line), &theirs.run(&line), &context);
+    }
+    let before = contents(|line| theirs.run(line), b"s");
+    let their_dump = bulk(&theirs.run(&dump));
+    let our_dump = bulk(&ours.run(&dump));
+    let our_own = contents(|line| ours.run(line), b"s");
+    assert_same(&ours.run(&restore(&their_dump)), b"+OK\r\n", "ours");
+    assert_eq!(contents(|line| ours.run(line), b"s"), before, "ours");
+    assert_same(&bulk(&ours.run(&dump)), &their_dump, "ours");
+    assert_same(&theirs.run(&restore(&our_dump)), b"+OK\r\n", "theirs");
+    assert_eq!(contents(|line| theirs.run(line), b"s"), our_own, "theirs");
+    assert_same(&bulk(&theirs.run(&dump)), &our_dump, "theirs");
+    // Both go on from there alike.
+    assert_same(&ours.run(&restore(&our_dump)), b"+OK\r\n", "ours");
+    for text in [
+        "XADD s 61-* a 1",
+        "XTRIM s MAXLEN ~ 100",
+        "XDEL s 61-1",
+        "XREADGROUP GROUP g one COUNT 2 STREAMS s >",
+        "XACK s g 10-69",
+        "XPENDING s g",
+        "XINFO GROUPS s",
+    ] {
+        let line = line(text);
+        assert_same(&ours.run(&line), &theirs.run(&line), text);
+    }
+}
+
 /// Requests for all that RESTORE looks at, right and wrong, in all combinations.
 fn restoring_all_ways() -> Vec<Line> {
     let good = sealed(b"\x00\x01v", 10);

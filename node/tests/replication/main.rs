@@ -12,7 +12,7 @@ mod ports;
 mod servers;
 
 use generator::Generator;
-use lines::{HASH, LEX, LIST, SET, SORTED_SET};
+use lines::{GROUPS, HASH, LEX, LIST, SET, SORTED_SET, STREAM};
 use servers::{Kind, Server, assert_in_sync};
 
 /// Lines on strings, and on keys as such.
@@ -46,7 +46,7 @@ const STRINGS: &[&str] = &[
 
 /// Sends random commands, the same for the same seed.
 fn write(server: &mut Server, seed: u64, steps: usize) {
-    let lines = [STRINGS, HASH, LIST, SET, SORTED_SET, LEX].concat();
+    let lines = [STRINGS, HASH, LIST, SET, SORTED_SET, LEX, STREAM, GROUPS].concat();
     let mut generator = Generator::new(seed);
     for _ in 0..steps {
         let pattern = lines[generator.below(lines.len())];
@@ -54,6 +54,22 @@ fn write(server: &mut Server, seed: u64, steps: usize) {
     }
     server.ask("EXEC");
     server.ask("SELECT 0");
+}
+
+/// What is known of groups of streams. A redis-server does not tell its replicas all of it.
+fn assert_same_groups(primary: &mut Server, replica: &mut Server) {
+    let mut groups = 0;
+    for key in ["n0", "n1", "n2"] {
+        let words = format!("XINFO GROUPS {key}");
+        let known = primary.ask(&words);
+        assert_eq!(known, replica.ask(&words), "{key}");
+        groups += known.matches("last-delivered-id").count();
+        for group in ["g0", "g1", "g"] {
+            let words = format!("XPENDING {key} {group}");
+            assert_eq!(primary.ask(&words), replica.ask(&words), "{words}");
+        }
+    }
+    assert!(groups > 0, "there are groups to compare");
 }
 
 const OTHER: fn(Kind) -> Kind = |kind| match kind {
@@ -75,6 +91,9 @@ fn replicate(primary: Kind, diskless: &str) {
     for seed in 4..8 {
         write(&mut primary_server, seed, 400);
         assert_in_sync(&mut primary_server, &mut replica);
+    }
+    if primary == Kind::Ours {
+        assert_same_groups(&mut primary_server, &mut replica);
     }
     for seed in 8..10 {
         primary_server.ask("CLIENT KILL TYPE replica");

@@ -5,10 +5,10 @@
 
 mod input;
 mod intset;
-mod listpack;
 mod load;
 mod read;
 mod save;
+mod stream;
 mod write;
 mod ziplist;
 mod zipmap;
@@ -18,6 +18,8 @@ pub(crate) use load::{LoadedKey, LoadedPosition, Loader};
 pub(crate) use opcode::{FUNCTION, FUNCTION_PRE};
 pub(crate) use save::{About, Saver, StreamPosition};
 pub(crate) use write::Encoder;
+
+use crate::value::listpack::Malformed;
 
 /// Why bytes can't be read. Where redis-server has words for it, these are they.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,12 @@ pub enum RdbError {
     /// A collection without elements, which redis-server skips in files.
     #[error("Internal error in RDB: a collection without elements")]
     Empty,
+}
+
+impl From<Malformed> for RdbError {
+    fn from(Malformed(what): Malformed) -> Self {
+        Self::Corrupt(what)
+    }
 }
 
 /// The newest version that is read.

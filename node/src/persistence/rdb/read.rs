@@ -1,11 +1,11 @@
 //! Values from RDB, in every form that Redis has given them so far.
 
-use super::listpack::{self, Element};
 use super::{Input, RdbError, container, intset, kind, ziplist, zipmap};
 use crate::number::{self, IntegerText};
 use crate::value::Value;
 use crate::value::hash::Hash;
 use crate::value::list::{End, List};
+use crate::value::listpack::{self, Element};
 use crate::value::set::Set;
 use crate::value::sorted_set::SortedSet;
 use crate::value::text::Text;
@@ -29,7 +29,7 @@ impl Input<'_> {
             | kind::SORTED_SET_ZIPLIST
             | kind::SORTED_SET_LISTPACK => Value::SortedSet(Box::new(self.sorted_set(kind)?)),
             kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => {
-                return Err(RdbError::Unsupported("streams"));
+                Value::Stream(Box::new(self.stream(kind)?))
             }
             kind::MODULE_OLD | kind::MODULE => {
                 return Err(RdbError::Unsupported("values of modules"));

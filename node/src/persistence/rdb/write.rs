@@ -2,12 +2,13 @@
 
 use slotway_protocol::resp::{Protocol, encode};
 
-use super::{coding, container, intset, kind, listpack};
+use super::{coding, container, intset, kind, stream};
 use crate::number::{self, IntegerText};
 use crate::persistence::lzf::Compressor;
 use crate::value::Value;
 use crate::value::hash::Hash;
 use crate::value::list::List;
+use crate::value::listpack;
 use crate::value::set::Set;
 use crate::value::sorted_set::SortedSet;
 use crate::value::text::Text;
@@ -36,6 +37,7 @@ impl Encoder {
             Value::Hash(_) => kind::HASH,
             Value::SortedSet(set) if set.is_small() => kind::SORTED_SET_LISTPACK,
             Value::SortedSet(_) => kind::SORTED_SET,
+            Value::Stream(_) => kind::STREAM_2,
         });
     }
 
@@ -47,6 +49,7 @@ impl Encoder {
             Value::Set(set) => self.set(out, set),
             Value::Hash(hash) => self.hash(out, hash),
             Value::SortedSet(set) => self.sorted_set(out, set),
+            Value::Stream(value) => stream::write(self, out, value),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Ziplists, which listpacks came after: each element has the length of the one before in front.
 
-use super::listpack::{Element, int24};
 use super::{Input, RdbError};
+use crate::value::listpack::{Element, int24};
 
 /// All elements of a ziplist.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Element<'_>>, RdbError> {
