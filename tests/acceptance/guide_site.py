@@ -85,9 +85,15 @@ class Node:
     def is_well(self) -> bool:
         return not {"fail", "fail?", "handshake", "noaddr"} & set(self.flags)
 
-    def slot_count(self) -> int:
+    def ranges(self) -> list[tuple[int, int]]:
         ends = [part.split("-") for part in self.slots if not part.startswith("[")]
-        return sum(int(part[-1]) - int(part[0]) + 1 for part in ends)
+        return [(int(part[0]), int(part[-1])) for part in ends]
+
+    def slot_count(self) -> int:
+        return sum(last - first + 1 for first, last in self.ranges())
+
+    def owns(self, slot: int) -> bool:
+        return any(first <= slot <= last for first, last in self.ranges())
 
 
 class Site:
@@ -272,13 +278,18 @@ class Site:
             return ""
         return f"--cluster check says {done.stdout[-1500:]}{done.stderr}"
 
+    def last_words(self) -> str:
+        """What those had in their logs that run no more."""
+        ended = [port for port, program in self.services.items() if not program.alive()]
+        return str({port: (self.log / f"redis-{port}.log").read_text()[-1000:] for port in ended})
+
     def fault_at(self, port: int, alive: list[int]) -> str:
         """What one node finds wrong."""
         nodes = self.nodes(port)
         if (state := self.state(port)) != "ok":
             return f"says cluster_state:{state}"
         if (known := sorted(node.port for node in nodes)) != sorted(alive):
-            return f"knows {known}, there are {alive}"
+            return f"knows {known}, there are {alive}; {self.last_words()}"
         for node in nodes:
             if not node.is_well or (node.is_primary and not node.slots):
                 return f"sees {node}"
