@@ -12,6 +12,7 @@ mod number;
 mod persistence;
 mod pubsub;
 mod replication;
+mod script;
 mod server_state;
 mod statistics;
 mod value;

@@ -1,5 +1,6 @@
 //! What a node knows of itself: settings, its cluster, and what INFO counts.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use slotway_protocol::command::{Command, Flags};
@@ -8,7 +9,7 @@ use slotway_protocol::resp::Request;
 
 use crate::blocking::Blocking;
 use crate::cluster::Cluster;
-use crate::command::Random;
+use crate::command::{CommandError, Random};
 use crate::config::{AppendFsync, Config};
 use crate::ending::Ending;
 use crate::engine::configuring::Configuring;
@@ -20,6 +21,7 @@ use crate::persistence::saving::Saving;
 use crate::pubsub::PubSub;
 use crate::replication::Replication;
 use crate::replication::propagation::Propagation;
+use crate::script::Scripts;
 use crate::statistics::{Caller, Probe, SlowLog, Stats};
 
 pub(crate) struct ServerState {
@@ -58,8 +60,9 @@ pub(crate) struct ServerState {
     pub(crate) log: AppendLog,
     /// Why writes are refused, if they are.
     pub(crate) disk_error: DiskError,
-    /// The commands of a transaction are running.
+    /// The commands of a transaction are running, or those of a script.
     pub(crate) in_exec: bool,
+    pub(crate) scripts: Scripts,
     /// The end of the node, which somebody may have asked for.
     pub(crate) ending: Ending,
 }
@@ -113,6 +116,7 @@ impl ServerState {
             log: AppendLog::default(),
             disk_error: DiskError::None,
             in_exec: false,
+            scripts: Scripts::default(),
             ending: Ending::default(),
         }
     }
@@ -211,6 +215,18 @@ impl ServerState {
         };
     }
 
+    /// Why writes are refused while what they do could not be kept.
+    #[cold]
+    pub(crate) fn disk_refusal(&self) -> CommandError {
+        CommandError::text(match self.disk_error {
+            DiskError::Aof => {
+                let reason = self.log.failure().unwrap_or_default();
+                format!("MISCONF Errors writing to the AOF file: {reason}").into()
+            }
+            _ => Cow::Borrowed(BGSAVE_ERROR),
+        })
+    }
+
     pub(crate) fn is_primary(&self) -> bool {
         self.replication.primary().is_none()
             && self.cluster.as_ref().is_none_or(Cluster::is_primary)
@@ -228,3 +244,9 @@ pub(crate) fn hexadecimal_id(random: &mut Random) -> String {
 }
 
 pub(crate) const ID_LEN: usize = 40;
+
+const BGSAVE_ERROR: &str = "MISCONF Redis is configured to save RDB snapshots, but it's \
+    currently unable to persist to disk. Commands that may modify the data set are disabled, \
+    because this instance is configured to report errors during writes if RDB snapshotting fails \
+    (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+    error.";

@@ -129,6 +129,18 @@ fn memory(call: &Call<'_>, text: &mut String) {
     line(text, format_args!("used_memory_rss_human:{shown}"));
     let config = &call.server.config;
     let most = config.maxmemory;
+    let (scripts, interpreter) = call.server.scripts.memory();
+    let known = call.server.scripts.len();
+    line(text, format_args!("used_memory_vm_eval:{interpreter}"));
+    line(text, format_args!("used_memory_lua:{interpreter}"));
+    line(text, format_args!("used_memory_scripts_eval:{scripts}"));
+    line(text, format_args!("number_of_cached_scripts:{known}"));
+    let libraries = &call.server.scripts.libraries;
+    let (number, functions) = (libraries.len(), libraries.functions_len());
+    line(text, format_args!("number_of_functions:{functions}"));
+    line(text, format_args!("number_of_libraries:{number}"));
+    let bytes = libraries.bytes();
+    line(text, format_args!("used_memory_functions:{bytes}"));
     line(text, format_args!("maxmemory:{most}"));
     line(
         text,

@@ -26,6 +26,7 @@ mod replication;
 mod replication_info;
 mod save;
 mod scan;
+mod script;
 mod server;
 mod set;
 mod slow;
@@ -43,6 +44,7 @@ pub(crate) use blocking::{Stock, Wish};
 pub(crate) use error::CommandError;
 pub(crate) use pubsub::encode_confirmation;
 pub(crate) use save::begin as begin_save;
+pub(crate) use script::{TURN_BUDGET, busy, go_on as go_on_with_script, is_busy, late_reply};
 
 use crate::REDIS_VERSION;
 use crate::engine::session::{Session, Sessions};
@@ -300,6 +302,7 @@ const FAMILIES: &[&[(&str, Run)]] = &[
     slow::COMMANDS,
     save::COMMANDS,
     replication::COMMANDS,
+    script::COMMANDS,
     function::COMMANDS,
     pubsub::COMMANDS,
     cluster::COMMANDS,

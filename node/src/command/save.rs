@@ -3,6 +3,7 @@
 use slotway_protocol::engine::Now;
 use slotway_protocol::resp::encode;
 
+use super::script::BUSY;
 use super::{Call, CommandError, Run};
 use crate::REDIS_VERSION;
 use crate::ending::How;
@@ -35,7 +36,8 @@ pub(crate) fn begin(
         is_aof_base: target == SaveTarget::AofBase,
     };
     let config = &server.config;
-    let saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
+    let mut saver = Saver::new(about, config.rdbcompression, config.rdbchecksum);
+    saver.libraries(server.scripts.libraries.codes());
     let buffer_max = usize::try_from(config.save_buffer_max).unwrap_or(usize::MAX);
     keyspace.begin_snapshot(Reader::File, saver, buffer_max);
     let replaces_rewrite = server.saving.running_for(SaveTarget::AofBase).is_some();
@@ -128,6 +130,9 @@ fn shutdown(call: &mut Call<'_>) -> Result<(), CommandError> {
         }
         call.reply_ok();
         return Ok(());
+    }
+    if call.server.scripts.is_suspended() && !saves_not {
+        return Err(CommandError::text(BUSY));
     }
     if saves && call.server.loading.is_none() {
         check_files(call)?;

@@ -250,6 +250,10 @@ const EFFECTS: &[(&str, &str)] = &[
         "seconds without replicas after which that is forgotten; 0 for never",
     ),
     (
+        "busy-reply-threshold",
+        "milliseconds after which others are told that a script keeps the node busy",
+    ),
+    (
         "repl-timeout",
         "seconds of silence after which a link is given up",
     ),

@@ -129,7 +129,7 @@ directives! {
     hz: u32 = 10, "hz", Clamped(1, 500), kept;
     dynamic_hz: bool = true, "dynamic-hz", Bool, kept;
     busy_reply_threshold: u64 = 5000,
-        "busy-reply-threshold" or "lua-time-limit", Number(0, LONG), kept;
+        "busy-reply-threshold" or "lua-time-limit", Number(0, LONG);
 
     // Databases and memory.
     /// Of a node that is not part of a cluster.

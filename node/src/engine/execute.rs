@@ -1,8 +1,6 @@
 //! From a request to its reply: looks the command up, checks whether it may run here and now, and
 //! runs it.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use slotway_protocol::command::{Command, Flags, Refusal, resolve};
 use slotway_protocol::engine::Now;
@@ -48,7 +46,7 @@ impl State {
         if self.server.propagation.is_heard() {
             self.finish_unit_of(client);
         }
-        if self.keyspace.has_ready() {
+        if self.keyspace.has_ready() && !self.server.scripts.is_suspended() {
             self.serve_blocked();
         }
         let session = &mut self.sessions[client];
@@ -84,6 +82,9 @@ impl State {
     /// Ends what belongs together in what is propagated; how many bytes that is.
     #[cold]
     pub(crate) fn finish_unit(&mut self) -> u64 {
+        if self.server.scripts.is_suspended() {
+            return 0;
+        }
         propagate_expired(&mut self.keyspace, &mut self.server.propagation);
         let bytes = self.server.propagation.finish_unit();
         self.server.replication.produce(bytes);
@@ -221,13 +222,7 @@ impl State {
         if !self.writes(client, command) && command.name != "ping" {
             return Ok(());
         }
-        Err(CommandError::text(match self.server.disk_error {
-            DiskError::Aof => {
-                let reason = self.server.log.failure().unwrap_or_default();
-                format!("MISCONF Errors writing to the AOF file: {reason}").into()
-            }
-            _ => Cow::Borrowed(BGSAVE_ERROR),
-        }))
+        Err(self.server.disk_refusal())
     }
 
     /// The command and its function, when the client may run it on this node now.
@@ -287,6 +282,9 @@ impl State {
                 CommandError::text("LOADING Redis is loading the dataset in memory").into(),
             );
         }
+        if self.server.scripts.is_suspended() {
+            self.check_busy(command, now)?;
+        }
         let run = self
             .dispatch
             .run(command.id)
@@ -345,19 +343,15 @@ impl State {
         session.held = true;
         session.waiting = true;
         let connection = session.connection;
-        if self.server.replication.is_paused(now.instant) {
+        if self.server.scripts.is_suspended() {
+            self.server.scripts.postponed.push(connection);
+        } else if self.server.replication.is_paused(now.instant) {
             self.server.replication.waiting.postponed.push(connection);
         } else {
             self.server.migrations.hold(connection);
         }
     }
 }
-
-const BGSAVE_ERROR: &str = "MISCONF Redis is configured to save RDB snapshots, but it's \
-    currently unable to persist to disk. Commands that may modify the data set are disabled, \
-    because this instance is configured to report errors during writes if RDB snapshotting fails \
-    (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
-    error.";
 
 /// Why a request has an error as its reply.
 pub(super) enum Refused {

@@ -16,6 +16,7 @@ use crate::keyspace::ExpiryRule;
 use crate::replication::transfer::Transfer;
 use crate::replication::upstream::{Credentials, Form, LINE_MAX, Step, Verdict};
 use crate::replication::{Link, RETRY_DELAY};
+use crate::script::Restore;
 
 /// What is kept for the connection to the primary.
 #[derive(Debug, Default)]
@@ -170,6 +171,9 @@ impl Node {
         input: &mut BytesMut,
         now: Now,
     ) {
+        if self.pause_link(connection) {
+            return;
+        }
         while self.state.server.replication.link.connection() == Some(connection) {
             self.state.server.replication.last_io = now.instant;
             match self.state.server.replication.link {
@@ -321,10 +325,15 @@ impl Node {
             return;
         };
         let (id, offset) = (transfer.id.clone(), transfer.offset);
-        let (keyspace, position) = match transfer.finish() {
+        let (keyspace, position, libraries) = match transfer.finish() {
             Ok(finished) => finished,
             Err(error) => return self.give_up_link(&error.to_string(), now),
         };
+        let scripts = &mut self.state.server.scripts;
+        if let Err(text) = scripts.restore_libraries(&libraries, Restore::Flush) {
+            let why = String::from_utf8_lossy(&text).into_owned();
+            return self.give_up_link(&why, now);
+        }
         self.state.keyspace.take_over(keyspace);
         self.state.mark_disturbed();
         let database = position.database.unwrap_or(0);

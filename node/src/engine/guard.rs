@@ -65,9 +65,13 @@ impl State {
         Ok(())
     }
 
-    /// Whether it is for more than this node without being a write, as messages are.
+    /// Whether it is for more than this node without being a write, as messages are and scripts
+    /// may be.
     fn publishes(&self, client: usize, command: &Command) -> bool {
-        let is_message = |command: &Command| matches!(command.name, "publish" | "spublish");
+        let is_message = |command: &Command| {
+            let name = command.name;
+            matches!(name, "publish" | "spublish" | "eval" | "evalsha" | "fcall")
+        };
         is_message(command) || self.is_exec_of(client, command, is_message)
     }
 

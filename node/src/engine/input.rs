@@ -43,6 +43,9 @@ impl Node {
             self.apply_settings();
         }
         self.close_killed();
+        if self.state.server.scripts.is_suspended() {
+            return self.end_turn_while_busy(now);
+        }
         self.announce_save(now);
         self.begin_migrations(now);
         self.answer_blocked(now);

@@ -12,12 +12,14 @@ mod guard;
 mod input;
 mod loading;
 mod migrating;
+mod outside;
 mod publishing;
 mod replay;
 mod replicating;
 mod rewriting;
 pub(crate) mod roles;
 mod saving;
+mod scripting;
 pub(crate) mod session;
 pub(crate) mod transaction;
 mod withholding;
@@ -35,11 +37,10 @@ use slotway_protocol::engine::{
 use slotway_protocol::output::Output;
 use slotway_protocol::resp::{RequestBuffers, RequestLimits};
 
-use crate::cluster::{Cluster, ClusterView, SavedCluster, Settings};
+use crate::cluster::{Cluster, ClusterView, Settings};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
-use crate::persistence::saving::SaveId;
 use crate::server_state::ServerState;
 use crate::statistics::Probe;
 use bus::BusConnections;
@@ -55,6 +56,7 @@ pub use appending::{AofEvent, AofPart, AofSizes};
 pub use bus::BUS_LISTENER;
 pub use configuring::{ConfigOutcome, ConfigWork};
 pub use loading::{FileKind, LoadCut, LoadFailure, LoadPart, LoadReply};
+pub use outside::{Event, Notice};
 pub use saving::{Loading, SavePart};
 
 /// A node. Drive it through [`Engine`].
@@ -88,56 +90,6 @@ pub(crate) struct State {
     pub(crate) server: ServerState,
     pub(crate) dispatch: Dispatch,
     pub(crate) random: Random,
-}
-
-/// What the outside tells a node.
-#[derive(Debug)]
-pub enum Event {
-    /// The cluster looks different now. Ignored by a node that is not part of one.
-    SetView(Box<ClusterView>),
-    /// Close all clients once their output is written, and take no new ones.
-    Drain,
-    /// Bytes of a save were written.
-    SaveWritten(SaveId),
-    /// A save has succeeded or failed.
-    SaveEnded(SaveId, bool),
-    /// What came of a [`Notice::Config`].
-    Config(ConfigOutcome),
-    /// That version of the cluster file is written.
-    NodesConfSaved(u64),
-    /// The next part of what is loaded at the start.
-    Load(LoadPart),
-    /// What came of a [`Notice::Aof`].
-    Aof(AofEvent),
-    /// The driver is about to stop: what is still to be written has to be handed to it now.
-    Flush,
-    /// SIGTERM asks for the end, as SHUTDOWN does. The driver is told with [`Notice::Shutdown`].
-    Terminate,
-    /// The same for SIGINT.
-    Interrupt,
-}
-
-/// What a node tells the outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// No client is to be accepted any more.
-    Closing,
-    /// The node has come to its end: stop the driver.
-    Shutdown,
-    /// The client asked for DEBUG SLEEP: stop for so long, with all that this thread does.
-    Sleep(Duration),
-    /// All keys are being saved.
-    Save(SaveId, SavePart),
-    /// Settings have changed, or are to be written down.
-    Config(ConfigWork),
-    /// The node follows a primary now, or is one.
-    IsPrimary(bool),
-    /// The cluster file is to be written, and answered with [`Event::NodesConfSaved`].
-    NodesConf(SavedCluster),
-    /// What came of the last [`Event::Load`].
-    Loaded(LoadReply),
-    /// Something is to be done with the append-only file.
-    Aof(AofPart),
 }
 
 impl Node {
@@ -399,10 +351,14 @@ impl Engine for Node {
             self.continue_full_sync(now);
         }
         self.continue_slow_keys(now);
+        self.continue_script(now);
         if self.next_tick.is_none_or(|tick| now.instant < tick) {
             return self.end_turn(now);
         }
         self.next_tick = Some(now.instant + TICK);
+        if self.state.server.scripts.is_suspended() {
+            return self.tick_while_busy(now);
+        }
         self.state.begin_turn(now);
         if self.state.server.active_expire && self.state.server.loading.is_none() {
             self.state.keyspace.expire_some();
@@ -463,7 +419,8 @@ impl Engine for Node {
         let blocked = self.state.server.blocking.next_deadline();
         let ending = self.state.server.ending.deadline();
         let others = [self.next_piece, self.following.next_keys, self.next_tick];
-        let all = blocked.into_iter().chain(ending);
+        let script = self.state.server.scripts.next_turn;
+        let all = blocked.into_iter().chain(ending).chain(script);
         all.chain(others.into_iter().flatten()).min()
     }
 

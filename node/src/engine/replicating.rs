@@ -152,11 +152,12 @@ impl Node {
                 },
             }),
         };
-        let saver = Saver::new(
+        let mut saver = Saver::new(
             about,
             server.config.rdbcompression,
             server.config.rdbchecksum,
         );
+        saver.libraries(server.scripts.libraries.codes());
         let buffer_max = usize::try_from(server.config.save_buffer_max).unwrap_or(usize::MAX);
         keyspace.begin_snapshot(Reader::Replicas, saver, buffer_max);
         let mark = hexadecimal_id(&mut self.state.random);

@@ -52,13 +52,15 @@ impl Node {
 
     /// Takes the next bytes of a file. When they are wrong, keys that came before are there.
     pub fn load(&mut self, loading: &mut Loading, bytes: &[u8]) -> Result<(), RdbError> {
-        loading.0.push(bytes, &mut |key| self.take_key(key))
+        loading.0.push(bytes, &mut |key| self.take_key(key))?;
+        self.take_libraries(&loading.0.take_libraries())
     }
 
     /// Ends loading; the file has to be complete.
     pub fn end_loading(&mut self, loading: Loading) -> Result<(), RdbError> {
         let position = loading.0.position().clone();
-        loading.0.finish(&mut |key| self.take_key(key))?;
+        let libraries = loading.0.finish(&mut |key| self.take_key(key))?;
+        self.take_libraries(&libraries)?;
         if let (Some(id), Some(offset)) = (&position.id, position.offset) {
             let database = position.database.unwrap_or(0);
             let replication = &mut self.state.server.replication;
@@ -67,6 +69,19 @@ impl Node {
         }
         self.state.keyspace.select_database(0);
         self.state.server.saving.saved_changes = self.state.keyspace.changes;
+        Ok(())
+    }
+
+    fn take_libraries(&mut self, codes: &[Vec<u8>]) -> Result<(), RdbError> {
+        for code in codes {
+            if let Err(text) = self.state.server.scripts.load_library(code, false) {
+                let why = String::from_utf8_lossy(&text);
+                tracing::error!(%why, "Failed creating the library");
+                return Err(RdbError::Corrupt(
+                    "a library of functions that can't be loaded",
+                ));
+            }
+        }
         Ok(())
     }
 

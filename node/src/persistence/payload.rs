@@ -32,6 +32,35 @@ pub(crate) fn unseal(payload: &[u8]) -> Option<&[u8]> {
     (is_known && is_whole()).then_some(value)
 }
 
+/// Libraries of functions, as they stand in a file.
+pub(crate) fn of_libraries<'a>(codes: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut payload = Vec::new();
+    let mut encoder = Encoder::default();
+    for code in codes {
+        payload.push(FUNCTION);
+        encoder.string(&mut payload, code);
+    }
+    payload
+}
+
+/// The libraries of a payload that was unsealed; an error is a reply's text.
+pub(crate) fn libraries(unsealed: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    let mut input = Input::new(unsealed);
+    let mut codes = Vec::new();
+    while input.position() < unsealed.len() {
+        match input.byte() {
+            Ok(FUNCTION) => {}
+            Ok(FUNCTION_PRE) => return Err("ERR Pre-GA function format not supported"),
+            _ => return Err("ERR given type is not a function"),
+        }
+        let code = input
+            .string()
+            .map_err(|_| "ERR Failed loading library data")?;
+        codes.push(code.into_owned());
+    }
+    Ok(codes)
+}
+
 /// The value of a payload that was unsealed. As in redis-server, more may follow it.
 pub(crate) fn value(unsealed: &[u8]) -> Result<Value, RdbError> {
     let mut input = Input::new(unsealed);

@@ -53,6 +53,15 @@ impl Propagation {
         self.database = None;
     }
 
+    /// Has nobody listen for a while; what [`Self::end_silence`] is to be given.
+    pub(crate) fn silence(&mut self) -> u8 {
+        std::mem::take(&mut self.listeners)
+    }
+
+    pub(crate) fn end_silence(&mut self, listeners: u8) {
+        self.listeners = listeners;
+    }
+
     /// Lets a SELECT come before the next request: somebody begins to read there.
     pub(crate) fn select_again(&mut self) {
         self.database = None;

@@ -19,6 +19,9 @@ pub(crate) struct Transfer {
     pub(crate) offset: u64,
 }
 
+/// What has come.
+pub(crate) type Transferred = (Keyspace, LoadedPosition, Vec<Vec<u8>>);
+
 #[derive(Debug)]
 enum End {
     /// So many bytes are still to come.
@@ -92,14 +95,16 @@ impl Transfer {
         }
     }
 
-    /// The keys, which have to be complete; and what the file says of the stream.
-    pub(crate) fn finish(mut self) -> Result<(Keyspace, LoadedPosition), RdbError> {
+    /// The keys, which have to be complete; what the file says of the stream; and the libraries of
+    /// functions.
+    pub(crate) fn finish(mut self) -> Result<Transferred, RdbError> {
         let position = self.loader.position().clone();
         let (keyspace, databases) = (&mut self.keyspace, self.databases);
-        self.loader
+        let libraries = self
+            .loader
             .finish(&mut |key| keyspace.take_loaded(key, databases, true))?;
         self.keyspace.select_database(0);
-        Ok((self.keyspace, position))
+        Ok((self.keyspace, position, libraries))
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<(), RdbError> {
@@ -156,7 +161,7 @@ mod tests {
                     }
                 }
                 assert_eq!(rest, if has_mark { &b""[..] } else { b"*1\r\n" });
-                let (keyspace, _) = transfer.finish().unwrap();
+                let (keyspace, _, _) = transfer.finish().unwrap();
                 assert_eq!(keyspace.len(), 100, "{step}");
             }
         }

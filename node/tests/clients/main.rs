@@ -5,6 +5,7 @@
 
 mod bench;
 mod block;
+mod busy;
 mod debug;
 mod locks;
 mod migrate;

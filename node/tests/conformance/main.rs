@@ -5,9 +5,11 @@
 
 mod lines;
 mod moving;
+mod scripts;
 mod servers;
 
 use lines::{BOTH, CLUSTER, STANDALONE, TRANSACTIONS};
+use scripts::{SCRIPTS, SCRIPTS_IN_CLUSTER};
 use servers::{Mode, Ours, Theirs};
 
 fn compare(mode: Mode, port: u16, scripts: &[&[&str]]) {
@@ -56,4 +58,14 @@ fn transactions() {
 #[test]
 fn transactions_in_a_cluster() {
     compare(Mode::Cluster, 24313, &[TRANSACTIONS]);
+}
+
+#[test]
+fn scripts() {
+    compare(Mode::Standalone, 24314, &[SCRIPTS]);
+}
+
+#[test]
+fn scripts_in_a_cluster() {
+    compare(Mode::Cluster, 24315, &[SCRIPTS, SCRIPTS_IN_CLUSTER]);
 }

@@ -21,6 +21,8 @@ pub(crate) struct Loader {
     database: u32,
     expires_at: u64,
     position: LoadedPosition,
+    /// The libraries of functions that have come.
+    libraries: Vec<Vec<u8>>,
 }
 
 /// What a file says of the stream of writes.
@@ -67,6 +69,7 @@ impl Loader {
             database: 0,
             expires_at: 0,
             position: LoadedPosition::default(),
+            libraries: Vec::new(),
         }
     }
 
@@ -97,9 +100,15 @@ impl Loader {
         }
     }
 
-    /// Nothing more comes.
-    pub(crate) fn finish(mut self, sink: &mut Sink<'_>) -> Result<(), RdbError> {
-        self.read(sink)
+    /// Nothing more comes. The libraries of functions that nobody has taken.
+    pub(crate) fn finish(mut self, sink: &mut Sink<'_>) -> Result<Vec<Vec<u8>>, RdbError> {
+        self.read(sink)?;
+        Ok(self.libraries)
+    }
+
+    /// The texts of the libraries of functions that have come since.
+    pub(crate) fn take_libraries(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.libraries)
     }
 
     /// What came behind the end of the file, once that is reached.
@@ -186,8 +195,9 @@ impl Loader {
             }
             opcode::RESIZE => drop((input.length()?, input.length()?)),
             opcode::SLOT_INFO => drop((input.length()?, input.length()?, input.length()?)),
-            opcode::FUNCTION | opcode::FUNCTION_PRE => {
-                return Err(RdbError::Unsupported("functions"));
+            opcode::FUNCTION => self.libraries.push(input.string()?.into_owned()),
+            opcode::FUNCTION_PRE => {
+                return Err(RdbError::Unsupported("functions of before version 7"));
             }
             opcode::MODULE_AUX => return Err(RdbError::Unsupported("values of modules")),
             kind => self.read_key(kind, input, sink)?,

@@ -67,6 +67,14 @@ impl Saver {
         saver
     }
 
+    /// Writes libraries of functions; they come before all keys.
+    pub(crate) fn libraries<'a>(&mut self, codes: impl Iterator<Item = &'a [u8]>) {
+        for code in codes {
+            self.out.push(opcode::FUNCTION);
+            self.encoder.string(&mut self.out, code);
+        }
+    }
+
     /// Says how many keys a database has, and how many of them expire, before they come. The
     /// numbers only serve to make room.
     pub(crate) fn database(&mut self, number: u32, keys: usize, expiring: usize) {

@@ -381,8 +381,8 @@ fn a_file_is_told_from_others() {
             "Short read or OOM loading DB. Unrecoverable error, aborting now.",
         ),
         (
-            b"REDIS0010\xf5\x00",
-            "functions are not supported by this node yet",
+            b"REDIS0010\xf6\x00",
+            "functions of before version 7 are not supported by this node yet",
         ),
         (
             b"REDIS0010\xf7\x00",

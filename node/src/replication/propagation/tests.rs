@@ -172,3 +172,47 @@ fn keys_that_have_expired_are_deleted_before_what_met_them() {
         "DEL e"
     );
 }
+
+#[test]
+fn what_a_script_has_done_belongs_together() {
+    let mut fixture = Fixture::new();
+    // The first write of all says for which database it is.
+    fixture.run("SET z 1");
+    let library = "#!lua\tname=l\nredis.register_function('f',function()end)";
+    for (line, expected) in [
+        (
+            "EVAL redis.call('SET','a','1')redis.call('INCR','a') 0",
+            "MULTI SET a 1 INCR a EXEC",
+        ),
+        (
+            "EVAL redis.call('SET','a','1','EX','100') 0",
+            "SET a 1 PXAT 1100000",
+        ),
+        ("EVAL return(redis.call('GET','a')) 0", ""),
+        ("EVAL redis.call('SET','a','1')error('x') 0", "SET a 1"),
+        (
+            "EVAL redis.set_repl(redis.REPL_NONE)redis.call('SET','a','1') 0",
+            "",
+        ),
+        (
+            "MULTI ; SET q 1 ; EVAL redis.call('INCR','q') 0 ; EXEC",
+            "MULTI SET q 1 INCR q EXEC",
+        ),
+        (
+            "EVAL redis.call('SELECT','2')redis.call('SET','a','1') 0 ; SET b 1",
+            "SELECT 2 SET a 1 SELECT 0 SET b 1",
+        ),
+        ("SCRIPT LOAD return(1)", ""),
+        ("SCRIPT FLUSH", ""),
+        (
+            &format!("FUNCTION LOAD {library}"),
+            &format!("FUNCTION LOAD {library}"),
+        ),
+        ("FCALL f 0", ""),
+        ("FUNCTION DELETE l", "FUNCTION DELETE l"),
+        ("FUNCTION DELETE l", ""),
+        ("FUNCTION FLUSH", "FUNCTION FLUSH"),
+    ] {
+        assert_eq!(fixture.run(line), expected, "{line}");
+    }
+}
