@@ -20,6 +20,12 @@ impl Counter {
         self.add(1);
     }
 
+    /// Takes over what was counted elsewhere.
+    #[inline]
+    pub fn raise_to(&self, count: u64) {
+        self.0.store(count, Relaxed);
+    }
+
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }

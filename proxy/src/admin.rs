@@ -1,27 +1,37 @@
 //! What the admin server answers: metrics, health, and the topology the proxy believes in.
 
+mod hot;
+
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use serde::Serialize;
+use slotway::engine::{Program, Stats};
 use slotway_protocol::cluster::{SLOTS, Topology};
 use slotway_protocol::engine::Address;
-use slotway_runtime::admin::{AdminResponse, AdminRoute, AdminRoutes};
+use slotway_runtime::admin::{AdminResponse, AdminRoute, AdminRoutes, Events};
+use slotway_runtime::logging::LogControl;
 use slotway_runtime::metrics::{TEXT_FORMAT, encode};
 
+use self::hot::hot_json;
 use crate::control::Reloader;
+use crate::status::{self, Status};
 
 /// What the control thread knows, for those who ask; it is replaced as a whole, never locked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct View {
+    started: Instant,
     topology: ArcSwapOption<Published>,
     /// When a node last said that the topology still holds, or gave a new one.
     confirmed: ArcSwapOption<Instant>,
     draining: AtomicBool,
+    /// Nodes that the topology does not name any more, and since when.
+    left: ArcSwap<Vec<(Address, Instant)>>,
 }
 
 /// A topology and when it came.
@@ -31,11 +41,45 @@ struct Published {
     since: Instant,
 }
 
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            topology: ArcSwapOption::default(),
+            confirmed: ArcSwapOption::default(),
+            draining: AtomicBool::new(false),
+            left: ArcSwap::default(),
+        }
+    }
+}
+
 impl View {
     pub(crate) fn set_topology(&self, topology: Arc<Topology>) {
         let since = Instant::now();
+        self.note_left(&topology, since);
         self.topology
             .store(Some(Arc::new(Published { topology, since })));
+    }
+
+    fn note_left(&self, topology: &Topology, now: Instant) {
+        let mut left: Vec<(Address, Instant)> = self.left.load().to_vec();
+        if let Some(before) = self.topology() {
+            left.extend(members(&before).map(|node| (node.clone(), now)));
+        }
+        let here: BTreeSet<&Address> = members(topology).collect();
+        left.retain(|(node, since)| now - *since < LEFT_SHOWN && !here.contains(node));
+        let surplus = left.len().saturating_sub(LEFT_MAX);
+        left.drain(..surplus);
+        self.left.store(Arc::new(left));
+    }
+
+    /// Nodes that the topology has ceased to name within the last minutes.
+    pub(crate) fn left(&self) -> Vec<Address> {
+        let left = self.left.load();
+        let recent = left
+            .iter()
+            .filter(|(_, since)| since.elapsed() < LEFT_SHOWN);
+        recent.map(|(node, _)| node.clone()).collect()
     }
 
     /// A node has confirmed the topology just now.
@@ -56,9 +100,19 @@ impl View {
         Some(self.confirmed.load().as_ref()?.elapsed())
     }
 
+    /// How long no node has confirmed the topology.
+    pub(crate) fn silence(&self) -> Duration {
+        self.topology_age()
+            .unwrap_or_else(|| self.started.elapsed())
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether requests can be served, and why not.
-    fn readiness(&self) -> Result<String, String> {
-        if self.draining.load(Ordering::Relaxed) {
+    pub(crate) fn readiness(&self) -> Result<String, String> {
+        if self.is_draining() {
             return Err("draining: this process is about to end".to_owned());
         }
         let covered = match &*self.topology.load() {
@@ -72,11 +126,25 @@ impl View {
     }
 }
 
+fn members(topology: &Topology) -> impl Iterator<Item = &Address> {
+    let shards = topology.shards().iter();
+    shards.flat_map(|shard| shard.replicas.iter().chain([&shard.primary]))
+}
+
+/// For how long a node that has left is still told of, and how many there may be: enough for
+/// Prometheus to see what ended it.
+const LEFT_SHOWN: Duration = Duration::from_mins(5);
+const LEFT_MAX: usize = 64;
+
 /// The routes, to be handed to the admin server.
 pub(crate) struct Routes {
     pub(crate) view: Arc<View>,
     pub(crate) registry: Registry,
     pub(crate) reloader: Rc<Reloader>,
+    pub(crate) status: Rc<Status>,
+    pub(crate) program: Arc<Program>,
+    pub(crate) workers: Vec<Arc<Stats>>,
+    pub(crate) log: Option<Rc<LogControl>>,
 }
 
 impl AdminRoutes for Routes {
@@ -84,7 +152,19 @@ impl AdminRoutes for Routes {
         &ROUTES
     }
 
-    fn handle(&self, _method: &str, path: &str, _query: &str) -> AdminResponse {
+    fn file(&self, path: &str) -> Option<AdminResponse> {
+        status::file(path)
+    }
+
+    fn events(&self, path: &str) -> Option<Events> {
+        if path == "/events" {
+            self.status.watch()
+        } else {
+            None
+        }
+    }
+
+    fn handle(&self, method: &str, path: &str, query: &str) -> AdminResponse {
         match path {
             "/metrics" => self.metrics(),
             "/live" => AdminResponse::text(200, "live\n"),
@@ -92,13 +172,18 @@ impl AdminRoutes for Routes {
                 Ok(why) => AdminResponse::text(200, format!("ready: {why}\n")),
                 Err(why) => AdminResponse::text(503, format!("not ready: {why}\n")),
             },
+            "/hot" => self.hot(query),
+            "/status" => self.status.latest(),
+            "/events" => AdminResponse::text(503, "too many listen already\n"),
+            "/log" => self.log(method, query),
             "/reload" => match self.reloader.reload() {
                 Ok(text) => AdminResponse::text(200, format!("{text}\n")),
                 Err(problem) => AdminResponse::text(400, format!("{problem}\n")),
             },
+            "/topology" => self.topology(),
             _ => {
-                assert_eq!(path, "/topology", "every route of the list is handled");
-                self.topology()
+                assert_eq!(path, "/", "every route of the list is handled");
+                AdminResponse::text(503, "there is no page\n")
             }
         }
     }
@@ -112,6 +197,32 @@ impl Routes {
                 content_type: TEXT_FORMAT,
                 body: text.into(),
             },
+            Err(error) => AdminResponse::text(500, format!("{error}\n")),
+        }
+    }
+
+    /// What is logged; PUT changes it first.
+    fn log(&self, method: &str, query: &str) -> AdminResponse {
+        let Some(log) = &self.log else {
+            return AdminResponse::text(503, "there is no log\n");
+        };
+        if method == "PUT" {
+            let filter = query.strip_prefix("filter=").and_then(percent_decoded);
+            let Some(filter) = filter else {
+                return AdminResponse::text(400, "say what to log: /log?filter=info\n");
+            };
+            if let Err(error) = log.set_filter(&filter) {
+                return AdminResponse::text(400, format!("{error}\n"));
+            }
+            tracing::warn!(%filter, "what is logged was changed");
+        }
+        AdminResponse::text(200, format!("{}\n", log.filter()))
+    }
+
+    fn hot(&self, query: &str) -> AdminResponse {
+        let topology = self.view.topology();
+        match hot_json(query, &self.workers, &self.program, topology.as_deref()) {
+            Ok(json) => AdminResponse::json(200, json),
             Err(error) => AdminResponse::text(500, format!("{error}\n")),
         }
     }
@@ -130,7 +241,18 @@ impl Routes {
     }
 }
 
-const ROUTES: [AdminRoute; 5] = [
+/// What `%NN` stand for.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+const ROUTES: [AdminRoute; 11] = [
     AdminRoute {
         method: "GET",
         path: "/metrics",
@@ -148,8 +270,38 @@ const ROUTES: [AdminRoute; 5] = [
     },
     AdminRoute {
         method: "GET",
+        path: "/",
+        about: "the status page, for a browser",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/status",
+        about: "what the page shows of this second, as JSON",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/events",
+        about: "the same each second, as server-sent events",
+    },
+    AdminRoute {
+        method: "GET",
         path: "/topology",
         about: "shards, slots and nodes, as JSON",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/hot",
+        about: "hot keys, hot slots and large values, as JSON; count=N, slots=all",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/log",
+        about: "what is logged",
+    },
+    AdminRoute {
+        method: "PUT",
+        path: "/log",
+        about: "changes it until the proxy stops: /log?filter=info,slotway=debug",
     },
     AdminRoute {
         method: "POST",
@@ -228,6 +380,10 @@ mod tests {
             view: Arc::default(),
             registry: Registry::new(),
             reloader: Reloader::without_file(),
+            status: Status::new(Registry::new(), Arc::default()),
+            program: Arc::default(),
+            workers: Vec::new(),
+            log: None,
         }
     }
 
@@ -274,6 +430,39 @@ mod tests {
         let not_ready = "not ready: draining: this process is about to end\n";
         assert_eq!(ask(&routes, "/ready"), (503, not_ready.to_owned()));
         assert_eq!(ask(&routes, "/live").0, 200);
+    }
+
+    #[test]
+    fn nodes_that_have_left_are_known_for_a_while() {
+        let view = View::default();
+        view.set_topology(Arc::new(topology()));
+        assert_eq!(view.left(), []);
+        let slot = Slot::new(0).unwrap();
+        let mut smaller = Topology::empty();
+        let shard = Shard {
+            primary: Address::new("127.0.0.1", 7000),
+            replicas: vec![Address::new("::1", 7004)],
+        };
+        smaller.assign(slot, slot, shard);
+        view.set_topology(Arc::new(smaller));
+        let gone = [Address::new("::1", 7003), Address::new("127.0.0.1", 7001)];
+        assert_eq!(view.left(), gone);
+        view.set_topology(Arc::new(topology()));
+        assert_eq!(view.left(), [], "they are back");
+    }
+
+    #[test]
+    fn a_query_may_be_escaped() {
+        for (text, expected) in [
+            ("info,a=debug", Some("info,a=debug")),
+            ("info%2Ca%3ddebug%20", Some("info,a=debug ")),
+            ("%", None),
+            ("%4", None),
+            ("%zz", None),
+            ("%ff", None),
+        ] {
+            assert_eq!(percent_decoded(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod control;
 mod embedded;
+mod status;
 
 use std::fs;
 use std::io::{self, Write};
@@ -71,13 +72,14 @@ fn run(flags: &Flags) -> Result<(), Error> {
     let filter = &config.log.filter;
     let says_nothing_of_nodes =
         config.cluster.seeds.is_empty() && *filter == Config::default().log.filter;
-    if says_nothing_of_nodes {
+    let filter = if says_nothing_of_nodes {
         // What six nodes have to say of becoming a cluster would drown all else.
-        logging::init(&format!("{filter},slotway_node=warn"))?;
+        format!("{filter},slotway_node=warn")
     } else {
-        logging::init(filter)?;
-    }
-    Ok(control::run(&config, flags)?)
+        filter.clone()
+    };
+    let log = logging::start(&filter, config.log.format)?;
+    Ok(control::run(&config, flags, log)?)
 }
 
 /// Reads a configuration file.

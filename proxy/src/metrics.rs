@@ -2,20 +2,27 @@
 //! labels from closed sets only.
 
 mod counters;
+mod gauges;
+mod nodes;
 
 use std::sync::Arc;
 
-use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::command::{Command, CommandId, Group};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 use slotway_runtime::metrics::{Distribution, Family};
 
 use self::counters::COUNTERS;
-use crate::engine::{Cut, CutBackend, Stats};
+use self::gauges::GAUGES;
+pub use self::nodes::node_families;
+use crate::engine::{Cut, CutBackend, ERROR_CODES, Later, Stats};
 
 /// All families of the workers, in a fixed order.
 pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
     let mut families = vec![
         requests(workers),
+        error_replies(workers),
+        retries(workers),
+        large_values(workers),
         redirects(workers),
         subscriptions(workers),
         cuts(workers),
@@ -46,21 +53,60 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
     families
 }
 
-/// By command and outcome. A command appears with its first request; what was learned from the
-/// nodes is one, `other`, because the names of labels must not be a node's to choose.
+/// By family and outcome. What was learned from the nodes is of a family of its own, because names
+/// of labels must not be a node's to choose.
 fn requests(workers: &[Arc<Stats>]) -> Family {
-    let help = "Requests answered, by command and outcome.";
+    let help = "Requests answered, by the family of the command and by outcome.";
     let mut family = Family::counter("slotway_requests_total", help);
+    let mut sums = [(0, 0); FAMILIES.len()];
     for id in (0..=Command::count()).map(|id| CommandId(id as u16)) {
-        let command = Command::by_id(id);
-        let counts = workers.iter().map(|stats| stats.requests(id));
-        let (ok, failed) = counts.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
-        if ok + failed == 0 {
+        let group = match usize::from(id.0) < Command::count() {
+            true => Command::by_id(id).group,
+            false => Group::Module,
+        };
+        let Some(place) = FAMILIES.iter().position(|(known, _)| *known == group) else {
             continue;
+        };
+        for (ok, failed) in workers.iter().map(|stats| stats.requests(id)) {
+            sums[place].0 += ok;
+            sums[place].1 += failed;
         }
-        let name = command.name.replace('|', " ");
-        family.sample(&[("command", &name), ("outcome", "ok")], ok as f64);
-        family.sample(&[("command", &name), ("outcome", "error")], failed as f64);
+    }
+    for ((_, name), (ok, failed)) in FAMILIES.iter().zip(sums) {
+        family.sample(&[("family", name), ("outcome", "ok")], ok as f64);
+        family.sample(&[("family", name), ("outcome", "error")], failed as f64);
+    }
+    family
+}
+
+fn error_replies(workers: &[Arc<Stats>]) -> Family {
+    let help = "Error replies given to clients, by the word that they begin with.";
+    let mut family = Family::counter("slotway_error_replies_total", help);
+    for (index, code) in ERROR_CODES.iter().enumerate() {
+        let counts = workers.iter().map(|stats| stats.errors()[index].value());
+        family.sample(&[("code", code)], counts.sum::<u64>() as f64);
+    }
+    family
+}
+
+/// Why requests are sent again: for what a node said, or because nothing came from it.
+fn retries(workers: &[Arc<Stats>]) -> Family {
+    let help = "Requests sent again, by the reason.";
+    let mut family = Family::counter("slotway_retries_total", help);
+    let reasons: [(&str, CounterOf); 6] = [
+        ("moved", |stats| &stats.redirects_moved),
+        ("ask", |stats| &stats.redirects_ask),
+        ("connection", |stats| &stats.retries_lost),
+        ("read_refused", |stats| &stats.reads_refused),
+        ("read_lost", |stats| &stats.reads_lost),
+        ("script", |stats| &stats.scripts_healed),
+    ];
+    for (reason, counter) in reasons {
+        family.sample(&[("reason", reason)], sum(workers, &counter));
+    }
+    for (index, reason) in Later::NAMES.iter().enumerate() {
+        let counts = workers.iter().map(|stats| stats.later[index].value());
+        family.sample(&[("reason", reason)], counts.sum::<u64>() as f64);
     }
     family
 }
@@ -105,6 +151,18 @@ fn read_fallbacks(workers: &[Arc<Stats>]) -> Family {
     ];
     for (reason, counter) in reasons {
         family.sample(&[("reason", reason)], sum(workers, &counter));
+    }
+    family
+}
+
+fn large_values(workers: &[Arc<Stats>]) -> Family {
+    let help = "Requests and replies of large_value_bytes_min or more.";
+    let mut family = Family::counter("slotway_large_values_total", help);
+    for (index, direction) in ["request", "reply"].into_iter().enumerate() {
+        let counts = workers
+            .iter()
+            .map(|stats| stats.large_values[index].value());
+        family.sample(&[("direction", direction)], counts.sum::<u64>() as f64);
     }
     family
 }
@@ -178,89 +236,28 @@ type CounterOf = fn(&Stats) -> &Counter;
 type GaugeOf = fn(&Stats) -> &Gauge;
 type HistogramOf = fn(&Stats) -> &Histogram;
 
-const GAUGES: &[(&str, &str, GaugeOf)] = &[
-    ("slotway_scripts", "Scripts remembered.", |stats| {
-        &stats.scripts
-    }),
-    (
-        "slotway_script_bytes",
-        "What the remembered scripts take.",
-        |stats| &stats.script_bytes,
-    ),
-    ("slotway_clients", "Connected clients.", |stats| {
-        &stats.clients
-    }),
-    (
-        "slotway_memory_kept_bytes",
-        "What workers keep for clients and nodes, as it was counted last.",
-        |stats| &stats.memory_kept,
-    ),
-    (
-        "slotway_memory_max_bytes",
-        "What the process may take (memory_bytes_max), 0 for no bound.",
-        |stats| &stats.memory_max,
-    ),
-    (
-        "slotway_memory_strain",
-        "How scarce memory is: 0 not, 1 tight, 2 short, 3 over.",
-        |stats| &stats.memory_strain,
-    ),
-    (
-        "slotway_backend_connections",
-        "Open connections to nodes.",
-        |stats| &stats.backends,
-    ),
-    (
-        "slotway_subscribers",
-        "Subscriptions of clients.",
-        |stats| &stats.subscribers,
-    ),
-    (
-        "slotway_in_flight_requests",
-        "Requests that nodes have not answered.",
-        |stats| &stats.in_flight,
-    ),
-    (
-        "slotway_reads_waiting",
-        "Reads that wait for a replica, which alone may serve them.",
-        |stats| &stats.reads_waiting,
-    ),
-    (
-        "slotway_gates",
-        "Nodes that serve nobody just now.",
-        |stats| &stats.gates_shut,
-    ),
-    ("slotway_holds", "Slots whose requests wait.", |stats| {
-        &stats.holds
-    }),
-    (
-        "slotway_hold_bytes",
-        "Bytes of the requests that wait for their slot.",
-        |stats| &stats.hold_bytes,
-    ),
-    (
-        "slotway_private_connections",
-        "Connections to nodes that serve one client at a time.",
-        |stats| &stats.privates,
-    ),
-    (
-        "slotway_private_connections_idle",
-        "Those of them that nobody uses.",
-        |stats| &stats.privates_idle,
-    ),
-    (
-        "slotway_clients_blocked",
-        "Clients that wait for elements or replicas.",
-        |stats| &stats.clients_blocked,
-    ),
-    (
-        "slotway_waiting_keys",
-        "Keys that clients wait for without a connection of their own.",
-        |stats| &stats.waiting_keys,
-    ),
+/// The families of commands, as their groups are called in the label.
+const FAMILIES: [(Group, &str); 17] = [
+    (Group::Bitmap, "bitmap"),
+    (Group::Cluster, "cluster"),
+    (Group::Connection, "connection"),
+    (Group::Generic, "generic"),
+    (Group::Geo, "geo"),
+    (Group::Hash, "hash"),
+    (Group::Hyperloglog, "hyperloglog"),
+    (Group::List, "list"),
+    (Group::Module, "module"),
+    (Group::Pubsub, "pubsub"),
+    (Group::Scripting, "scripting"),
+    (Group::Server, "server"),
+    (Group::Set, "set"),
+    (Group::SortedSet, "sorted_set"),
+    (Group::Stream, "stream"),
+    (Group::String, "string"),
+    (Group::Transactions, "transactions"),
 ];
 
-const HISTOGRAMS: [(&str, &str, HistogramOf); 2] = [
+const HISTOGRAMS: [(&str, &str, HistogramOf); 3] = [
     (
         "slotway_client_request_duration_seconds",
         "Time from a request's arrival to the reply to all of it being here.",
@@ -270,6 +267,11 @@ const HISTOGRAMS: [(&str, &str, HistogramOf); 2] = [
         "slotway_backend_request_duration_seconds",
         "The part of it from queueing a request for a node to reading that node's reply.",
         |stats| &stats.backend_latency,
+    ),
+    (
+        "slotway_hold_duration_seconds",
+        "How long requests had waited for their slot when they were sent, or given up.",
+        |stats| &stats.hold_time,
     ),
 ];
 
@@ -290,7 +292,7 @@ mod tests {
         }
         let text = text(&workers);
         for line in [
-            "slotway_requests_total{command=\"get\",outcome=\"ok\"} 2",
+            "slotway_requests_total{family=\"string\",outcome=\"ok\"} 2",
             "slotway_redirects_total{kind=\"ask\"} 2",
             "slotway_clients 4",
             "slotway_client_request_duration_seconds_bucket{le=\"0.00005\"} 0",

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -170,7 +171,7 @@ fn without_a_cluster_it_brings_its_own_and_stops_cleanly() {
     let (status, metrics) = slotway.admin("/metrics");
     assert_eq!(status, 200);
     for line in [
-        "slotway_requests_total{command=\"mget\",outcome=\"ok\"} 1\n",
+        "slotway_requests_total{family=\"string\",outcome=\"ok\"} 2\n",
         "slotway_topology_slots_covered 16384\n",
         "slotway_clients_refused_total{reason=\"max_clients\"} 0\n",
         "slotway_clients_refused_total{reason=\"files\"} 0\n",
@@ -189,6 +190,88 @@ fn without_a_cluster_it_brings_its_own_and_stops_cleanly() {
     assert!(slotway.log().contains("msg=drained"), "{}", slotway.log());
     assert_eq!(idle.read(&mut pong).unwrap(), 0);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, first)).is_err());
+}
+
+#[test]
+fn a_fresh_proxy_shows_every_documented_metric_and_no_other() {
+    let first = ports(6);
+    let slotway = Slotway::arguments(first).start();
+    slotway.wait_until_ready();
+    let (_, metrics) = slotway.admin("/metrics");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let page = &fs::read_to_string(file).unwrap();
+    let nodes: Vec<String> = (first..first + 6)
+        .map(|port| format!("127.0.0.1:{port}"))
+        .collect();
+    let (documented, shown) = (documented(page, &nodes), shown(&metrics));
+    for series in &documented {
+        // Where nothing limits the files, there is no number to show.
+        let is_optional = series.starts_with("process_max_fds");
+        assert!(is_optional || shown.contains(series), "not shown: {series}");
+    }
+    for series in &shown {
+        assert!(documented.contains(series), "not documented: {series}");
+    }
+    assert!(shown.len() > 200, "{shown:?}");
+}
+
+/// The series that docs/metrics.md tells of, each as `name type label=value ...`.
+fn documented(page: &str, nodes: &[String]) -> BTreeSet<String> {
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let series = rows.flat_map(|row| {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, meaning, _] = cells[..] else {
+            panic!("{row} has not four cells");
+        };
+        assert!(meaning.ends_with('.'), "{row}");
+        let mut series = vec![format!("{} {kind}", name.trim_matches('`'))];
+        for label in labels.split("; ").filter(|label| !label.is_empty()) {
+            let (name, values) = label.split_once(": ").unwrap_or((label, ""));
+            let name = name.trim_matches('`');
+            let values: Vec<&str> = match name {
+                "node" => nodes.iter().map(String::as_str).collect(),
+                "version" => vec![env!("CARGO_PKG_VERSION")],
+                _ => values.split(", ").collect(),
+            };
+            let with = |one: &String| {
+                let all = values.iter().map(|value| format!("{one} {name}={value}"));
+                all.collect::<Vec<_>>()
+            };
+            series = series.iter().flat_map(with).collect();
+        }
+        series
+    });
+    series.map(|series| in_order(&series)).collect()
+}
+
+/// The series of an answer of `/metrics`, in the same form; of a histogram its count.
+fn shown(metrics: &str) -> BTreeSet<String> {
+    let kinds: BTreeMap<&str, &str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    let series = samples.filter_map(|sample| {
+        let (series, _) = sample.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let (name, kind) = match kinds.get(name) {
+            Some(kind) => (name, kind),
+            None => {
+                let name = name.strip_suffix("_count")?;
+                (name, kinds.get(name)?)
+            }
+        };
+        let labels = labels.trim_end_matches('}').replace("\",", "\" ");
+        Some(format!("{name} {kind} {}", labels.replace('"', "")))
+    });
+    series.map(|series| in_order(&series)).collect()
+}
+
+/// The labels in the order of their names.
+fn in_order(series: &str) -> String {
+    let mut words: Vec<&str> = series.split_whitespace().collect();
+    words[2..].sort_unstable();
+    words.join(" ")
 }
 
 #[test]

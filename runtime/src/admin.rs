@@ -1,6 +1,8 @@
 //! A small HTTP server for metrics, health and the like. Its routes answer from memory and at
 //! once, so that it works when the workers do not.
 
+mod events;
+
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
@@ -10,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,6 +22,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+pub use events::{Broadcaster, Events, event};
 
 /// What the server answers.
 pub trait AdminRoutes: 'static {
@@ -29,6 +33,16 @@ pub trait AdminRoutes: 'static {
     /// Answers a request for one of the routes. `query` is what stands behind the question mark.
     /// HEAD arrives as GET.
     fn handle(&self, method: &str, path: &str, query: &str) -> AdminResponse;
+
+    /// What belongs to a page and is not worth a line in the list.
+    fn file(&self, _path: &str) -> Option<AdminResponse> {
+        None
+    }
+
+    /// The events that a route tells as they happen; `None` for one that has an answer instead.
+    fn events(&self, _path: &str) -> Option<Events> {
+        None
+    }
 }
 
 /// One thing to ask for.
@@ -155,13 +169,20 @@ async fn serve(
     }
 }
 
-fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<Full<Bytes>> {
+type AnswerBody = Either<Full<Bytes>, Events>;
+
+fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<AnswerBody> {
     let path = request.uri().path();
     // hyper itself leaves the body of an answer to HEAD away and keeps its length.
     let method = match request.method() {
         &Method::HEAD => "GET",
         method => method.as_str(),
     };
+    if method == "GET"
+        && let Some(file) = routes.file(path)
+    {
+        return response(file);
+    }
     let known: Vec<_> = routes
         .routes()
         .iter()
@@ -179,6 +200,11 @@ fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<Full<B
             response.headers_mut().insert(ALLOW, allowed);
         }
         return response;
+    }
+    if request.method() == Method::GET
+        && let Some(events) = routes.events(path)
+    {
+        return event_stream(events);
     }
     let query = request.uri().query().unwrap_or_default();
     response(routes.handle(method, path, query))
@@ -204,8 +230,16 @@ fn list(routes: &impl AdminRoutes) -> String {
     text
 }
 
-fn response(answer: AdminResponse) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(answer.body));
+fn event_stream(events: Events) -> Response<AnswerBody> {
+    let mut response = Response::new(Either::Right(events));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn response(answer: AdminResponse) -> Response<AnswerBody> {
+    let mut response = Response::new(Either::Left(Full::new(answer.body)));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let content_type = HeaderValue::from_static(answer.content_type);

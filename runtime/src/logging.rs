@@ -1,18 +1,22 @@
-//! Log lines on stderr, one `key=value` list each, filtered by level and module.
+//! Log lines on stderr: in one of three formats, filtered by level and module, which can be changed
+//! while the program runs, and not more of the same than anybody would read.
 
-use std::fmt::{self, Write};
+mod format;
+mod limit;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::Layer;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::{LookupSpan, Registry};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
+pub use self::format::LogFormat;
+use self::limit::Limits;
 use crate::panics;
 
 /// Why logging could not be set up.
@@ -24,28 +28,39 @@ pub enum LogError {
     Twice,
 }
 
-/// Sends log lines to stderr from now on, panics among them.
-///
-/// `filter` is a level (`info`) or a list such as
-/// `info,slotway=debug`.
+/// Sends log lines to stderr from now on, panics among them. `filter` is a level (`info`) or a list
+/// such as `info,slotway=debug`.
 ///
 /// # Errors
 /// When the filter is not understood, or at the second call.
 pub fn init(filter: &str) -> Result<(), LogError> {
-    let env_filter = EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| LogError::Filter {
-            filter: filter.to_owned(),
-            reason: error.to_string(),
-        })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(env_filter)
-        .with_writer(std::io::stderr)
-        .event_format(Line)
-        .try_init()
-        .map_err(|_| LogError::Twice)?;
+    start(filter, LogFormat::default()).map(drop)
+}
+
+/// The same, in a format, and changeable.
+///
+/// # Errors
+/// When the filter is not understood, or at the second call.
+pub fn start(filter: &str, format: LogFormat) -> Result<LogControl, LogError> {
+    let (layer, handle) = reload::Layer::new(parse(filter)?);
+    let counts = Arc::new(LogCounts::default());
+    let lines = Lines {
+        format,
+        limits: Mutex::default(),
+        counts: Arc::clone(&counts),
+        write: |line: &[u8]| {
+            // Where nobody reads it there is nobody to be told.
+            let _ = std::io::stderr().lock().write_all(line);
+        },
+    };
+    let subscriber = Registry::default().with(layer).with(lines);
+    subscriber.try_init().map_err(|_| LogError::Twice)?;
     panics::log_all();
-    Ok(())
+    Ok(LogControl {
+        handle,
+        filter: Mutex::new(filter.to_owned()),
+        counts,
+    })
 }
 
 /// Hands all events to a layer of the program's own from now on, panics among them.
@@ -59,105 +74,132 @@ pub fn init_with(layer: impl Layer<Registry> + Send + Sync) -> Result<(), LogErr
     Ok(())
 }
 
-/// `2026-01-01T00:00:00.000000Z info slotway::listen the message key=value`.
-struct Line;
+/// Changes what is logged.
+#[derive(Debug)]
+pub struct LogControl {
+    handle: reload::Handle<EnvFilter, Registry>,
+    filter: Mutex<String>,
+    counts: Arc<LogCounts>,
+}
 
-impl<S, N> FormatEvent<S, N> for Line
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+impl LogControl {
+    /// What is logged by now.
+    pub fn filter(&self) -> String {
+        let filter = self.filter.lock();
+        filter.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Errors
+    /// When the filter is not understood: then the one before stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let parsed = parse(filter)?;
+        self.handle
+            .reload(parsed)
+            .map_err(|error| LogError::Filter {
+                filter: filter.to_owned(),
+                reason: error.to_string(),
+            })?;
+        let mut shown = self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        filter.clone_into(&mut shown);
+        Ok(())
+    }
+
+    pub fn counts(&self) -> &Arc<LogCounts> {
+        &self.counts
+    }
+}
+
+/// How many lines there were. Any thread writes it.
+#[derive(Debug, Default)]
+pub struct LogCounts {
+    lines: [AtomicU64; LEVELS.len()],
+    suppressed: AtomicU64,
+}
+
+impl LogCounts {
+    /// Of each level, the gravest first.
+    pub fn lines(&self) -> [(&'static str, u64); LEVELS.len()] {
+        let names = ["error", "warn", "info", "debug", "trace"];
+        core::array::from_fn(|index| (names[index], self.lines[index].load(Relaxed)))
+    }
+
+    /// Lines that were not written, because there were too many of the kind.
+    pub fn suppressed(&self) -> u64 {
+        self.suppressed.load(Relaxed)
+    }
+}
+
+const LEVELS: [Level; 5] = [
+    Level::ERROR,
+    Level::WARN,
+    Level::INFO,
+    Level::DEBUG,
+    Level::TRACE,
+];
+
+fn parse(filter: &str) -> Result<EnvFilter, LogError> {
+    let parsed = EnvFilter::builder().parse(filter);
+    parsed.map_err(|error| LogError::Filter {
+        filter: filter.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Writes a line for each event.
+struct Lines<W> {
+    format: LogFormat,
+    limits: Mutex<Limits>,
+    counts: Arc<LogCounts>,
+    write: W,
+}
+
+impl<S: Subscriber, W: Fn(&[u8]) + Send + Sync + 'static> Layer<S> for Lines<W> {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
-        writer.write_str("time=")?;
-        SystemTime.format_time(&mut writer)?;
-        let level = metadata.level().as_str().to_ascii_lowercase();
-        write!(writer, " level={level} target={}", metadata.target())?;
-        let mut fields = Fields {
-            text: String::new(),
+        let limits = self.limits.lock();
+        let admitted = limits
+            .unwrap_or_else(PoisonError::into_inner)
+            .admit(metadata, Instant::now());
+        let Some(left_out) = admitted else {
+            self.counts.suppressed.fetch_add(1, Relaxed);
+            return;
         };
-        event.record(&mut fields);
-        writeln!(writer, "{}", fields.text)
-    }
-}
-
-/// An event's fields as `key=value`, the message first as `msg`.
-struct Fields {
-    text: String,
-}
-
-impl Fields {
-    fn push(&mut self, field: &Field, value: &str) {
-        let name = field.name();
-        let is_message = name == "message";
-        let name = if is_message { "msg" } else { name };
-        let must_quote = value.is_empty()
-            || value.contains(|c: char| c.is_whitespace() || c.is_control() || "=\"\\".contains(c));
-        let pair = if must_quote {
-            format!(" {name}={value:?}")
-        } else {
-            format!(" {name}={value}")
-        };
-        if is_message {
-            self.text.insert_str(0, &pair);
-        } else {
-            self.text.push_str(&pair);
+        let level = LEVELS.iter().position(|level| level == metadata.level());
+        if let Some(count) = level.and_then(|level| self.counts.lines.get(level)) {
+            count.fetch_add(1, Relaxed);
         }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let mut text = String::new();
-        // Writing to a string fails only where the value's own formatting does.
-        let _ = write!(text, "{value:?}");
-        self.push(field, &text);
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, value);
+        (self.write)(self.format.line(event, left_out).as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
+    /// What is written meanwhile, and the counts.
+    fn written(format: LogFormat, log: impl FnOnce()) -> (String, Arc<LogCounts>) {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let copy = Arc::clone(&text);
+        let counts = Arc::new(LogCounts::default());
+        let lines = Lines {
+            format,
+            limits: Mutex::default(),
+            counts: Arc::clone(&counts),
+            write: move |line: &[u8]| copy.lock().unwrap().extend_from_slice(line),
+        };
+        tracing::subscriber::with_default(Registry::default().with(lines), log);
+        let text = text.lock().unwrap().clone();
+        (String::from_utf8(text).unwrap(), counts)
+    }
 
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    fn one_line() {
+        let error = "no such \"host\"\nnext";
+        tracing::warn!(target: "here", port = 6379, %error, empty = "", "can't connect");
     }
 
     #[test]
     fn a_line_is_a_list_of_pairs() {
-        let sink = Sink::default();
-        let copy = sink.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || copy.clone())
-            .event_format(Line)
-            .finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let error = "no such \"host\"\nnext";
-            tracing::warn!(target: "here", port = 6379, %error, empty = "", "can't connect");
-        });
-        let line = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        let (line, _) = written(LogFormat::Logfmt, one_line);
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(time.starts_with("time=2") && time.ends_with('Z'), "{time}");
         assert_eq!(
@@ -165,6 +207,50 @@ mod tests {
             "level=warn target=here msg=\"can't connect\" port=6379 \
              error=\"no such \\\"host\\\"\\nnext\" empty=\"\"\n"
         );
+    }
+
+    #[test]
+    fn a_line_can_be_json() {
+        let (line, _) = written(LogFormat::Json, one_line);
+        let (time, rest) = line.split_once(',').unwrap();
+        assert!(
+            time.starts_with("{\"time\":\"2") && time.ends_with("Z\""),
+            "{time}"
+        );
+        assert_eq!(
+            rest,
+            "\"level\":\"warn\",\"target\":\"here\",\"msg\":\"can't connect\",\"port\":6379,\
+             \"error\":\"no such \\\"host\\\"\\nnext\",\"empty\":\"\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_line_can_be_for_people() {
+        let (line, _) = written(LogFormat::Human, one_line);
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(time.starts_with('2') && time.ends_with('Z'), "{time}");
+        assert_eq!(
+            rest,
+            "WARN  can't connect port=6379 error=\"no such \\\"host\\\"\\nnext\" empty=\"\" \
+             (here)\n"
+        );
+    }
+
+    #[test]
+    fn of_many_lines_of_a_kind_some_are_left_out_and_counted() {
+        let (text, counts) = written(LogFormat::Logfmt, || {
+            for number in 0..1000 {
+                tracing::info!(number, "again");
+                if number % 100 == 0 {
+                    tracing::warn!(number, "another kind");
+                }
+            }
+        });
+        let again = text.matches("msg=again").count() as u64;
+        assert!((limit::BURST..1000).contains(&again), "{again}");
+        assert_eq!(text.matches("another kind").count(), 10);
+        assert_eq!(counts.suppressed(), 1000 - again);
+        assert_eq!(counts.lines()[1..3], [("warn", 10), ("info", again)]);
     }
 
     #[test]

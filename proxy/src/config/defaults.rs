@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use slotway::discovery::Addresses;
 use slotway::engine::ReadOptions;
+use slotway_runtime::logging::LogFormat;
 
 use super::limits::{KIB, MIB};
 use super::{
@@ -112,6 +113,7 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             filter: "info".to_owned(),
+            format: LogFormat::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod nearest;
 mod reader;
 mod reads;
 mod shown;
+mod watch;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -19,11 +20,13 @@ use slotway::discovery::Addresses;
 use slotway::engine::{Credentials, Emulation, Login, Options, ReadOptions};
 use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
+use slotway_runtime::logging::LogFormat;
 
 pub(crate) use limits::LimitsConfig;
 pub(crate) use nearest::suggestion;
 use reader::{Document, Section};
 pub(crate) use reader::{Mistakes, out_of_range, parse_address, parse_listen};
+pub(crate) use watch::WatchConfig;
 
 /// Everything a user can set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) log: LogConfig,
+    pub(crate) watch: WatchConfig,
 }
 
 /// What clients connect to.
@@ -97,6 +101,7 @@ pub(crate) struct AdminConfig {
 pub(crate) struct LogConfig {
     /// A level, or `target=level` pairs separated by commas.
     pub(crate) filter: String,
+    pub(crate) format: LogFormat,
 }
 
 /// A text that never shows up in a log.
@@ -123,7 +128,7 @@ impl Config {
         let Self {
             cluster, limits, ..
         } = self;
-        Options {
+        let mut options = Options {
             request: RequestLimits {
                 bulk_bytes_max: limits.bulk_bytes_max as u64,
                 arguments_max: limits.arguments_max as u64,
@@ -179,7 +184,9 @@ impl Config {
             worker_count: self.proxy.workers,
             cluster: self.emulation(),
             ..Options::default()
-        }
+        };
+        self.watch.apply(&mut options);
+        options
     }
 
     fn emulation(&self) -> Option<Emulation> {
@@ -215,6 +222,7 @@ impl Config {
             limits: document.section("limits", LimitsConfig::read),
             admin: document.section("admin", AdminConfig::read),
             log: document.section("log", LogConfig::read),
+            watch: document.section("watch", WatchConfig::read),
         }
     }
 }
@@ -324,6 +332,7 @@ impl LogConfig {
             filter: section
                 .text("filter")
                 .unwrap_or_else(|| Self::default().filter),
+            format: section.choice("format", &LogFormat::NAMES, LogFormat::default()),
         }
     }
 }

@@ -43,6 +43,7 @@ impl Config {
             ),
             ("listen", proxy.listen.to_string()),
             ("log_filter", log.filter.clone()),
+            ("log_format", log.format.name().to_owned()),
             ("max_clients", proxy.max_clients.to_string()),
             ("monitor", proxy.monitor.to_string()),
             (
@@ -123,6 +124,8 @@ mod tests {
                 "command_timeout_ms" | "hold_timeout_ms" | "redirects_max" => "cluster",
                 "node_check_interval_ms" | "retry_percent" => "cluster",
                 name if name.starts_with("read_") || name.starts_with("replica_") => "cluster",
+                name if name.starts_with("slowlog_") || name.starts_with("hot_") => "watch",
+                "large_value_bytes_min" => "watch",
                 _ => "limits",
             };
             let takes = |value: u64| {

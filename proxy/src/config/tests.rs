@@ -126,6 +126,12 @@ fn every_key_has_an_effect() {
         listen = ''
         [log]
         filter = 'debug'
+        format = 'json'
+        [watch]
+        slowlog_slower_than_us = 31
+        slowlog_max_len = 32
+        hot_key_sample = 33
+        large_value_bytes_min = 32769
     ";
     let expected = Config {
         proxy: ProxyConfig {
@@ -214,6 +220,13 @@ fn every_key_has_an_effect() {
         admin: AdminConfig { listen: None },
         log: LogConfig {
             filter: "debug".to_owned(),
+            format: LogFormat::Json,
+        },
+        watch: WatchConfig {
+            slowlog_slower_than_us: 31,
+            slowlog_max_len: 32,
+            hot_key_sample: 33,
+            large_value_bytes_min: 32_769,
         },
     };
     assert_eq!(Config::parse("f", text).unwrap(), expected);

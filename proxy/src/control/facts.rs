@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use slotway::engine::{Memory, Program, Stats};
+use slotway::engine::{Memory, Program, Stats, Thermometer};
 use slotway_node::server::random_seed;
 use slotway_runtime::listener::{AcceptMetrics, ConnectionsMax};
 use slotway_runtime::process::{Times, memory_max, resident_bytes};
@@ -64,7 +64,7 @@ fn random_id() -> String {
     id.chars().take(40).collect()
 }
 
-fn unix_ms() -> u64 {
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
@@ -81,11 +81,19 @@ impl Sources {
     /// Looks at them again and again.
     pub(super) async fn follow(self) {
         let mut before = self.read(Instant::now());
+        let mut thermometer = Thermometer::new();
+        let mut measured = before.at;
         loop {
             tokio::time::sleep(INTERVAL).await;
             let now = self.read(Instant::now());
             self.note_rates(&before, &now);
             before = now;
+            let seconds = before.at.duration_since(measured).as_secs_f64();
+            if seconds >= HEAT_SECONDS {
+                let heat = thermometer.measure(&self.stats, seconds);
+                self.program.heat.store(Arc::new(heat));
+                measured = before.at;
+            }
         }
     }
 
@@ -138,6 +146,9 @@ struct Sums {
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+/// Slots are as hot as they were in this time.
+const HEAT_SECONDS: f64 = 5.0;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 
 use super::driver_options;
 use super::metrics::ControlMetrics;
+use super::story::{Losses, tell_changes};
 use crate::admin::View;
 use crate::config::Config;
 
@@ -55,12 +56,13 @@ impl Discovering {
         };
         let stale = Arc::clone(&self.stale);
         let (mut findings, found) = self.findings();
+        let losses = findings.losses.clone();
         let discovery = Driver::start(
             Discovery::new(options),
             driver_options(config),
             move |notice| findings.handle(notice),
         );
-        spawn_local(forward_lost(lost, discovery.clone()));
+        spawn_local(forward_lost(lost, losses, discovery.clone()));
         spawn_local(forward_stale(stale, discovery));
         found
     }
@@ -82,6 +84,7 @@ impl Discovering {
             no_cluster: Some(no_cluster),
             logged: None,
             problem: None,
+            losses: Losses::default(),
         };
         let found = Found {
             topologies: receiver,
@@ -111,6 +114,7 @@ struct Findings {
     logged: Option<Instant>,
     /// Why a node could not be asked, the latest of such reasons.
     problem: Option<String>,
+    losses: Losses,
 }
 
 impl Findings {
@@ -129,14 +133,19 @@ impl Findings {
                     self.commands_problem = Some(reason);
                 }
             }
-            discovery::Notice::Refreshed { answered: true } => {
-                self.metrics.refreshes.inc();
-                self.view.confirm();
-                self.logged = None;
-            }
-            discovery::Notice::Refreshed { answered: false } => {
-                self.metrics.refreshes_failed.inc();
-                self.log_problem();
+            discovery::Notice::Refreshed {
+                answered,
+                trigger,
+                epoch,
+            } => {
+                self.metrics.refreshes[trigger as usize][usize::from(!answered)].inc();
+                self.metrics.epoch.set(epoch as i64);
+                if answered {
+                    self.view.confirm();
+                    self.logged = None;
+                } else {
+                    self.log_problem();
+                }
             }
             discovery::Notice::Unreachable { address, reason } => {
                 tracing::debug!(node = %address, %reason, "can't ask for the topology");
@@ -157,6 +166,9 @@ impl Findings {
         let shards = topology.shards().len();
         let slots = topology.covered();
         tracing::info!(shards, slots, "new topology");
+        if let Some(before) = self.view.topology() {
+            tell_changes(&before, &topology, &self.losses);
+        }
         self.metrics.count_topology(&topology);
         self.no_cluster = None;
         self.logged = None;
@@ -236,8 +248,13 @@ async fn forward_stale(stale: Arc<Notify>, discovery: DriverHandle<Discovery>) {
 }
 
 /// Each node to which a worker has lost a connection is told to the discovery.
-async fn forward_lost(mut lost: mpsc::Receiver<Address>, discovery: DriverHandle<Discovery>) {
+async fn forward_lost(
+    mut lost: mpsc::Receiver<Address>,
+    losses: Losses,
+    discovery: DriverHandle<Discovery>,
+) {
     while let Some(address) = lost.recv().await {
+        losses.note(&address, Instant::now());
         discovery.send(discovery::Event::Lost(address));
     }
 }
@@ -278,6 +295,14 @@ mod tests {
         }
     }
 
+    fn refreshed(answered: bool) -> Notice {
+        Notice::Refreshed {
+            answered,
+            trigger: discovery::Trigger::Interval,
+            epoch: 7,
+        }
+    }
+
     fn topology() -> Arc<Topology> {
         let mut topology = Topology::empty();
         let (first, last) = (Slot::new(0).unwrap(), Slot::new(SLOTS as u64 - 1).unwrap());
@@ -310,7 +335,7 @@ mod tests {
             found.no_cluster.try_recv().unwrap(),
             "127.0.0.1:1, 127.0.0.1:2"
         );
-        findings.handle(Notice::Refreshed { answered: false });
+        findings.handle(refreshed(false));
         assert!(findings.logged.is_none(), "it says that it waits, and ends");
         // It is said once, to somebody who may be gone.
         findings.handle(not_a_cluster(2));
@@ -348,7 +373,7 @@ mod tests {
     #[test]
     fn a_lasting_problem_is_logged_seldom_and_again_after_a_success() {
         let (mut findings, _found) = start();
-        let failed = Notice::Refreshed { answered: false };
+        let failed = refreshed(false);
         findings.handle(unreachable(1));
         assert!(findings.logged.is_none());
         findings.handle(failed.clone());
@@ -356,9 +381,9 @@ mod tests {
         findings.handle(unreachable(2));
         findings.handle(failed.clone());
         assert_eq!(findings.logged, Some(first));
-        assert_eq!(findings.metrics.refreshes_failed.value(), 2);
+        assert_eq!(findings.metrics.refreshes[1][1].value(), 2);
 
-        findings.handle(Notice::Refreshed { answered: true });
+        findings.handle(refreshed(true));
         findings.handle(unreachable(2));
         findings.handle(failed);
         assert!(findings.logged.unwrap() > first);

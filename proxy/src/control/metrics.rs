@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use prometheus::Registry;
+use slotway::discovery::Trigger;
 use slotway_protocol::cluster::Topology;
 use slotway_runtime::listener::AcceptMetrics;
+use slotway_runtime::logging::LogCounts;
 use slotway_runtime::metrics::{Counter, Family, Gauge, collector};
 
 use crate::admin::View;
@@ -16,10 +18,10 @@ pub(super) struct ControlMetrics {
     pub(super) accept: Arc<AcceptMetrics>,
     /// Topologies that differed from the one before.
     pub(super) topologies: Counter,
-    /// Rounds of questions that some node answered.
-    pub(super) refreshes: Counter,
-    /// Rounds of questions that no node answered.
-    pub(super) refreshes_failed: Counter,
+    /// Rounds of questions that some node answered, and that none did, by what began them.
+    pub(super) refreshes: [[Counter; 2]; Trigger::NAMES.len()],
+    /// The highest config epoch of those who own slots.
+    pub(super) epoch: Gauge,
     /// Commands that the nodes have and the table lacks; and those that are not served, because
     /// they make no sense or are too many.
     pub(super) commands_learned: Gauge,
@@ -30,6 +32,8 @@ pub(super) struct ControlMetrics {
     pub(super) reloads: Counter,
     pub(super) reloads_failed: Counter,
     pub(super) reload_successful: Gauge,
+    /// When it was read last and taken over, in milliseconds since 1970.
+    pub(super) reload_unix_ms: Gauge,
     /// Replicas that were told to take over; and what came of primaries that were gone.
     pub(super) assist_attempts: Counter,
     pub(super) assist_succeeded: Counter,
@@ -37,6 +41,8 @@ pub(super) struct ControlMetrics {
     pub(super) assist_suppressed: Counter,
     shards: Gauge,
     slots_covered: Gauge,
+    primaries: Gauge,
+    replicas: Gauge,
 }
 
 impl ControlMetrics {
@@ -50,7 +56,8 @@ impl ControlMetrics {
             let mut families = metrics.families();
             families.extend(metrics.reloads());
             families.extend(metrics.assisted());
-            families.extend(age(&view));
+            families.extend(health(&view));
+            families.push(build());
             families
         };
         registry.register(collector("control", collect)?)
@@ -60,19 +67,21 @@ impl ControlMetrics {
         self.topologies.inc();
         self.shards.set(topology.shards().len() as i64);
         self.slots_covered.set(topology.covered() as i64);
+        let replicas = topology.shards().iter().map(|shard| shard.replicas.len());
+        self.primaries.set(topology.shards().len() as i64);
+        self.replicas.set(replicas.sum::<usize>() as i64);
     }
 
     fn families(&self) -> Vec<Family> {
         let Self {
             accept,
             topologies,
-            refreshes,
-            refreshes_failed,
             commands_learned,
             commands_left_out,
             databases,
             shards,
             slots_covered,
+            epoch,
             ..
         } = self;
         let counter = |name, help, counter: &Counter| {
@@ -85,12 +94,6 @@ impl ControlMetrics {
             family.sample(&[], gauge.value() as f64);
             family
         };
-        let mut refreshed = Family::counter(
-            "slotway_topology_refreshes_total",
-            "Rounds of asking nodes for the topology: some answered, or none did.",
-        );
-        refreshed.sample(&[("result", "ok")], refreshes.value() as f64);
-        refreshed.sample(&[("result", "failed")], refreshes_failed.value() as f64);
         vec![
             refused(accept),
             counter(
@@ -103,7 +106,7 @@ impl ControlMetrics {
                 "Topologies that differed from the one before.",
                 topologies,
             ),
-            refreshed,
+            self.refreshed(),
             gauge(
                 "slotway_commands_learned",
                 "Commands of the nodes that are not in the proxy's own table.",
@@ -119,6 +122,12 @@ impl ControlMetrics {
                 "Numbered databases that the nodes say they have, 0 while that is not known.",
                 databases,
             ),
+            gauge(
+                "slotway_topology_epoch",
+                "The highest config epoch of those who own slots.",
+                epoch,
+            ),
+            self.nodes(),
             gauge("slotway_topology_shards", "Shards of the cluster.", shards),
             gauge(
                 "slotway_topology_slots_covered",
@@ -131,7 +140,7 @@ impl ControlMetrics {
 
 impl ControlMetrics {
     /// What came of reading the configuration again.
-    fn reloads(&self) -> [Family; 2] {
+    fn reloads(&self) -> [Family; 3] {
         let mut reloaded = Family::counter(
             "slotway_config_reloads_total",
             "Times the configuration file was read again: taken over, or refused for a mistake.",
@@ -144,7 +153,33 @@ impl ControlMetrics {
             "1 when the configuration is what the file said when it was last read, else 0.",
         );
         successful.sample(&[], self.reload_successful.value() as f64);
-        [reloaded, successful]
+        let mut when = Family::gauge(
+            "slotway_config_last_reload_timestamp_seconds",
+            "When the configuration was last taken over, since the Unix epoch.",
+        );
+        when.sample(&[], self.reload_unix_ms.value() as f64 / 1e3);
+        [reloaded, successful, when]
+    }
+
+    fn refreshed(&self) -> Family {
+        let mut refreshed = Family::counter(
+            "slotway_topology_refreshes_total",
+            "Rounds of asking nodes for the topology, by what began them: some answered, or none.",
+        );
+        for (trigger, [ok, failed]) in Trigger::NAMES.iter().zip(&self.refreshes) {
+            for (result, count) in [("ok", ok), ("failed", failed)] {
+                let labels = [("trigger", *trigger), ("result", result)];
+                refreshed.sample(&labels, count.value() as f64);
+            }
+        }
+        refreshed
+    }
+
+    fn nodes(&self) -> Family {
+        let mut family = Family::gauge("slotway_topology_nodes", "Nodes, by their role.");
+        family.sample(&[("role", "primary")], self.primaries.value() as f64);
+        family.sample(&[("role", "replica")], self.replicas.value() as f64);
+        family
     }
 
     fn assisted(&self) -> [Family; 2] {
@@ -180,58 +215,39 @@ fn refused(accept: &AcceptMetrics) -> Family {
     family
 }
 
-/// Absent until a node has told the topology for the first time.
-fn age(view: &View) -> Option<Family> {
-    let mut family = Family::gauge(
+/// Whether requests can be served, and how old what is known of the cluster is.
+fn health(view: &View) -> [Family; 3] {
+    let mut age = Family::gauge(
         "slotway_topology_age_seconds",
-        "Time since a node last confirmed the topology.",
+        "Time since a node last confirmed the topology, or since the start before the first time.",
     );
-    family.sample(&[], view.topology_age()?.as_secs_f64());
-    Some(family)
+    age.sample(&[], view.silence().as_secs_f64());
+    let mut ready = Family::gauge(
+        "slotway_ready",
+        "1 when requests can be served, as /ready says.",
+    );
+    ready.sample(&[], f64::from(u8::from(view.readiness().is_ok())));
+    let help = "1 while the process finishes what it has begun and takes no new clients.";
+    let mut draining = Family::gauge("slotway_draining", help);
+    draining.sample(&[], f64::from(u8::from(view.is_draining())));
+    [age, ready, draining]
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use slotway::engine::Stats;
-    use slotway_runtime::metrics::encode;
-
-    use super::*;
-
-    /// Every metric that the proxy shows, by the name in its help line.
-    fn shown() -> BTreeSet<String> {
-        let registry = Registry::new();
-        let view = Arc::new(View::default());
-        view.confirm();
-        Arc::new(ControlMetrics::default())
-            .register(&registry, &view)
-            .unwrap();
-        let stats = vec![Arc::new(Stats::new())];
-        let workers = move || slotway::metrics::families(&stats);
-        registry
-            .register(collector("workers", workers).unwrap())
-            .unwrap();
-        let text = String::from_utf8(encode(&registry).unwrap()).unwrap();
-        let helps = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
-        let names = helps.filter_map(|line| line.split(' ').next());
-        // A family without a sample has no help line, and this one has none before a request.
-        names
-            .map(str::to_owned)
-            .chain(["slotway_requests_total".to_owned()])
-            .collect()
+pub(super) fn log_families(counts: &LogCounts) -> Vec<Family> {
+    let mut lines = Family::counter("slotway_log_lines_total", "Lines of the log, by level.");
+    for (level, count) in counts.lines() {
+        lines.sample(&[("level", level)], count as f64);
     }
+    let mut suppressed = Family::counter(
+        "slotway_log_lines_suppressed_total",
+        "Lines that were left out since there were too many of the kind.",
+    );
+    suppressed.sample(&[], counts.suppressed() as f64);
+    vec![lines, suppressed]
+}
 
-    #[test]
-    fn dashboards_ask_for_metrics_that_exist() {
-        let dashboard = include_str!("../../../dashboards/proxy.json");
-        let words = dashboard.split(|c: char| !(c.is_ascii_lowercase() || c == '_'));
-        let asked: BTreeSet<_> = words.filter(|word| word.starts_with("slotway_")).collect();
-        assert!(asked.len() > 10, "{asked:?}");
-        let shown = shown();
-        for name in asked {
-            let name = name.trim_end_matches("_bucket");
-            assert!(shown.contains(name), "{name} is not in {shown:?}");
-        }
-    }
+fn build() -> Family {
+    let mut family = Family::gauge("slotway_build_info", "Always 1; which version this is.");
+    family.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    family
 }

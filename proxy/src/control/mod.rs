@@ -6,6 +6,7 @@ mod files;
 mod finding;
 mod metrics;
 mod reload;
+mod story;
 mod workers;
 
 use std::io::{self, Write};
@@ -14,13 +15,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use prometheus::Registry;
-use slotway::engine::Memory;
-use slotway::metrics::families;
+use slotway::engine::{Memory, Program};
+use slotway::metrics::{families, node_families};
 use slotway_protocol::engine::Address;
 use slotway_runtime::DriverOptions;
 use slotway_runtime::admin::{AdminOptions, serve_admin};
-use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, Overload, accept_loop, bind};
-use slotway_runtime::metrics::collector;
+use slotway_runtime::listener::{
+    AcceptOptions, BACKLOG, BindError, ConnectionsMax, Overload, accept_loop, bind,
+};
+use slotway_runtime::logging::LogControl;
+use slotway_runtime::metrics::{Family, collector};
 use slotway_runtime::process::process_collector;
 use slotway_runtime::signals::{Signal, Signals};
 use slotway_runtime::worker::local_runtime;
@@ -28,13 +32,14 @@ use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
 use self::files::Files;
-use self::metrics::ControlMetrics;
+use self::metrics::{ControlMetrics, log_families};
 pub(crate) use self::reload::Reloader;
 use self::workers::Workers;
 use crate::admin::{Routes, View};
 use crate::cli::Flags;
 use crate::config::Config;
 use crate::embedded::{self, EmbeddedCluster};
+use crate::status::Status;
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +63,12 @@ pub(crate) enum StartError {
 }
 
 /// Runs until a signal says to stop.
-pub(crate) fn run(config: &Config, flags: &Flags) -> Result<(), StartError> {
+pub(crate) fn run(config: &Config, flags: &Flags, log: LogControl) -> Result<(), StartError> {
     let runtime = local_runtime().map_err(system("the control thread"))?;
-    runtime.block_on(control(config, flags))
+    runtime.block_on(control(config, flags, Rc::new(log)))
 }
 
-async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
+async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<(), StartError> {
     // First of all what may already be somebody else's.
     let listener = bind(config.proxy.listen, BACKLOG, "--listen")?;
     let admin = config
@@ -91,11 +96,12 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     let serving = CancellationToken::new();
     let files = Files::new(config);
     let sources = facts::Sources {
-        program,
+        program: Arc::clone(&program),
         stats: workers.stats.clone(),
         accept: Arc::clone(&metrics.accept),
         clients_max: files.clients_max(),
     };
+    let clients_max = files.clients_max();
     spawn_local(sources.follow());
     let options = accept_options(&files, memory);
     accept(listener, options, &workers, &metrics, &accepting);
@@ -103,15 +109,19 @@ async fn control(config: &Config, flags: &Flags) -> Result<(), StartError> {
     let agreed = Arc::clone(&workers.agreed);
     let reloader = Reloader::new(config, flags, agreed, Arc::clone(&metrics));
     if let Some(admin) = admin {
-        let registry = registry(&workers, &metrics, &view)?;
-        let view = Arc::clone(&view);
-        let options = AdminOptions::default();
-        let reloader = Rc::clone(&reloader);
+        let registry = registry(&workers, &metrics, &view, clients_max, &program, &log)?;
+        let status = Status::new(registry.clone(), Arc::clone(&view));
+        spawn_local(Rc::clone(&status).follow(serving.clone()));
         let routes = Routes {
-            view,
+            view: Arc::clone(&view),
             registry,
-            reloader,
+            reloader: Rc::clone(&reloader),
+            status,
+            program,
+            workers: workers.stats.clone(),
+            log: Some(log),
         };
+        let options = AdminOptions::default();
         spawn_local(serve_admin(admin, routes, options, serving.clone()));
     }
     announce(config, &seeds, embedded.as_ref());
@@ -189,12 +199,30 @@ fn registry(
     workers: &Workers,
     metrics: &Arc<ControlMetrics>,
     view: &Arc<View>,
+    clients_max: ConnectionsMax,
+    program: &Arc<Program>,
+    log: &LogControl,
 ) -> prometheus::Result<Registry> {
     let registry = Registry::new();
+    let (program, log_counts) = (Arc::clone(program), Arc::clone(log.counts()));
     let stats = workers.stats.clone();
     registry.register(collector("workers", move || families(&stats))?)?;
     registry.register(process_collector()?)?;
     metrics.register(&registry, view)?;
+    registry.register(collector("log", move || log_families(&log_counts))?)?;
+    let (stats, shown) = (workers.stats.clone(), Arc::clone(view));
+    let nodes = move || node_families(shown.topology().as_deref(), &shown.left(), &stats);
+    registry.register(collector("nodes", nodes)?)?;
+    let help = "How many clients there may be at a time.";
+    let clients_max = move || {
+        let mut family = Family::gauge("slotway_clients_max", help);
+        family.sample(&[], clients_max.value() as f64);
+        let help = "The part of all requests to nodes that the busiest slot had, 0 to 1.";
+        let mut share = Family::gauge("slotway_hot_slot_share_ratio", help);
+        share.sample(&[], program.heat.load().busiest_share());
+        vec![family, share]
+    };
+    registry.register(collector("limits", clients_max)?)?;
     Ok(registry)
 }
 

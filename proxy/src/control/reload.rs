@@ -9,6 +9,7 @@ use std::sync::Arc;
 use slotway::engine::{Agreed, Options};
 use tokio::sync::watch;
 
+use super::facts::unix_ms;
 use super::metrics::ControlMetrics;
 use crate::cli::Flags;
 use crate::config::Config;
@@ -33,6 +34,7 @@ impl Reloader {
         metrics: Arc<ControlMetrics>,
     ) -> Rc<Self> {
         metrics.reload_successful.set(1);
+        metrics.reload_unix_ms.set(unix_ms() as i64);
         Rc::new(Self {
             file: flags.config.clone(),
             flags: flags.clone(),
@@ -52,6 +54,7 @@ impl Reloader {
         match &outcome {
             Ok(text) => {
                 self.metrics.reloads.inc();
+                self.metrics.reload_unix_ms.set(unix_ms() as i64);
                 tracing::info!("configuration read again: {text}");
             }
             Err(problem) => {

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 
 use super::finding::random_seed;
+use super::story::tell_holds;
 use super::{StartError, driver_options, system};
 use crate::config::Config;
 
@@ -31,6 +32,8 @@ pub(super) struct Workers {
     pub(super) stale: Arc<Notify>,
     /// Nodes to which workers have lost a connection. What has no room is lost again soon.
     lost: Option<mpsc::Receiver<Address>>,
+    /// What workers tell of requests that had to wait.
+    stories: Option<mpsc::Receiver<engine::HoldStory>>,
     /// What clients have changed for all workers; however often, the newest is all there is.
     pub(super) agreed: Arc<watch::Sender<Arc<Agreed>>>,
     /// The number of each worker that has no client left; one may say so more than once.
@@ -49,6 +52,7 @@ impl Workers {
     ) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
         let (lost_sender, lost) = mpsc::channel(LOST_MAX);
+        let (stories_sender, stories) = mpsc::channel(LOST_MAX);
         let (drained_sender, drained) = mpsc::unbounded_channel();
         let (agreed, _) = watch::channel(Arc::default());
         let agreed = Arc::new(agreed);
@@ -59,6 +63,7 @@ impl Workers {
             stats: stats.clone(),
             stale,
             lost: Some(lost),
+            stories: Some(stories),
             agreed,
             drained,
             peers: Peers::default(),
@@ -77,6 +82,7 @@ impl Workers {
             let agreed = Arc::clone(&workers.agreed);
             let stale = Arc::clone(&workers.stale);
             let (lost, drained) = (lost_sender.clone(), drained_sender.clone());
+            let stories = stories_sender.clone();
             let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&own));
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
@@ -88,6 +94,8 @@ impl Workers {
                 engine::Notice::Agreed(newer) => {
                     agreed.send_modify(|all| Arc::make_mut(all).merge(&newer));
                 }
+                // One that finds no room is not told.
+                engine::Notice::Held(story) => drop(stories.try_send(*story)),
                 // Nobody listens before the drain has begun and after it has ended.
                 engine::Notice::Peers(message) => pass_on(&message, &peers, &counted),
                 engine::Notice::Drained => drop(drained.send(worker)),
@@ -115,12 +123,15 @@ impl Workers {
     /// From now on each worker is given every new topology, what is learned of commands and
     /// databases, and what the others have changed.
     pub(super) fn follow(
-        &self,
+        &mut self,
         topologies: &watch::Receiver<Arc<Topology>>,
         commands: &watch::Receiver<Arc<Learned>>,
         databases: &watch::Receiver<u32>,
     ) {
         spawn_local(log_changes(self.agreed.subscribe()));
+        if let Some(stories) = self.stories.take() {
+            spawn_local(tell_holds(stories));
+        }
         for worker in &self.handles {
             let (topologies, agreed) = (topologies.clone(), self.agreed.subscribe());
             spawn_local(deliver(topologies, engine::Event::Topology, worker.clone()));

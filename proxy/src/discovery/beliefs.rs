@@ -26,6 +26,7 @@ struct Primary {
     address: Address,
     /// The first of its slots.
     slot: Slot,
+    config_epoch: u64,
 }
 
 /// What one node believes.
@@ -101,6 +102,12 @@ impl Beliefs {
         })
     }
 
+    /// The highest config epoch of those who own slots.
+    pub(super) fn epoch(&self) -> u64 {
+        let epochs = self.primaries.iter().map(|primary| primary.config_epoch);
+        epochs.max().unwrap_or_default()
+    }
+
     /// Forgets what nodes said that nobody would ask again.
     pub(super) fn keep_only(&mut self, is_asked: impl Fn(&Address) -> bool) {
         self.answers.retain(|answer| is_asked(&answer.from));
@@ -130,6 +137,7 @@ impl Beliefs {
                         id: owner.id,
                         address: primary.clone(),
                         slot: *first,
+                        config_epoch: owner.config_epoch,
                     });
                 }
                 topology.assign(*first, *last, Shard { primary, replicas });

@@ -36,6 +36,7 @@ use self::lessons::Lessons;
 use self::question::{Question, Subject};
 use self::random::Random;
 use self::rounds::Round;
+pub use self::rounds::Trigger;
 
 /// What the outside tells discovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +59,13 @@ pub enum Notice {
     Databases(u32),
     /// A node did not tell its commands. What was learned before stays.
     CommandsUnknown { address: Address, reason: String },
-    /// A round of questions has ended, with at least one answer or with none.
-    Refreshed { answered: bool },
+    /// A round of questions has ended, with at least one answer or with none. `epoch` is the
+    /// highest config epoch of those who own slots by now.
+    Refreshed {
+        answered: bool,
+        trigger: Trigger,
+        epoch: u64,
+    },
     /// A node could not be asked.
     Unreachable { address: Address, reason: String },
     /// A node answered that it is not part of a cluster.
@@ -82,6 +88,8 @@ pub struct Discovery {
     rounds: u64,
     next_round: Instant,
     last_round: Instant,
+    /// Why the next round begins.
+    trigger: Trigger,
     /// Since when slots have been without an owner that is up.
     trouble_since: Option<Instant>,
     /// Rounds without an answer since the last with one.
@@ -116,6 +124,7 @@ impl Discovery {
             rounds: 0,
             next_round: Instant::default(),
             last_round: Instant::default(),
+            trigger: Trigger::Start,
             trouble_since: None,
             failures: 0,
             published: None,

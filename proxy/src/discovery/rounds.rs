@@ -11,12 +11,31 @@ use super::beliefs::Answer;
 use super::question::{Databases, Subject, told_nodes};
 use super::{Discovery, LATE, Notice};
 
+/// Why a round of questions begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// No node has answered yet.
+    Start,
+    /// It is time to.
+    Interval,
+    /// A redirect or a lost connection tells of a change.
+    Doubt,
+    /// Slots are without an owner, a node is said to be down, or none has answered.
+    Trouble,
+}
+
+impl Trigger {
+    /// In the order of the triggers.
+    pub const NAMES: [&str; 4] = ["start", "interval", "doubt", "trouble"];
+}
+
 /// Questions that are being asked at the same time.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) deadline: Instant,
     pending: usize,
     answered: bool,
+    trigger: Trigger,
     /// The topology was doubted after the round began: some answers may be from before the change.
     stale_again: bool,
 }
@@ -33,6 +52,7 @@ impl Discovery {
             deadline,
             pending: asked.len(),
             answered: false,
+            trigger: self.trigger,
             stale_again: false,
         });
         for address in asked {
@@ -114,12 +134,24 @@ impl Discovery {
             self.failures += 1;
         }
         self.next_round = now + self.pause(round.answered, now);
+        self.trigger = match &self.published {
+            None => Trigger::Start,
+            Some(_) if self.is_calm(round.answered) => Trigger::Interval,
+            Some(_) => Trigger::Trouble,
+        };
         if round.stale_again {
             self.hurry(now);
         }
         self.actions.push_back(Action::Notify(Notice::Refreshed {
             answered: round.answered,
+            trigger: round.trigger,
+            epoch: self.beliefs.epoch(),
         }));
+    }
+
+    /// Whether the next round has time.
+    fn is_calm(&self, answered: bool) -> bool {
+        answered && self.watch.is_none() && self.trouble_since.is_none()
     }
 
     /// The time to the next round if nothing happens.
@@ -164,7 +196,12 @@ impl Discovery {
             ROUNDS_APART
         };
         let soon = (self.last_round + apart).max(now);
-        self.next_round = self.next_round.min(soon);
+        if soon < self.next_round {
+            self.next_round = soon;
+            if self.published.is_some() {
+                self.trigger = Trigger::Doubt;
+            }
+        }
     }
 
     /// Makes one topology of all that the nodes say.

@@ -1,12 +1,11 @@
 //! The nodes behind the proxy: finding them, connecting, noticing that they are gone.
 
 use core::time::Duration;
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use slotway_protocol::cluster::{SLOTS, Slot, Topology};
-use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::{
     Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Instant,
 };
@@ -15,8 +14,9 @@ use super::fail_point;
 use super::feed::Feed;
 use super::feeds::feed_of;
 use super::hold::{Held, Target};
+use super::node_stats::{NodeError, NodeStats};
 use super::pipeline::{InFlight, Kind, Link, PING, Pipeline};
-use super::retries::RetryBudget;
+use super::retries::{RetryBudget, repeatable};
 use super::session::Reply;
 use super::strangers::Members;
 use super::{Connection, NO_OWNER, Notice, Proxy, answer};
@@ -37,6 +37,8 @@ pub(super) struct Backend {
     idle_since: Option<Instant>,
     /// What may be sent to it again.
     pub(super) retries: RetryBudget,
+    /// What is counted of it.
+    pub(super) stats: Arc<NodeStats>,
 }
 
 impl Backend {
@@ -64,6 +66,7 @@ impl Proxy {
             left: None,
             idle_since: None,
             retries: RetryBudget::new(self.swept),
+            stats: Arc::new(NodeStats::new(address.clone())),
         };
         let index = match self.free_backend() {
             Some(index) => {
@@ -83,6 +86,7 @@ impl Proxy {
         self.runs.resize(self.backends.len(), None);
         self.runs[index] = None;
         self.reads.set_fresh(index);
+        self.list_nodes();
         let lanes = self.lanes();
         for lane in 0..lanes {
             let (protocol, database) = self.about_lane(lane);
@@ -244,11 +248,14 @@ impl Proxy {
             login.push(PING.to_vec());
         }
         pipeline.link = Link::Open(connection);
+        pipeline.cut = false;
         // A connection that ends before it has served anything is a failure, too.
         pipeline.failures = pipeline.failures.saturating_add(1);
         pipeline.log_in(&login, now);
         self.stats.backends.add(1);
         self.stats.backend_connects.inc();
+        let backend = self.pipelines[index].backend;
+        self.backends[backend].stats.connects.inc();
         if !self.pipelines[index].output().is_empty() {
             self.actions.push_back(Action::Wake(connection));
         }
@@ -266,7 +273,9 @@ impl Proxy {
         if *error == ConnectError::Refused {
             self.node_is_lost(token.0 as usize);
         }
+        self.count_node_error(token.0 as usize, NodeError::of_connect(error));
         let pipeline = &mut self.pipelines[token.0 as usize];
+        pipeline.failed = Some(now);
         pipeline.failures = pipeline.failures.saturating_add(1);
         let delay = match error {
             // It has taken long enough, and the node may be back since it began.
@@ -291,6 +300,8 @@ impl Proxy {
         let pipeline = &mut self.pipelines[index];
         // The kernel of a node that has just died may still accept one more connection.
         pipeline.suspect = true;
+        pipeline.failed = Some(now);
+        let ended_by_node = !std::mem::take(&mut pipeline.cut);
         let until = if pipeline.failures > 0 {
             let until = now + reconnect_delay(pipeline.failures);
             pipeline.link = Link::Down { until };
@@ -300,6 +311,9 @@ impl Proxy {
             now
         };
         let backend = pipeline.backend;
+        if ended_by_node {
+            self.backends[backend].stats.count(NodeError::Lost);
+        }
         if until > now && !self.is_read_lane(index) {
             self.distrust(backend, now);
         }
@@ -343,6 +357,7 @@ impl Proxy {
                 self.stats.results_unknown.inc();
                 self.deliver_error(entry.ticket, answer::RESULT_UNKNOWN, now);
             } else {
+                self.stats.retries_lost.inc();
                 let error = Some(error.clone());
                 let held = Held {
                     entry,
@@ -397,7 +412,9 @@ impl Proxy {
             };
             if silence >= limit.min(self.options.command_timeout) {
                 pipeline.suspect = true;
+                pipeline.cut = true;
                 self.stats.backend_timeouts.inc();
+                self.count_node_error(index, NodeError::Silent);
                 self.close(connection, CloseWhen::Now);
             }
         }
@@ -453,32 +470,16 @@ impl Proxy {
                 continue;
             }
             let feed = self.feeds[index].connection();
-            let open = pipelines.iter().filter_map(Pipeline::connection);
+            let pipelines = &mut self.pipelines[index * lanes..(index + 1) * lanes];
+            pipelines
+                .iter_mut()
+                .for_each(|pipeline| pipeline.cut = true);
+            let open = pipelines.iter().filter_map(|it| it.connection());
             let open: Vec<_> = open.chain(feed).collect();
             open.into_iter()
                 .for_each(|connection| self.close(connection, CloseWhen::Now));
         }
     }
-}
-
-/// Which of the requests that a lost connection leaves behind may be sent again: those that were
-/// not sent whole, and those that only read. But not a read with a write of the same client and
-/// slot behind it that may have run: the client would see its write before it was made.
-fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
-    let mut written = HashSet::new();
-    let mut repeatable: Vec<bool> = (taken.iter().rev())
-        .map(|(entry, _, sent)| {
-            let place = (entry.ticket.connection, entry.slot);
-            let command = Command::by_id(entry.command);
-            let only_reads = command.flags.contains(Flags::READONLY);
-            if *sent && !only_reads {
-                written.insert(place);
-            }
-            !sent || only_reads && !written.contains(&place)
-        })
-        .collect();
-    repeatable.reverse();
-    repeatable
 }
 
 /// 20 ms after the first failure, then twice as long each time, up to one second.

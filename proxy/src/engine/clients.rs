@@ -284,7 +284,7 @@ fn count(_: &Question, answers: Vec<Answer>, _: Protocol) -> Vec<u8> {
 fn sum(answers: &[Answer]) -> u64 {
     let counts = answers.iter().map(|answer| match answer {
         Answer::Count(count) => *count,
-        Answer::Done | Answer::Lines(_) | Answer::More(_) => 0,
+        Answer::Done | Answer::Lines(_) | Answer::More(_) | Answer::Slow(_) => 0,
     });
     counts.sum()
 }

@@ -80,7 +80,8 @@ impl Proxy {
         let Plan::Key(position) = self.plans.of(command) else {
             return;
         };
-        if front.preceding > 0 || len < self.options.large_reply {
+        let is_limited = len >= self.options.large_reply;
+        if front.preceding > 0 || !is_limited && len < self.options.large_value_bytes {
             return;
         }
         let frame = self.pipelines[index].front_bytes();
@@ -90,10 +91,13 @@ impl Proxy {
         if let Ok(Scan::Request { .. }) = scanned
             && position < buffers.request(&frame).len()
         {
-            self.options
-                .large_keys
-                .add(front.command, buffers.request(&frame).arg(position));
-            self.knows_large_keys = true;
+            let request = buffers.request(&frame);
+            let key = request.arg(position);
+            self.note_large_value(key, len, command, true);
+            if is_limited {
+                self.options.large_keys.add(front.command, key);
+                self.knows_large_keys = true;
+            }
         }
     }
 
@@ -110,6 +114,11 @@ impl Proxy {
     /// A client stores a large value: it will be large when somebody gets it.
     #[cold]
     pub(super) fn note_large_request(&mut self, request: &Request<'_>, command: &Command) {
+        if let Plan::Key(position) = self.plans.of(command)
+            && position < request.len()
+        {
+            self.note_large_value(request.arg(position), request.frame().len(), command, false);
+        }
         if let Plan::Key(position) = self.plans.of(command)
             && command.flags.contains(Flags::WRITE)
             && command.group == Group::String

@@ -32,6 +32,11 @@ impl Gates {
         self.0.len()
     }
 
+    /// Whether the node serves nobody.
+    pub(crate) fn is_shut(&self, backend: usize) -> bool {
+        self.0.contains_key(&backend)
+    }
+
     /// The node has said that it serves nobody. Gives the time at which it is asked again.
     pub(crate) fn shut(&mut self, backend: usize, now: Instant) -> Instant {
         let gate = self.0.entry(backend).or_insert(Gate {

@@ -7,7 +7,7 @@ use slotway_protocol::resp::{Request, encode};
 
 use super::answer;
 use super::gathered;
-use super::local::{Database, add_keyspace, keyspace_section, parse_integer};
+use super::local::{Database, add_keyspace, keyspace_section};
 use super::task::{Cluster, Steps, Task, command_id, request};
 
 /// One such request.
@@ -32,8 +32,6 @@ enum How {
     LatencyHistory,
     LatencyLatest,
     MemoryStats,
-    /// The newest entries, so many at most.
-    SlowLog(usize),
     /// One text after the other, with the nodes' addresses.
     Texts,
 }
@@ -55,16 +53,6 @@ impl Gather {
 
     pub(crate) fn memory_stats(request: &Request<'_>) -> Self {
         Self::new(How::MemoryStats, "memory|stats", request.frame())
-    }
-
-    /// A count that is none is refused by the nodes.
-    pub(crate) fn slow_log(request: &Request<'_>) -> Self {
-        let count = match request.len() {
-            2 => Some(SLOW_LOG_LEN),
-            _ => parse_integer(request.arg(2)),
-        };
-        let limit = count.map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        Self::new(How::SlowLog(limit), "slowlog|get", request.frame())
     }
 
     pub(crate) fn texts(name: &str, request: &Request<'_>) -> Self {
@@ -132,7 +120,6 @@ impl Gather {
             How::LatencyHistory => gathered::latency_history(&replies),
             How::LatencyLatest => gathered::latency_latest(&replies),
             How::MemoryStats => gathered::memory_stats(&replies, protocol),
-            How::SlowLog(limit) => gathered::slow_log(&replies, *limit),
             How::Texts => self.texts_together(cluster),
         }
     }
@@ -180,6 +167,3 @@ fn keyspace(own: &str, replies: &[&[u8]], cluster: &Cluster<'_>) -> Option<Vec<u
     encode::verbatim(&mut out, cluster.protocol, text.as_bytes());
     Some(out)
 }
-
-/// What SLOWLOG GET shows when nothing else is asked for.
-const SLOW_LOG_LEN: i64 = 10;

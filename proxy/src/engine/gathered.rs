@@ -6,33 +6,6 @@ use std::collections::BTreeMap;
 use slotway_protocol::resp::value::{Token, TokenReader};
 use slotway_protocol::resp::{Protocol, encode};
 
-/// SLOWLOG GET: the newest entries of all nodes. Their ids are each node's own, so they are
-/// numbered again, the oldest one that is shown with 0.
-pub(super) fn slow_log(replies: &[&[u8]], limit: usize) -> Option<Vec<u8>> {
-    let mut entries: Vec<(i64, &[u8], usize)> = Vec::new();
-    for reply in replies {
-        let mut reader = TokenReader::new(reply);
-        for _ in 0..array(&mut reader)? {
-            let entry = reader.next_value().ok()?;
-            let mut fields = TokenReader::new(entry);
-            let len = array(&mut fields)?;
-            integer(&mut fields)?;
-            let rest = fields.rest();
-            entries.push((integer(&mut fields)?, rest, len));
-        }
-    }
-    entries.sort_by_key(|(time, ..)| core::cmp::Reverse(*time));
-    entries.truncate(limit);
-    let mut out = Vec::new();
-    encode::array(&mut out, entries.len());
-    for (number, (_, rest, len)) in entries.iter().enumerate() {
-        encode::array(&mut out, *len);
-        encode::integer(&mut out, (entries.len() - 1 - number) as i64);
-        out.extend_from_slice(rest);
-    }
-    Some(out)
-}
-
 /// LATENCY LATEST: of each event the newest time, and the worst one of all nodes.
 pub(super) fn latency_latest(replies: &[&[u8]]) -> Option<Vec<u8>> {
     let mut events: BTreeMap<&[u8], (i64, i64, i64)> = BTreeMap::new();
@@ -334,19 +307,6 @@ mod tests {
         String::from_utf8(reply.unwrap())
             .unwrap()
             .replace("\r\n", " ")
-    }
-
-    #[test]
-    fn the_newest_slow_commands_come_first() {
-        let one = b"*2\r\n*3\r\n:9\r\n:50\r\n$1\r\na\r\n*3\r\n:8\r\n:10\r\n$1\r\nb\r\n";
-        let other = b"*1\r\n*3\r\n:4\r\n:30\r\n$1\r\nc\r\n";
-        let replies = [&one[..], &other[..]];
-        assert_eq!(
-            shown(slow_log(&replies, 2)),
-            "*2 *3 :1 :50 $1 a *3 :0 :30 $1 c "
-        );
-        assert!(shown(slow_log(&replies, 9)).starts_with("*3 *3 :2 :50"));
-        assert_eq!(slow_log(&[b"+OK\r\n"], 2), None);
     }
 
     #[test]

@@ -262,7 +262,10 @@ fn of_special(special: Special) -> (&'static str, &'static str) {
             "asked of every shard; counts are added up, of ratios the largest",
             "",
         ),
-        Special::SlowLogGet => ("asked of every shard; the newest entries of all", ""),
+        Special::SlowLogGet | Special::SlowLogLen | Special::SlowLogReset => (
+            "asked of all workers of the proxy",
+            "the proxy's own; `PROXY SLOWLOG` tells more",
+        ),
         Special::PubSub(About::Channels(_)) => (
             "asked of every shard; all elements together, and what clients here have",
             "",

@@ -87,6 +87,11 @@ impl Holds {
         self.holds.len()
     }
 
+    /// The slots that have one, in no order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.holds.keys().copied()
+    }
+
     /// How many requests are held.
     pub(crate) fn requests(&self) -> usize {
         self.sum.requests

@@ -73,14 +73,8 @@ impl LargeKeys {
     }
 
     fn place(&self, command: CommandId, key: &[u8]) -> (&AtomicU32, u32) {
-        let mut hash = self.seed ^ u64::from(command.0).wrapping_mul(FACTOR) ^ key.len() as u64;
-        for chunk in key.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR);
-            hash ^= hash >> 29;
-        }
-        hash = hash.wrapping_mul(FACTOR);
+        let seed = self.seed ^ u64::from(command.0).wrapping_mul(FACTOR);
+        let hash = hash(seed, key);
         let tag = (hash >> 16) as u32 & !GENERATION_MASK;
         (&self.places[(hash >> 48) as usize % PLACES], tag)
     }
@@ -90,6 +84,18 @@ impl Default for LargeKeys {
     fn default() -> Self {
         Self::new(0)
     }
+}
+
+/// With a random seed clients can't choose keys that have the same.
+pub(super) fn hash(seed: u64, key: &[u8]) -> u64 {
+    let mut hash = seed ^ key.len() as u64;
+    for chunk in key.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR);
+        hash ^= hash >> 29;
+    }
+    hash.wrapping_mul(FACTOR)
 }
 
 const PLACES: usize = 4096;

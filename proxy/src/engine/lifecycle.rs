@@ -114,7 +114,8 @@ impl Proxy {
             self.count_memory(now);
         }
         self.sweep_reads(now);
-        self.show_gauges();
+        self.note_holds(now);
+        self.show_gauges(now);
     }
 
     /// Gives back what idle connections hold, and cuts off those that do not let themselves be
@@ -143,14 +144,51 @@ impl Proxy {
             self.close(connection, CloseWhen::Now);
         }
         self.pipelines.iter_mut().for_each(Pipeline::shrink);
+        self.show_sessions();
+        self.show_hot(now);
     }
 
-    pub(super) fn show_gauges(&self) {
-        let in_flight: usize = self.pipelines.iter().map(Pipeline::in_flight_len).sum();
-        self.stats.in_flight.set(in_flight as i64);
+    /// Counts the silence of all nodes from now on.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        let pipelines = self.pipelines.iter_mut();
+        pipelines.for_each(|pipeline| pipeline.heard = now);
+        self.forgive_feeds(now);
+    }
+
+    pub(super) fn show_gauges(&self, now: Instant) {
+        self.show_nodes(now);
+        self.show_limits();
         self.stats.holds.set(self.holds.len() as i64);
         self.stats.gates_shut.set(self.gates.len() as i64);
         self.stats.hold_bytes.set(self.holds.bytes() as i64);
         self.show_subscriptions();
+    }
+
+    /// The bounds of what the gauges show.
+    pub(super) fn show_limits(&self) {
+        let (stats, options) = (&self.stats, &self.options);
+        stats.hold_bytes_max.set(options.hold_bytes_max as i64);
+        let private_max = options.private_connections_max as i64;
+        stats.privates_max.set(private_max);
+        stats
+            .script_bytes_max
+            .set(options.script_cache_bytes_max as i64);
+    }
+
+    /// How many clients are in the middle of something, and what waits for all.
+    pub(super) fn show_sessions(&self) {
+        let (mut in_transaction, mut subscribed, mut watching, mut output) = (0, 0, 0, 0);
+        for connection in &self.connections {
+            if let Connection::Client(session) = connection {
+                in_transaction += i64::from(session.transaction.is_some());
+                subscribed += i64::from(session.is_subscribed());
+                watching += i64::from(session.watch.is_some());
+                output += session.held_bytes() as i64;
+            }
+        }
+        self.stats.clients_in_transaction.set(in_transaction);
+        self.stats.clients_subscribed.set(subscribed);
+        self.stats.clients_watching.set(watching);
+        self.stats.client_output_bytes.set(output);
     }
 }

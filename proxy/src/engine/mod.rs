@@ -20,7 +20,10 @@ mod gates;
 mod gather;
 mod gathered;
 mod gradual;
+mod heat;
 mod hold;
+mod hold_story;
+mod hot;
 mod invariants;
 mod key_news;
 mod large_keys;
@@ -36,6 +39,7 @@ mod memory;
 mod merge;
 mod monitor;
 mod newcomers;
+mod node_stats;
 mod options;
 mod outside;
 mod own;
@@ -50,6 +54,7 @@ mod popping;
 mod private;
 mod privates;
 mod program;
+mod proxy_command;
 mod publish;
 mod pubsub;
 mod random_key;
@@ -76,6 +81,7 @@ mod scripts;
 mod session;
 mod settings;
 mod shedding;
+mod slow_log;
 mod special;
 mod stats;
 mod strangers;
@@ -92,23 +98,30 @@ mod wait_time;
 mod waiters;
 mod waiting;
 mod watch;
+mod watched;
 
 #[cfg(test)]
 mod guide;
 #[cfg(test)]
 mod tests;
 
+pub use heat::{Heat, SlotCounts, Thermometer};
+pub use hold_story::HoldStory;
+pub use hot::{Hot, HotKey, LargeValue, hot_of};
 pub use large_keys::LargeKeys;
 pub use memory::Memory;
 pub use newcomers::Suspicion;
+pub(crate) use node_stats::NodeError;
+pub use node_stats::NodeStats;
 pub use options::{Credentials, Emulation, Login, Options};
 pub use outside::{Event, Notice};
 pub use peers::Message;
 pub use program::Program;
 pub use reads::{READ_RULES_MAX, ReadFrom, ReadOptions, ReadRule};
+pub(crate) use redirect::Later;
 pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};
 pub use stats::Stats;
-pub(crate) use stats::{Cut, CutBackend};
+pub(crate) use stats::{Cut, CutBackend, ERROR_CODES};
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -149,6 +162,7 @@ use self::session::Session;
 use self::shedding::{Bounds, Queue};
 use self::turns::Turns;
 use self::waiters::Waiters;
+use self::watched::Watched;
 
 /// The proxy engine of one worker.
 #[derive(Debug)]
@@ -210,6 +224,7 @@ pub struct Proxy {
     queue: Queue,
     turns: Turns,
     backlogs: Backlogs,
+    watched: Watched,
     login_limit: LoginLimit,
     /// When the outside was told of something suspicious last.
     suspicion_told: Option<Instant>,
@@ -248,6 +263,7 @@ impl Proxy {
             queue: Queue::default(),
             turns: Turns::default(),
             backlogs: Backlogs::default(),
+            watched: Watched::default(),
             login_limit: LoginLimit::default(),
             suspicion_told: None,
             plans,
@@ -295,6 +311,7 @@ impl Proxy {
             scratch: Scratch::default(),
         };
         proxy.show_memory_max();
+        proxy.show_limits();
         proxy
     }
 
@@ -413,10 +430,7 @@ impl Engine for Proxy {
         let now = now.instant;
         if now.since(self.timeout) >= STALL {
             // It was us, or the whole machine, that stood still: the nodes get their time again.
-            self.pipelines
-                .iter_mut()
-                .for_each(|pipeline| pipeline.heard = now);
-            self.forgive_feeds(now);
+            self.forgive(now);
         }
         self.timeout = now + TICK;
         if now.since(self.swept) >= TICK {

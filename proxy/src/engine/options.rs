@@ -108,6 +108,13 @@ pub struct Options {
     /// Bytes of the scripts that one worker remembers to help nodes that have lost them; the ones
     /// unused for longest are forgotten first.
     pub script_cache_bytes_max: usize,
+    /// Requests that took this long come into the slow log, of which this worker keeps so many.
+    pub slowlog_slower_than_us: u64,
+    pub slowlog_max_len: usize,
+    /// Of so many requests the keys of one are counted; 0: of none.
+    pub hot_key_sample: usize,
+    /// Requests and replies of this size are remembered with their keys.
+    pub large_value_bytes: usize,
     /// Of what a node is sent, so many per cent may be requests that it refused before.
     pub retry_percent: u64,
     /// Where the random numbers begin.
@@ -237,6 +244,10 @@ impl Default for Options {
             memory: Arc::default(),
             large_keys: Arc::default(),
             script_cache_bytes_max: 16 * 1024 * 1024,
+            slowlog_slower_than_us: 10_000,
+            slowlog_max_len: 128,
+            hot_key_sample: 64,
+            large_value_bytes: 256 * 1024,
             retry_percent: 20,
             random_seed: 1,
             reads: ReadOptions::default(),

@@ -7,6 +7,7 @@ use slotway_protocol::cluster::Topology;
 use slotway_protocol::command::Learned;
 use slotway_protocol::engine::Address;
 
+use super::hold_story::HoldStory;
 use super::newcomers::Suspicion;
 use super::peers::Message;
 use super::settings::Agreed;
@@ -46,6 +47,8 @@ pub enum Notice {
     },
     /// No client is left after [`Event::Drain`]; sent once.
     Drained,
+    /// Requests had to wait, and that is over.
+    Held(Box<HoldStory>),
     /// For the other workers, or one of them, as an [`Event::Peer`].
     Peers(Message),
 }

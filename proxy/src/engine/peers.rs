@@ -3,6 +3,7 @@
 //! other worker as an event; one that finds no room there is lost, so nobody waits without limit.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use slotway_protocol::engine::{Action, Instant};
@@ -10,6 +11,7 @@ use slotway_protocol::engine::{Action, Instant};
 use super::clients::Filter;
 use super::pubsub::Family;
 use super::running::{News, TaskId};
+use super::slow_log::SlowEntry;
 use super::{Notice, Proxy};
 
 /// What one worker's engine says to another's.
@@ -40,21 +42,42 @@ pub(super) enum Body {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Closes the clients that fit; the answer is how many were.
-    Kill { filter: Filter, me: u64 },
+    Kill {
+        filter: Filter,
+        me: u64,
+    },
     /// The lines of the clients that fit.
     List(Filter),
     /// The worker has a client that is to be shown all requests.
-    Monitor { worker: u16, client_id: u64 },
+    Monitor {
+        worker: u16,
+        client_id: u64,
+    },
     /// Lets requests wait.
-    Pause { time: Duration, all: bool },
+    Pause {
+        time: Duration,
+        all: bool,
+    },
     /// Forgets all scripts.
     ForgetScripts,
     /// Lets a blocked client go on; the answer is how many were.
-    Unblock { client_id: u64, error: bool },
+    Unblock {
+        client_id: u64,
+        error: bool,
+    },
     /// How many clients are subscribed to each of these channels.
-    Subscribers { family: Family, names: Vec<Vec<u8>> },
+    Subscribers {
+        family: Family,
+        names: Vec<Vec<u8>>,
+    },
     /// Ends the pause.
     Unpause,
+    /// The newest entries of the slow log; how many there are; and they are forgotten.
+    SlowLog {
+        limit: usize,
+    },
+    SlowLogLen,
+    ForgetSlowLog,
 }
 
 /// One worker's answer to a [`Question`].
@@ -67,6 +90,7 @@ pub(crate) enum Answer {
     Done,
     /// Of each client its number and what CLIENT LIST shows.
     Lines(Vec<(u64, Vec<u8>)>),
+    Slow(Vec<Arc<SlowEntry>>),
 }
 
 impl Proxy {
@@ -123,6 +147,12 @@ impl Proxy {
             }
             Question::Pause { time, all } => {
                 self.pause_clients(*time, *all, now);
+                Answer::Done
+            }
+            Question::SlowLog { limit } => Answer::Slow(self.watched.slow_log.newest(*limit)),
+            Question::SlowLogLen => Answer::Count(self.watched.slow_log.len() as u64),
+            Question::ForgetSlowLog => {
+                self.watched.slow_log.clear();
                 Answer::Done
             }
             Question::Unpause => {

@@ -33,10 +33,17 @@ pub(crate) struct Pipeline {
     in_flight: VecDeque<InFlight>,
     /// How many requests there ever were.
     pushed: u64,
+    /// Those that were answered, and how long that took, added up.
+    pub(crate) replies: u64,
+    pub(crate) micros: u64,
     /// When the node was last heard of.
     pub(crate) heard: Instant,
     /// Attempts to connect since the last that worked.
     pub(crate) failures: u32,
+    /// When it could not be reached last, or a connection ended.
+    pub(crate) failed: Option<Instant>,
+    /// It is we who end the connection.
+    pub(crate) cut: bool,
     /// The node did not answer on the last connection: the next one has to show that it lives
     /// before requests go out on it.
     pub(crate) suspect: bool,
@@ -129,8 +136,12 @@ impl Pipeline {
             login: None,
             in_flight: VecDeque::new(),
             pushed: 0,
+            replies: 0,
+            micros: 0,
             heard: Instant::default(),
             failures: 0,
+            failed: None,
+            cut: false,
             suspect: false,
             block: Block::default(),
             unread: 0,
@@ -268,6 +279,19 @@ impl Pipeline {
         self.pushed
     }
 
+    /// The node has answered a request, after so long.
+    #[inline]
+    pub(crate) fn note_answered(&mut self, micros: u64) {
+        self.failures = 0;
+        self.replies += 1;
+        self.micros += micros;
+    }
+
+    /// The bytes of requests without a reply.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.output.len() + self.output.retained_len()
+    }
+
     pub(crate) fn in_flight_len(&self) -> usize {
         self.in_flight.len()
     }
@@ -389,7 +413,7 @@ impl Pipeline {
     /// Whether all bytes in the output belong to a request that waits for its reply.
     pub(crate) fn is_whole(&self) -> bool {
         let lens = self.in_flight.iter().map(|entry| entry.len as usize);
-        lens.sum::<usize>() == self.output.len() + self.output.retained_len()
+        lens.sum::<usize>() == self.kept_bytes()
     }
 
     /// Forgets all that is under way. A connection that there is can't be used any more.
@@ -398,8 +422,10 @@ impl Pipeline {
         fresh.database = self.database;
         fresh.link = self.link;
         fresh.pushed = self.pushed;
+        (fresh.replies, fresh.micros) = (self.replies, self.micros);
         fresh.heard = self.heard;
-        fresh.failures = self.failures;
+        (fresh.failures, fresh.failed) = (self.failures, self.failed);
+        fresh.cut = true;
         fresh.suspect = true;
         *self = fresh;
     }

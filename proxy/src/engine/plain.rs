@@ -52,6 +52,9 @@ impl Proxy {
         let lane = lane(session, self.options.connections_per_node);
         let entry = InFlight::request(ticket, command.id, slot, frame.len(), now);
         self.dispatch_at_once(entry, lane, frame, None);
+        if self.watched.hot.is_due() {
+            self.note_key(key, command);
+        }
         true
     }
 
@@ -66,6 +69,9 @@ impl Proxy {
             return false;
         };
         let (ticket, slot, sent) = (front.ticket, front.slot, front.sent);
+        if now.micros_since(front.arrived) >= self.options.slowlog_slower_than_us {
+            return false;
+        }
         let place = ticket.connection.index as usize;
         let Some(Connection::Client(session)) = self.connections.get_mut(place) else {
             return false;
@@ -78,9 +84,10 @@ impl Proxy {
         }
         pipeline.pop();
         fail_point::pass();
-        pipeline.failures = 0;
+        let micros = now.micros_since(sent);
+        pipeline.note_answered(micros);
         self.in_flight_by_slot[slot.index()] -= 1;
-        self.stats.backend_latency.observe(now.micros_since(sent));
+        self.stats.backend_latency.observe(micros);
         let was_empty = session.output.is_empty();
         let delivered = session.fill(ticket, Reply::Copied(reply));
         fail_point::pass();

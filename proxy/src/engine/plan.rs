@@ -232,8 +232,6 @@ const EXCEPTIONS: &[(&str, Plan)] = &[
     // A node counts different patterns, and we have each of ours with one node.
     ("pubsub|numpat", Plan::Shards(MergeKind::Sum)),
     // The tips leave it to the proxy how to put them together, which is as of any other command.
-    ("slowlog|len", Plan::Shards(MergeKind::Sum)),
-    ("slowlog|reset", Plan::Shards(MergeKind::AllSucceeded)),
     ("latency|reset", Plan::Shards(MergeKind::Sum)),
     // What all shards have saved is as old as the oldest.
     ("lastsave", Plan::Shards(MergeKind::Min)),

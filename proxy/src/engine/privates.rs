@@ -279,7 +279,7 @@ impl Proxy {
                         running.ask = Some(address);
                     }
                 }
-                Verdict::Later(_) => self.stats.redirects_later.inc(),
+                Verdict::Later(reason) => self.stats.count_later(reason),
                 Verdict::Deliver => {}
             }
         }

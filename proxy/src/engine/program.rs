@@ -1,7 +1,10 @@
 //! What an engine can't know by itself and INFO and CONFIG GET tell: facts about the process
 //! around it. The control thread writes the gauges, the workers read them.
 
+use arc_swap::ArcSwap;
 use slotway_protocol::metrics::Gauge;
+
+use super::heat::Heat;
 
 /// One process; all of its workers share it.
 #[derive(Debug, Default)]
@@ -33,4 +36,6 @@ pub struct Program {
     pub requests_per_second: Gauge,
     pub input_bytes_per_second: Gauge,
     pub output_bytes_per_second: Gauge,
+    /// How hot the slots have been lately.
+    pub heat: ArcSwap<Heat>,
 }

@@ -34,6 +34,17 @@ pub(crate) enum Later {
 }
 
 impl Later {
+    /// In the order of the reasons.
+    pub(crate) const NAMES: [&str; 7] = [
+        "tryagain",
+        "node_down",
+        "clusterdown",
+        "loading",
+        "masterdown",
+        "readonly",
+        "stranger",
+    ];
+
     /// Whether the node would say so to any request.
     pub(crate) fn is_of_node(self) -> bool {
         matches!(self, Self::NodeDown | Self::Loading | Self::MasterDown)

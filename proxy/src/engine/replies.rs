@@ -8,6 +8,7 @@ use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant};
 use slotway_protocol::output::LARGE_BYTES;
 
 use super::fail_point;
+use super::node_stats::NodeError;
 use super::pipeline::Kind;
 use super::redirect::{Verdict, judge};
 use super::session::{Delivered, Reply, Ticket};
@@ -112,6 +113,8 @@ impl Proxy {
     /// can be trusted to belong to its request.
     pub(super) fn cut_backend(&mut self, index: usize, input: &mut BytesMut, reason: CutBackend) {
         self.stats.backends_cut[reason as usize].inc();
+        self.count_node_error(index, NodeError::of_cut(reason));
+        self.pipelines[index].cut = true;
         input.clear();
         if let Some(connection) = self.pipelines[index].connection() {
             self.close(connection, CloseWhen::Now);
@@ -122,16 +125,16 @@ impl Proxy {
         if reply.bytes().first() == Some(&b'-') && self.is_for_us(index, reply.bytes(), now) {
             return;
         }
+        self.note_if_slow(index, now);
         let pipeline = &mut self.pipelines[index];
         let Some(entry) = pipeline.pop() else { return };
         fail_point::pass();
-        pipeline.failures = 0;
+        let micros = now.micros_since(entry.sent);
+        pipeline.note_answered(micros);
         if entry.has_slot() {
             self.in_flight_by_slot[entry.slot.index()] -= 1;
         }
-        self.stats
-            .backend_latency
-            .observe(now.micros_since(entry.sent));
+        self.stats.backend_latency.observe(micros);
         // What the reply leads to may begin a hold of its own, which does not wait for this one.
         let held = !self.holds.is_empty() && entry.has_slot();
         let goes_on = held && self.holds.settle(entry.slot);

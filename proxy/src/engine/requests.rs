@@ -13,6 +13,7 @@ use super::local::Local;
 use super::newcomers::Suspicion;
 use super::pipeline::{InFlight, Link};
 use super::plan::{Plan, Refusal, SlotError, common_slot};
+use super::proxy_command::is_proxy_command;
 use super::session::Ticket;
 use super::stats::Cut;
 use super::wait_time::may_wait;
@@ -203,6 +204,9 @@ impl Proxy {
                 let client = command::lookup(b"client").map_or(CommandId(0), |known| known.id);
                 return self.run_local(&incoming, client, Local::ClientSetInfo);
             }
+            Err(_) if is_proxy_command(request) && !self.hears_only(incoming.connection) => {
+                return self.run_proxy_command(&incoming);
+            }
             Err(unknown) => {
                 self.stats.requests_invalid.inc();
                 self.spoil_transaction(&incoming);
@@ -222,6 +226,9 @@ impl Proxy {
         let plan = self.plans.of(command);
         if !self.subscriptions.is_empty() && self.is_barred(&incoming, command) {
             return self.bar(&incoming, command);
+        }
+        if self.watched.hot.is_due() {
+            self.note_keys(request, command);
         }
         if self.is_queuing(incoming.connection) && !passes_transaction(plan) {
             return self.queue(&incoming, command);
@@ -319,6 +326,7 @@ impl Proxy {
         }
         self.stats.backend_bytes_out.add(frame.len() as u64);
         self.in_flight_by_slot[entry.slot.index()] += 1;
+        self.stats.slots.count(entry.slot);
         fail_point::pass();
         let was_empty = match shared {
             Some(shared) => pipeline.push_shared(shared.clone(), entry),

@@ -2,10 +2,13 @@
 //! A cluster in trouble must not be kept there by those who try again.
 
 use core::time::Duration;
+use std::collections::HashSet;
 
+use slotway_protocol::command::{Command, Flags};
 use slotway_protocol::engine::Instant;
 
 use super::Proxy;
+use super::pipeline::InFlight;
 
 /// What may be sent again to one node.
 #[derive(Debug, Clone)]
@@ -71,6 +74,26 @@ const RETRIES_KEPT_MAX: u64 = 500;
 
 /// When to look again once none is left.
 pub(crate) const RETRY_WAIT: Duration = Duration::from_millis(10);
+
+/// Which of the requests that a lost connection leaves behind may be sent again: those that were
+/// not sent whole, and those that only read. But not a read with a write of the same client and
+/// slot behind it that may have run: the client would see its write before it was made.
+pub(super) fn repeatable(taken: &[(InFlight, Vec<u8>, bool)]) -> Vec<bool> {
+    let mut written = HashSet::new();
+    let mut repeatable: Vec<bool> = (taken.iter().rev())
+        .map(|(entry, _, sent)| {
+            let place = (entry.ticket.connection, entry.slot);
+            let command = Command::by_id(entry.command);
+            let only_reads = command.flags.contains(Flags::READONLY);
+            if *sent && !only_reads {
+                written.insert(place);
+            }
+            !sent || only_reads && !written.contains(&place)
+        })
+        .collect();
+    repeatable.reverse();
+    repeatable
+}
 
 #[cfg(test)]
 mod tests {

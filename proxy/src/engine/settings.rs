@@ -361,6 +361,30 @@ pub const SETTINGS: &[Setting] = &[
         write: |options, value| options.script_cache_bytes_max = value as usize,
     },
     Setting {
+        name: "hot_key_sample",
+        range: 0..=65_536,
+        read: |options| options.hot_key_sample as u64,
+        write: |options, value| options.hot_key_sample = value as usize,
+    },
+    Setting {
+        name: "large_value_bytes_min",
+        range: 32 * KIB..=512 * MIB,
+        read: |options| options.large_value_bytes as u64,
+        write: |options, value| options.large_value_bytes = value as usize,
+    },
+    Setting {
+        name: "slowlog_max_len",
+        range: 0..=65_536,
+        read: |options| options.slowlog_max_len as u64,
+        write: |options, value| options.slowlog_max_len = value as usize,
+    },
+    Setting {
+        name: "slowlog_slower_than_us",
+        range: 0..=1000 * HOUR_MS,
+        read: |options| options.slowlog_slower_than_us,
+        write: |options, value| options.slowlog_slower_than_us = value,
+    },
+    Setting {
         name: "transaction_bytes_max",
         range: KIB..=4096 * MIB,
         read: |options| options.transaction_bytes_max as u64,

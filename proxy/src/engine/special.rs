@@ -11,6 +11,7 @@ use super::pubsub::Family;
 use super::random_key::RandomKey;
 use super::scan::Scan;
 use super::script_commands::{AskBusy, ScriptFlush, ScriptLoad};
+use super::slow_log;
 use super::task::Task;
 
 /// A command that a task serves.
@@ -37,6 +38,8 @@ pub(crate) enum Special {
     ScriptFlush,
     ScriptLoad,
     SlowLogGet,
+    SlowLogLen,
+    SlowLogReset,
 }
 
 impl Special {
@@ -75,7 +78,9 @@ impl Special {
             Self::MemoryDoctor => Box::new(Gather::texts("memory|doctor", request)),
             Self::MemoryMallocStats => Box::new(Gather::texts("memory|malloc-stats", request)),
             Self::MemoryStats => Box::new(Gather::memory_stats(request)),
-            Self::SlowLogGet => Box::new(Gather::slow_log(request)),
+            Self::SlowLogGet => Box::new(slow_log::get(request)?),
+            Self::SlowLogLen => Box::new(slow_log::len()),
+            Self::SlowLogReset => Box::new(slow_log::reset()),
             Self::RandomKey => Box::<RandomKey>::default(),
             Self::Scan => Box::new(Scan::new(request)?),
             Self::ScriptFlush => Box::new(ScriptFlush::new(command, request)?),
@@ -122,4 +127,6 @@ const NAMES: &[(&str, Special)] = &[
     ("memory|malloc-stats", Special::MemoryMallocStats),
     ("memory|stats", Special::MemoryStats),
     ("slowlog|get", Special::SlowLogGet),
+    ("slowlog|len", Special::SlowLogLen),
+    ("slowlog|reset", Special::SlowLogReset),
 ];

@@ -1,9 +1,16 @@
 //! What one worker counts. The worker writes, the metrics endpoint reads.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
 
+use super::heat::SlotCounts;
+use super::hot::Hot;
+use super::node_stats::NodeStats;
 use super::reads::Fitness;
+use super::redirect::Later;
 
 /// The counters of one worker.
 #[derive(Debug, Default)]
@@ -11,6 +18,17 @@ pub struct Stats {
     /// By command id, and behind them for all that was learned: requests answered well, and with an
     /// error, and the microseconds that took.
     requests: ByCommand,
+    /// Each node that it has to do with.
+    pub nodes: ArcSwap<Vec<Arc<NodeStats>>>,
+    /// Requests sent to nodes, by slot.
+    pub slots: SlotCounts,
+    /// Keys that are often asked for, and large values.
+    pub hot: ArcSwap<Hot>,
+    pub key_samples: Counter,
+    /// Requests and replies of `large_value_bytes_min`.
+    pub large_values: [Counter; 2],
+    /// Requests that came into the slow log.
+    pub slow_requests: Counter,
     /// Error replies, by the code they begin with, in the order of [`ERROR_CODES`].
     errors: [Counter; ERROR_CODES.len()],
     /// Requests that are no command, or break the protocol.
@@ -21,6 +39,12 @@ pub struct Stats {
     pub backend_latency: Histogram,
     pub clients: Gauge,
     pub clients_accepted: Counter,
+    /// Clients between MULTI and EXEC, with subscriptions, with watched keys; and the replies that
+    /// wait for any. Counted once a second.
+    pub clients_in_transaction: Gauge,
+    pub clients_subscribed: Gauge,
+    pub clients_watching: Gauge,
+    pub client_output_bytes: Gauge,
     pub backends: Gauge,
     pub backend_connects: Counter,
     pub backend_connects_failed: Counter,
@@ -68,6 +92,13 @@ pub struct Stats {
     pub held: Counter,
     pub holds: Gauge,
     pub hold_bytes: Gauge,
+    pub hold_bytes_max: Gauge,
+    /// How long requests had waited for their slot when they were sent, or given up.
+    pub hold_time: Histogram,
+    /// Requests that nodes did not serve now, in the order of [`Later::NAMES`].
+    pub(crate) later: [Counter; Later::NAMES.len()],
+    /// Requests that are sent again because their connection was lost.
+    pub retries_lost: Counter,
     /// Requests answered with an error because they waited too long or too much was waiting.
     pub holds_expired: Counter,
     pub holds_refused: Counter,
@@ -77,6 +108,8 @@ pub struct Stats {
     pub panics: Counter,
     /// Requests sent to nodes and not yet answered.
     pub in_flight: Gauge,
+    /// What is kept for them.
+    pub queue_bytes: Gauge,
     /// Clients not read from because they do not take their replies, or are owed too many.
     pub clients_paused: Counter,
     /// Large replies handed on in pieces.
@@ -111,6 +144,7 @@ pub struct Stats {
     /// Connections to nodes that serve one client at a time, and those of them that are free.
     pub privates: Gauge,
     pub privates_idle: Gauge,
+    pub privates_max: Gauge,
     pub private_connects: Counter,
     /// Requests refused because there were too many such connections.
     pub privates_refused: Counter,
@@ -147,6 +181,7 @@ pub struct Stats {
     /// that were sent with the script because the node did not know it.
     pub scripts: Gauge,
     pub script_bytes: Gauge,
+    pub script_bytes_max: Gauge,
     pub scripts_evicted: Counter,
     pub scripts_healed: Counter,
     /// Elements given back because the client they were taken for had left.
@@ -163,6 +198,12 @@ impl Stats {
         let counters = &self.requests.0[command.index_or_other()];
         counters[usize::from(failed)].inc();
         counters[2].add(micros);
+    }
+
+    /// Counts a request that a node did not serve now.
+    pub(crate) fn count_later(&self, reason: Later) {
+        self.redirects_later.inc();
+        self.later[reason as usize].inc();
     }
 
     /// Counts an error reply by its code.

@@ -8,6 +8,7 @@ use slotway_protocol::engine::{Action, ConnectionId, Instant};
 
 use super::fail_point;
 use super::hold::{Held, Target};
+use super::node_stats::NodeError;
 use super::pipeline::{ASKING, InFlight, Kind, Link};
 use super::redirect::{Later, Verdict};
 use super::retries::{RETRY_WAIT, jittered};
@@ -38,7 +39,7 @@ impl Proxy {
         if verdict == Verdict::Later(Later::TryAgain)
             && let Some(requests) = self.scatter(&entry, &frame, lane)
         {
-            self.stats.redirects_later.inc();
+            self.stats.count_later(Later::TryAgain);
             for held in requests {
                 self.put_back(held, now, now);
             }
@@ -117,12 +118,13 @@ impl Proxy {
                 (Target::Ask(address), now + redirect_pause(attempts))
             }
             Verdict::Later(reason) => {
-                self.stats.redirects_later.inc();
+                self.stats.count_later(reason);
                 if reason != Later::TryAgain {
                     self.topology_is_stale();
                 }
                 let again = if reason.is_of_node() {
                     self.stats.gates.inc();
+                    self.count_node_error(index, NodeError::NotServing);
                     self.gates.shut(self.pipelines[index].backend, now)
                 } else {
                     self.retry_at(attempts, now)
@@ -302,6 +304,8 @@ impl Proxy {
                 return;
             };
             self.stats.holds_expired.inc();
+            let waited = now.micros_since(held.entry.held_since);
+            self.stats.hold_time.observe(waited);
             let reason = self.why_given_up(&held);
             self.deliver(held.entry.ticket, Reply::Copied(&reason), now);
         }
@@ -354,6 +358,8 @@ impl Proxy {
         if matches!(pipeline.link, Link::Down { .. }) {
             pipeline.link = Link::Idle;
         }
+        let waited = now.micros_since(held.entry.held_since);
+        self.stats.hold_time.observe(waited);
         let mut was_empty = false;
         let kind = match held.target {
             Target::Owner => Kind::Request,

@@ -229,6 +229,16 @@ pub(super) const COUNTERS: &[(&str, &str, CounterOf)] = &[
         |stats| &stats.scripts_evicted,
     ),
     (
+        "slotway_slow_requests_total",
+        "Requests to nodes that took slowlog_slower_than_us or longer.",
+        |stats| &stats.slow_requests,
+    ),
+    (
+        "slotway_key_samples_total",
+        "Keys that were looked at to find hot ones.",
+        |stats| &stats.key_samples,
+    ),
+    (
         "slotway_restored_elements_total",
         "Elements put back because the client they were taken for had left.",
         |stats| &stats.restored,

@@ -95,7 +95,7 @@ impl Bench {
             match action {
                 Action::Connect { token, address } => self.wanted.push((token, address)),
                 Action::Notify(Notice::Topology(topology)) => self.topologies.push(topology),
-                Action::Notify(Notice::Refreshed { answered }) => self.refreshed.push(answered),
+                Action::Notify(Notice::Refreshed { answered, .. }) => self.refreshed.push(answered),
                 Action::Notify(Notice::Unreachable { reason, .. }) => self.unreachable.push(reason),
                 Action::Notify(Notice::Commands(learned)) => {
                     let names: Vec<&str> = learned.all().map(|command| command.name).collect();

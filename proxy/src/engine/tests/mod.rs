@@ -25,6 +25,7 @@ mod shedding;
 mod sizes;
 mod transactions;
 mod waiting_keys;
+mod watching;
 
 use core::time::Duration;
 use std::collections::HashMap;
@@ -40,7 +41,7 @@ use slotway_protocol::engine::{
 
 use super::Suspicion;
 use super::feeds::feed_of;
-use super::{Agreed, Credentials, Event, Message, Notice, Options, Proxy, Stats};
+use super::{Agreed, Credentials, Event, HoldStory, Message, Notice, Options, Proxy, Stats};
 
 /// Drives one engine by hand.
 struct Bench {
@@ -68,6 +69,8 @@ struct Bench {
     /// What was said to other workers.
     messages: Vec<Message>,
     agreed: Vec<Agreed>,
+    /// What was told of requests that had to wait.
+    held: Vec<HoldStory>,
     suspicions: Vec<Suspicion>,
     /// Nodes of the cluster without slots, by port.
     slotless: Vec<u16>,
@@ -96,6 +99,7 @@ impl Bench {
             refusals: Vec::new(),
             messages: Vec::new(),
             agreed: Vec::new(),
+            held: Vec::new(),
             suspicions: Vec::new(),
             slotless: Vec::new(),
             aliases: Vec::new(),
@@ -132,6 +136,7 @@ impl Bench {
                 Action::Notify(Notice::LoginRefused { text, .. }) => self.refusals.push(text),
                 Action::Notify(Notice::Peers(message)) => self.messages.push(message),
                 Action::Notify(Notice::Agreed(agreed)) => self.agreed.push(agreed),
+                Action::Notify(Notice::Held(story)) => self.held.push(*story),
                 Action::Notify(Notice::Suspicious { suspicion, .. }) => {
                     self.suspicions.push(suspicion);
                 }

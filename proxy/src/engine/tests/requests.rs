@@ -246,7 +246,7 @@ fn a_task_whose_client_has_left_ends() {
     assert_eq!(bench.sent(1), "");
 }
 
-/// What a node says in SLOWLOG GET, INFO and the like.
+/// What a node says in LATENCY, INFO and the like.
 fn ask_both(words: &[&str], first: &str, second: &str) -> String {
     let mut bench = Bench::with_two_nodes();
     let client = bench.client();
@@ -260,17 +260,7 @@ fn ask_both(words: &[&str], first: &str, second: &str) -> String {
 
 #[test]
 fn what_servers_say_of_themselves_becomes_one_reply() {
-    let entry = |time| format!("*1\r\n*3\r\n:7\r\n:{time}\r\n:1\r\n");
-    assert_eq!(
-        ask_both(&["slowlog", "get", "1"], &entry(5), &entry(6)),
-        "*1\r\n*3\r\n:0\r\n:6\r\n:1\r\n"
-    );
     assert_eq!(ask_both(&["lastsave"], ":5\r\n", ":4\r\n"), ":4\r\n");
-    let refused = "-ERR count should be greater than or equal to -1\r\n";
-    assert_eq!(
-        ask_both(&["slowlog", "get", "x"], refused, refused),
-        refused
-    );
     let none = "-ERR No samples available for event 'a'\r\n";
     assert_eq!(ask_both(&["latency", "graph", "a"], none, none), none);
     let graph = ask_both(&["latency", "graph", "a"], none, "$2\r\nok\r\n");
@@ -358,7 +348,7 @@ fn a_reply_that_is_too_large_to_be_put_together_is_an_error() {
     for (words, key, reply) in [
         (&["keys", "*"][..], "a", "*2\r\n$1\r\na\r\n$1\r\na\r\n"),
         (&["keys", "*"], &large, full),
-        (&["slowlog", "get"], &large, full),
+        (&["latency", "latest"], &large, full),
     ] {
         bench.input(client, &request(words));
         bench.sent(1);

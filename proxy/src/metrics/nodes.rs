@@ -1,0 +1,256 @@
+//! What the workers count of each node, summed over them: one sample for each node of the topology,
+//! whether anything was ever sent to it or not, and for nodes that have left not long ago.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use slotway_protocol::cluster::Topology;
+use slotway_protocol::engine::Address;
+use slotway_runtime::metrics::Family;
+
+use crate::engine::{NodeError, NodeStats, Stats};
+
+/// The families that have the label `node`. `left` are nodes that the topology does not name any
+/// more.
+pub fn node_families(
+    topology: Option<&Topology>,
+    left: &[Address],
+    workers: &[Arc<Stats>],
+) -> Vec<Family> {
+    let nodes = topology.map(|topology| sums(topology, left, workers));
+    let nodes = nodes.unwrap_or_default();
+    let mut families: Vec<Family> = GAUGES
+        .iter()
+        .map(|(name, help, value)| one_each(Family::gauge(name, help), &nodes, *value))
+        .collect();
+    families.extend(
+        COUNTERS
+            .iter()
+            .map(|(name, help, value)| one_each(Family::counter(name, help), &nodes, *value)),
+    );
+    families.push(errors(&nodes));
+    families
+}
+
+/// One node as all workers see it.
+#[derive(Debug, Default)]
+struct Sums {
+    address: String,
+    is_primary: bool,
+    slots: usize,
+    connections: i64,
+    down: i64,
+    circuit_open: i64,
+    in_flight: i64,
+    queue_bytes: i64,
+    requests: u64,
+    replies: u64,
+    micros: u64,
+    connects: u64,
+    errors: [u64; NodeError::NAMES.len()],
+}
+
+impl Sums {
+    fn add(&mut self, worker: &NodeStats) {
+        self.connections += worker.connections.value();
+        self.down += worker.down.value();
+        self.circuit_open += worker.circuit_open.value();
+        self.in_flight += worker.in_flight.value();
+        self.queue_bytes += worker.queue_bytes.value();
+        self.requests += worker.requests.value();
+        self.replies += worker.replies.value();
+        self.micros += worker.micros.value();
+        self.connects += worker.connects.value();
+        for (sum, counter) in self.errors.iter_mut().zip(&worker.errors) {
+            *sum += counter.value();
+        }
+    }
+}
+
+fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>]) -> Vec<Sums> {
+    let mut nodes: Vec<Sums> = Vec::new();
+    let mut places: HashMap<&Address, usize> = HashMap::new();
+    let mut members: Vec<(&Address, bool, usize)> = Vec::new();
+    for (index, shard) in topology.shards().iter().enumerate() {
+        let ranges = topology.ranges(index).into_iter();
+        let slots = ranges.map(|(first, last)| last.index() - first.index() + 1);
+        members.push((&shard.primary, true, slots.sum()));
+        members.extend(shard.replicas.iter().map(|replica| (replica, false, 0)));
+    }
+    members.extend(left.iter().map(|address| (address, false, 0)));
+    for (address, is_primary, slots) in members {
+        let place = *places.entry(address).or_insert_with(|| {
+            nodes.push(Sums {
+                address: address.to_string(),
+                ..Sums::default()
+            });
+            nodes.len() - 1
+        });
+        nodes[place].is_primary |= is_primary;
+        nodes[place].slots += slots;
+    }
+    for stats in workers {
+        for node in stats.nodes.load().iter() {
+            if let Some(place) = places.get(&node.address) {
+                nodes[*place].add(node);
+            }
+        }
+    }
+    nodes
+}
+
+fn one_each(mut family: Family, nodes: &[Sums], value: fn(&Sums) -> f64) -> Family {
+    for node in nodes {
+        family.sample(&[("node", &node.address)], value(node));
+    }
+    family
+}
+
+fn errors(nodes: &[Sums]) -> Family {
+    let help = "What went wrong with a node, by kind.";
+    let mut family = Family::counter("slotway_node_errors_total", help);
+    for node in nodes {
+        for (kind, count) in NodeError::NAMES.iter().zip(node.errors) {
+            family.sample(&[("node", &node.address), ("kind", kind)], count as f64);
+        }
+    }
+    family
+}
+
+type Value = fn(&Sums) -> f64;
+
+const GAUGES: [(&str, &str, Value); 7] = [
+    (
+        "slotway_node_up",
+        "0 when a worker could not reach the node within the last 10 s, else 1.",
+        |node| f64::from(u8::from(node.down == 0)),
+    ),
+    (
+        "slotway_node_primary",
+        "1 for a node that owns slots, 0 for a replica.",
+        |node| f64::from(u8::from(node.is_primary)),
+    ),
+    ("slotway_node_slots", "Slots that the node owns.", |node| {
+        node.slots as f64
+    }),
+    (
+        "slotway_node_connections",
+        "Open connections to the node that clients share.",
+        |node| node.connections as f64,
+    ),
+    (
+        "slotway_node_circuit_open",
+        "Workers that send the node one request at a time, since it serves nobody just now.",
+        |node| node.circuit_open as f64,
+    ),
+    (
+        "slotway_node_in_flight_requests",
+        "Requests that the node has not answered.",
+        |node| node.in_flight as f64,
+    ),
+    (
+        "slotway_node_queue_bytes",
+        "What is kept for these requests.",
+        |node| node.queue_bytes as f64,
+    ),
+];
+
+const COUNTERS: [(&str, &str, Value); 4] = [
+    (
+        "slotway_node_requests_total",
+        "Requests queued for the node.",
+        |node| node.requests as f64,
+    ),
+    (
+        "slotway_node_replies_total",
+        "Requests that the node has answered.",
+        |node| node.replies as f64,
+    ),
+    (
+        "slotway_node_request_seconds_total",
+        "How long those took, added up.",
+        |node| node.micros as f64 / 1e6,
+    ),
+    (
+        "slotway_node_connects_total",
+        "Connections opened to the node that clients share.",
+        |node| node.connects as f64,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use slotway_protocol::cluster::{Shard, Slot};
+
+    use super::*;
+
+    fn topology(primaries: u16) -> Topology {
+        let mut topology = Topology::empty();
+        for number in 0..primaries {
+            let shard = Shard {
+                primary: Address::new("10.0.0.1", number + 1),
+                replicas: vec![Address::new("10.0.0.2", number + 1)],
+            };
+            let slot = Slot::new(number.into()).unwrap();
+            topology.assign(slot, slot, shard);
+        }
+        topology
+    }
+
+    fn worker(nodes: impl Iterator<Item = Address>) -> Arc<Stats> {
+        let stats = Stats::new();
+        let nodes = nodes.map(|address| {
+            let node = NodeStats::new(address);
+            node.requests.add(2);
+            node.count(NodeError::Lost);
+            Arc::new(node)
+        });
+        stats.nodes.store(Arc::new(nodes.collect()));
+        Arc::new(stats)
+    }
+
+    fn text(topology: Option<Topology>, left: Vec<Address>, workers: Vec<Arc<Stats>>) -> String {
+        let registry = prometheus::Registry::new();
+        let collect = move || node_families(topology.as_ref(), &left, &workers);
+        let collector = slotway_runtime::metrics::collector("nodes", collect).unwrap();
+        registry.register(collector).unwrap();
+        String::from_utf8(slotway_runtime::metrics::encode(&registry).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn nodes_of_the_topology_are_shown_and_no_others() {
+        let here = Address::new("10.0.0.1", 1);
+        let gone = Address::new("10.0.0.9", 9);
+        let workers = || (0..2).map(|_| worker([here.clone(), gone.clone()].into_iter()));
+        let text_of = |topology| text(topology, Vec::new(), workers().collect());
+        let shown = text_of(Some(topology(1)));
+        for line in [
+            "slotway_node_requests_total{node=\"10.0.0.1:1\"} 4\n",
+            "slotway_node_requests_total{node=\"10.0.0.2:1\"} 0\n",
+            "slotway_node_errors_total{node=\"10.0.0.1:1\",kind=\"lost\"} 2\n",
+            "slotway_node_slots{node=\"10.0.0.1:1\"} 1\n",
+            "slotway_node_primary{node=\"10.0.0.2:1\"} 0\n",
+            "slotway_node_up{node=\"10.0.0.2:1\"} 1\n",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
+        assert!(!shown.contains("10.0.0.9"), "{shown}");
+        assert!(!text_of(None).contains("node="));
+        let with_gone = text(Some(topology(1)), vec![gone.clone()], workers().collect());
+        let line = "slotway_node_errors_total{node=\"10.0.0.9:9\",kind=\"lost\"} 2\n";
+        assert!(with_gone.contains(line), "{with_gone}");
+    }
+
+    /// Prints how long a scrape takes where there are very many nodes and workers.
+    #[test]
+    fn five_hundred_nodes_are_no_trouble() {
+        let nodes = || (1..=250).map(|port| Address::new("10.0.0.1", port));
+        let workers: Vec<_> = (0..16).map(|_| worker(nodes())).collect();
+        let started = std::time::Instant::now();
+        let shown = text(Some(topology(250)), Vec::new(), workers);
+        eprintln!("{:?} for {} bytes", started.elapsed(), shown.len());
+        let samples = shown.lines().filter(|line| line.contains("node="));
+        let each = GAUGES.len() + COUNTERS.len() + NodeError::NAMES.len();
+        assert_eq!(samples.count(), 500 * each);
+    }
+}
