@@ -63,7 +63,7 @@ pub struct Hot {
 /// A key that is often asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HotKey {
-    /// No more than its first [`KEY_BYTES_MAX`] bytes.
+    /// No more than its first 256 bytes.
     pub key: Vec<u8>,
     pub key_len: usize,
     pub slot: u16,

@@ -29,7 +29,7 @@ pub struct NodeStats {
     /// How long the requests took that were answered, added up.
     pub micros: Counter,
     pub connects: Counter,
-    /// In the order of [`NodeError::NAMES`].
+    /// In the order of `NodeError::NAMES`.
     pub errors: [Counter; NodeError::NAMES.len()],
 }
 
