@@ -38,6 +38,8 @@ pub(crate) struct Scripts {
     bytes: usize,
     pub(crate) libraries: Libraries,
     interpreter: Option<Box<Interpreter>>,
+    /// A command runs that a script has called.
+    pub(crate) is_calling: bool,
     /// The script that goes on in a later turn. No other command runs until it has ended.
     pub(crate) suspended: Option<Box<Suspended>>,
     /// When that is.

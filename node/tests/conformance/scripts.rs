@@ -107,6 +107,8 @@ pub(crate) const SCRIPTS: &[&str] = &[
     "eval \"return redis.call('select',99)\" 0",
     "eval \"return redis.call('blpop',KEYS[1],0)\" 1 {s}none",
     "eval \"return redis.call('blpop',KEYS[1],0)\" 1 {s}l",
+    "eval \"return redis.call('XREAD','block','10','streams',KEYS[1],'0')\" 1 {s}x",
+    "eval \"return redis.pcall('xreadgroup','group','g','c','block','x','0',KEYS[1])\" 1 {s}x",
     "eval \"return redis.call('publish','x','y')\" 0",
     "eval \"for i=1,3 do redis.call('incr',KEYS[1]) end return redis.call('get',KEYS[1])\" 1 {s}n",
     "eval \"return redis.call('expire',KEYS[1],100)\" 1 {s}n",

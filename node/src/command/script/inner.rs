@@ -63,6 +63,7 @@ fn run_request(
     running.has_written |= command.flags.contains(Flags::WRITE);
     let began = call.server.nanos;
     let changes = call.keyspace.changes;
+    call.server.scripts.is_calling = true;
     let outcome = run(&mut Call {
         request,
         keyspace: &mut *call.keyspace,
@@ -76,6 +77,7 @@ fn run_request(
         now: call.now,
         asking: false,
     });
+    call.server.scripts.is_calling = false;
     call.server.note_call(command, began, outcome.is_err());
     if call.server.propagation.is_heard() {
         let propagation = &mut call.server.propagation;

@@ -287,6 +287,15 @@ impl Group {
     }
 }
 
+/// In a transaction it does not wait, in a script it is refused.
+#[cold]
+fn not_from_scripts(call: &Call<'_>) -> CommandError {
+    let name = String::from_utf8_lossy(call.arg(0));
+    CommandError::text(format!(
+        "ERR {name} command is not allowed with BLOCK option from scripts"
+    ))
+}
+
 impl<'a> Options<'a> {
     fn parse(call: &Call<'a>, of_group: bool) -> Result<Self, CommandError> {
         let mut options = Self {
@@ -300,6 +309,9 @@ impl<'a> Options<'a> {
         while index < call.len() && options.first_key == 0 {
             let values = call.len() - index - 1;
             if call.arg_is(index, "BLOCK") && values > 0 {
+                if call.server.scripts.is_calling {
+                    return Err(not_from_scripts(call));
+                }
                 options.block = Some(timeout(call, index + 1)?);
                 index += 2;
             } else if call.arg_is(index, "COUNT") && values > 0 {
