@@ -181,10 +181,8 @@ impl AdminRoutes for Routes {
                 Err(problem) => AdminResponse::text(400, format!("{problem}\n")),
             },
             "/topology" => self.topology(),
-            _ => {
-                assert_eq!(path, "/", "every route of the list is handled");
-                AdminResponse::text(503, "there is no page\n")
-            }
+            file => status::file(file)
+                .unwrap_or_else(|| AdminResponse::text(404, "there is no such file\n")),
         }
     }
 }
@@ -475,5 +473,7 @@ mod tests {
                 route.path
             );
         }
+        let (status, page) = ask(&routes, "/");
+        assert!(status == 200 && page.contains("status.js"), "{page}");
     }
 }

@@ -240,6 +240,7 @@ fn announce(config: &Config, seeds: &[Address], embedded: Option<&EmbeddedCluste
         lines.push(format!("cluster  found through {}", seeds.join(" ")));
     }
     if let Some(admin) = config.admin.listen {
+        lines.push(format!("status   http://{admin}/"));
         lines.push(format!("metrics  http://{admin}/metrics"));
         lines.push(format!("health   http://{admin}/ready"));
     }
