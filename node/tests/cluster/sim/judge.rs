@@ -101,10 +101,10 @@ impl Judge {
             } else if self.primaries.insert(index) {
                 self.elections += 1;
                 // Who has slots may not be known for a moment. Then fewer decide, unless it is
-                // certain that somebody is missing.
+                // certain that somebody is missing, and just one is.
                 let nodes = view.nodes().iter();
                 let voters = nodes.filter(|node| !view.ranges(&node.id).is_empty());
-                let fewer = if self.covers_all {
+                let fewer = if self.covers_all && !self.is_forced {
                     usize::MAX
                 } else {
                     voters.count() / 2 + 1
