@@ -611,6 +611,31 @@ fn a_replica_serves_readers_who_say_so() {
 }
 
 #[test]
+fn a_replica_goes_by_what_a_script_says_of_itself() {
+    let mut bench = Bench::cluster(1, true);
+    let client = bench.open();
+    let eval = |flags: &str| {
+        let script = format!("#!lua{flags}\nreturn 5");
+        let len = script.len();
+        format!("*4\r\n$4\r\nEVAL\r\n${len}\r\n{script}\r\n$1\r\n1\r\n$3\r\nbar\r\n")
+    };
+    let moved = "-MOVED 5061 10.0.0.1:7000\r\n";
+    bench.check(client, "READONLY\r\n", "+OK\r\n");
+    bench.check(client, &eval(""), moved);
+    bench.check(client, &eval(" flags=no-writes"), ":5\r\n");
+    bench.check(client, "EVAL 'return(6)' 1 bar\r\n", ":6\r\n");
+    // By its digest, too, and so for a transaction.
+    let load = "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$14\r\n#!lua\nreturn 5\r\n";
+    let digest = "5a587e284055f48beb407ddaaa03be829725631c";
+    bench.check(client, load, &format!("$40\r\n{digest}\r\n"));
+    let evalsha = format!("EVALSHA {digest} 1 bar\r\n");
+    bench.check(client, &evalsha, moved);
+    let aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    let replies = format!("+OK\r\n{moved}{aborted}");
+    bench.check(client, &format!("MULTI\r\n{evalsha}EXEC\r\n"), &replies);
+}
+
+#[test]
 fn keys_are_moved_by_hand() {
     let (mut from, mut to) = (Bench::cluster(0, false), Bench::cluster(0, false));
     let (source, target) = (from.open(), to.open());

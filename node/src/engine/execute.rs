@@ -13,6 +13,7 @@ use crate::cluster::{self, Permissions};
 use crate::command::{Call, CommandError, Run};
 use crate::keyspace::ExpiryRule;
 use crate::replication::propagation::{propagate, propagate_expired};
+use crate::script::runs_script;
 use crate::server_state::DiskError;
 
 impl State {
@@ -234,7 +235,10 @@ impl State {
         asking: bool,
         now: Now,
     ) -> Result<(&'static Command, Run), Refused> {
-        let command = resolve(request).map_err(Refused::AsNoCommand)?;
+        let mut command = resolve(request).map_err(Refused::AsNoCommand)?;
+        if runs_script(command) {
+            command = self.server.scripts.declared(command, request);
+        }
         let session = &self.sessions[client];
         if !session.authenticated && !command.flags.contains(Flags::NO_AUTH) {
             return Err(CommandError::text("NOAUTH Authentication required.").into());

@@ -10,6 +10,7 @@ use slotway_protocol::resp::{Request, encode};
 
 use crate::cluster::Keyed;
 use crate::keyspace::Keyspace;
+use crate::script::runs_script;
 
 /// The requests that were made and not handed over yet.
 #[derive(Debug, Default)]
@@ -146,8 +147,9 @@ pub(crate) fn propagate(
 ) {
     keyspace.finish();
     propagate_expired(keyspace, propagation);
-    // What a transaction has done was said by its commands.
-    if keyspace.changes != changes && command.flags.contains(Flags::WRITE) {
+    // What a transaction or a script has done was said by its commands.
+    let is_said = !command.flags.contains(Flags::WRITE) || runs_script(command);
+    if keyspace.changes != changes && !is_said {
         propagation.add_command(keyspace.database(), &request);
     }
     propagation.is_said = false;

@@ -7,6 +7,7 @@
 
 mod bit;
 mod convert;
+mod declared;
 mod errors;
 mod fiber;
 mod flags;
@@ -24,6 +25,7 @@ use std::collections::HashMap;
 use slotway_protocol::cluster::Slot;
 use slotway_protocol::engine::{ConnectionId, Instant, Now};
 
+pub(crate) use declared::runs_script;
 pub(crate) use fiber::{Input, Interpreter, Job, Outcome, Output, Wish};
 pub(crate) use flags::{Head, ScriptFlags};
 pub(crate) use libraries::{Libraries, Library, Restore};

@@ -53,6 +53,10 @@ macro_rules! word_set {
                 Self(self.0 | other.0)
             }
 
+            $visibility const fn without(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
+            }
+
             /// The number of members.
             $visibility const fn len(self) -> usize {
                 self.0.count_ones() as usize
