@@ -109,6 +109,7 @@ impl Cluster {
     /// claims to it.
     pub(crate) fn take_over(&mut self, slot: Slot, from: String, now: Now) {
         self.granted.insert(slot, from);
+        self.save_before_telling();
         self.bump_epoch();
         self.announce(now);
     }

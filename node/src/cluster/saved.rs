@@ -1,5 +1,7 @@
 //! What of a node's cluster is to outlast the process: when it is written, and what waits for that.
 
+use slotway_protocol::engine::ConnectionId;
+
 use super::Cluster;
 use super::effects::{Effect, SavedCluster};
 
@@ -18,6 +20,11 @@ pub(super) struct Saver {
     /// each epoch, and only the last can still count.
     vote: Option<PendingVote>,
     hold: Hold,
+    /// Clients whose reply waits for what they have changed to be written, and the version of the
+    /// file that has it; `None` until that is begun. Each waits for one at most.
+    waiting: Vec<(ConnectionId, Option<u64>)>,
+    /// Those for whom it is.
+    answered: Vec<ConnectionId>,
 }
 
 /// Whether messages wait for what they tell to be written: others go by it from then on, and a node
@@ -76,6 +83,22 @@ impl Cluster {
         }
     }
 
+    /// Has a client's reply wait until what it has changed is written, so that nobody goes by what
+    /// this node may forget; whether that is to be waited for.
+    pub(crate) fn answer_when_saved(&mut self, client: ConnectionId) -> bool {
+        let saver = &mut self.saver;
+        let waits = self.has_bus && saver.has_file && saver.is_dirty;
+        if waits {
+            saver.waiting.push((client, None));
+        }
+        waits
+    }
+
+    /// The clients whose reply waits no more.
+    pub(crate) fn take_answered(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.saver.answered)
+    }
+
     /// Sends something, now or when it may be known.
     pub(super) fn send_or_hold(&mut self, message: Effect) {
         let hold = &mut self.saver.hold;
@@ -100,6 +123,9 @@ impl Cluster {
         if self.saver.hold.is_on {
             self.saver.hold.number.get_or_insert(number);
         }
+        for (_, version) in &mut self.saver.waiting {
+            version.get_or_insert(number);
+        }
         if !self.saver.has_file {
             return self.saved(number);
         }
@@ -117,6 +143,11 @@ impl Cluster {
             let held = std::mem::take(hold);
             self.effects.extend(held.messages);
         }
+        let waiting = &mut self.saver.waiting;
+        let is_written = |version: &Option<u64>| version.is_some_and(|version| version <= number);
+        let answered = waiting.extract_if(.., |(_, version)| is_written(version));
+        let answered = answered.map(|(client, _)| client);
+        self.saver.answered.extend(answered);
         let is_saved = |vote: &PendingVote| vote.number.is_some_and(|version| version <= number);
         if self.saver.vote.as_ref().is_some_and(is_saved)
             && let Some(vote) = self.saver.vote.take()

@@ -71,9 +71,13 @@ impl Node {
     }
 
     /// A version of the cluster file is written.
-    pub(super) fn note_saved(&mut self, number: u64) {
-        if let Some(cluster) = &mut self.state.server.cluster {
-            cluster.saved(number);
+    pub(super) fn note_saved(&mut self, number: u64, now: Now) {
+        let Some(cluster) = &mut self.state.server.cluster else {
+            return;
+        };
+        cluster.saved(number);
+        for client in cluster.take_answered() {
+            self.answer_later(client, true, b"+OK\r\n", now);
         }
     }
 

@@ -390,7 +390,7 @@ impl Engine for Node {
             Event::SaveWritten(id) => self.continue_save(id, now),
             Event::SaveEnded(id, succeeded) => self.end_save(id, succeeded, now),
             Event::Config(outcome) => self.end_configuring(outcome, now),
-            Event::NodesConfSaved(number) => self.note_saved(number),
+            Event::NodesConfSaved(number) => self.note_saved(number, now),
             Event::Load(part) => self.take_load_part(part, now),
             Event::Aof(event) => self.take_log_event(event, now),
             Event::Terminate => self.terminate(self.config().shutdown_on_sigterm),

@@ -3,7 +3,7 @@
 
 use slotway_protocol::cluster::Slot;
 
-use super::{Call, CommandError, cluster, cluster_mut, slot_arg};
+use super::{Call, CommandError, cluster, cluster_mut, reply_ok_when_saved, slot_arg};
 use crate::number;
 
 pub(super) fn addslots(call: &mut Call<'_>) -> Result<(), CommandError> {
@@ -85,7 +85,8 @@ fn change_slots(call: &mut Call<'_>, change: Change, form: Form) -> Result<(), C
             }
         }
     });
-    call.reply_ok();
+    cluster.save_now();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
@@ -106,7 +107,7 @@ pub(super) fn flushslots(call: &mut Call<'_>) -> Result<(), CommandError> {
             view.assign(slot, slot, None);
         }
     });
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
@@ -134,7 +135,7 @@ pub(super) fn setslot(call: &mut Call<'_>) -> Result<(), CommandError> {
             "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP",
         ));
     }
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
@@ -184,6 +185,7 @@ fn set_owner(call: &mut Call<'_>, slot: Slot) -> Result<(), CommandError> {
             view.set_importing(slot, None);
         }
     });
+    cluster.save_now();
     if let Some(from) = from {
         cluster.take_over(slot, from, now);
     }
@@ -254,6 +256,6 @@ pub(super) fn set_config_epoch(call: &mut Call<'_>) -> Result<(), CommandError> 
             node.epoch = epoch;
         }
     });
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Changes to who belongs to the cluster, and in which part.
 
 use super::super::unknown_or_wrong_arguments;
-use super::{Call, CommandError, cluster, cluster_mut, unknown_node};
+use super::{Call, CommandError, cluster, cluster_mut, reply_ok_when_saved, unknown_node};
 use crate::cluster::bus::Kind;
 use crate::cluster::{FailoverError, FailoverForm, MeetError};
 use crate::number;
@@ -57,7 +57,7 @@ pub(super) fn forget(call: &mut Call<'_>) -> Result<(), CommandError> {
     }
     let now = call.now;
     cluster_mut(call)?.forget(&id, now);
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub(super) fn replicate(call: &mut Call<'_>) -> Result<(), CommandError> {
     let cluster = cluster_mut(call)?;
     cluster.become_replica_of(&id);
     cluster.announce(now);
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
@@ -126,13 +126,13 @@ pub(super) fn reset(call: &mut Call<'_>) -> Result<(), CommandError> {
         ));
     }
     cluster_mut(call)?.reset(hard);
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 
 pub(super) fn saveconfig(call: &mut Call<'_>) -> Result<(), CommandError> {
     cluster_mut(call)?.save_now();
-    call.reply_ok();
+    reply_ok_when_saved(call);
     Ok(())
 }
 

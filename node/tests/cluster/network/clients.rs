@@ -1,5 +1,7 @@
 //! Clients of the nodes: they are at the node's own host, so nothing takes any time.
 
+use std::time::Duration;
+
 use slotway_node::Event;
 use slotway_protocol::engine::{ConnectionId, Engine, Origin};
 
@@ -7,21 +9,33 @@ use super::Network;
 use super::host::{Attached, End};
 
 impl Network {
-    /// Sends a command to a node as a client, and returns the reply.
+    /// Sends a command to a node as a client, and returns the reply. One that comes late, as of
+    /// what has to be written first, is waited for.
     pub(crate) fn ask(&mut self, index: usize, line: &str) -> String {
         let client = self.client(index);
         self.request(index, client, line);
-        let (reply, is_open) = self.replies(index, client);
-        if is_open {
-            let now = self.now(index);
-            let host = &mut self.hosts[index];
-            host.close(client);
-            if let Some(node) = &mut host.node {
-                node.handle_close(client, now);
-            }
-            self.settle(index);
+        let (mut reply, mut is_open) = self.replies(index, client);
+        let deadline = self.micros() + LATE_WITHIN;
+        while reply.is_empty() && is_open && self.micros() < deadline {
+            self.run(Duration::from_millis(1));
+            (reply, is_open) = self.replies(index, client);
         }
+        self.leave(index, client);
         reply
+    }
+
+    /// A client closes its connection, if it is still open.
+    pub(crate) fn leave(&mut self, index: usize, client: ConnectionId) {
+        let now = self.now(index);
+        let host = &mut self.hosts[index];
+        if host.socket(client).is_none() {
+            return;
+        }
+        host.close(client);
+        if let Some(node) = &mut host.node {
+            node.handle_close(client, now);
+        }
+        self.settle(index);
     }
 
     /// The node is told something by its process.
@@ -85,3 +99,6 @@ impl Network {
         self.settle(index);
     }
 }
+
+/// How long a reply is waited for, in virtual microseconds.
+const LATE_WITHIN: u64 = 10_000_000;

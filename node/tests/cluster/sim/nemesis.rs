@@ -226,13 +226,28 @@ impl World {
                 break;
             }
             let line = format!("CLUSTER SETSLOT {slot} {step}");
-            let reply = self.network.ask(index, &line);
+            let reply = self.order(index, &line);
             tracing::info!(index, line, reply, "a slot moves");
             if !reply.starts_with('+') {
                 break;
             }
             let pause = self.random.millis(0, 300);
             self.pass(pause);
+        }
+    }
+
+    /// Tells a node something and waits for the answer; it has none when it ends before that.
+    fn order(&mut self, index: usize, line: &str) -> String {
+        let client = self.network.client(index);
+        self.network.request(index, client, line);
+        let deadline = self.network.micros() + ANSWER_WITHIN;
+        loop {
+            let (reply, is_open) = self.network.replies(index, client);
+            if !reply.is_empty() || !is_open || self.network.micros() >= deadline {
+                self.network.leave(index, client);
+                return reply;
+            }
+            self.pass(Duration::from_millis(1));
         }
     }
 
@@ -243,9 +258,12 @@ impl World {
                 let view = self.network.view(index);
                 if view.migrating(slot).is_some() || view.importing(slot).is_some() {
                     let line = format!("CLUSTER SETSLOT {} STABLE", slot.number());
-                    self.network.ask(index, &line);
+                    self.order(index, &line);
                 }
             }
         }
     }
 }
+
+/// How long an operator waits for an answer, in virtual microseconds.
+const ANSWER_WITHIN: u64 = 5_000_000;
