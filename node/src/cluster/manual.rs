@@ -130,6 +130,13 @@ impl Cluster {
         replicas.any(|node| node.address == *address && !node.failed && !node.suspected)
     }
 
+    /// Whether the node that listens there has said that it takes over only when an operator tells
+    /// it to.
+    pub(crate) fn is_barred(&self, address: &Address) -> bool {
+        let mut nodes = self.view.nodes().iter();
+        nodes.any(|node| node.address == *address && node.no_failover)
+    }
+
     /// A replica of this primary wants to take over.
     pub(super) fn begin_handing_over(&mut self, link: LinkId, sender: usize, now: Now) {
         let node = &self.view.nodes()[sender];

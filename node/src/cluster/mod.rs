@@ -91,6 +91,8 @@ pub(crate) struct Cluster {
     state_outdated: bool,
     /// There may be a reason to ask for votes, or to end an election.
     election_due: bool,
+    /// Others have to hear whether this node may take over: its primary may end next.
+    flag_outdated: bool,
 }
 
 /// Messages since the start, by type.
@@ -130,6 +132,7 @@ impl Cluster {
             ignored: None,
             state_outdated: false,
             election_due: false,
+            flag_outdated: false,
         };
         cluster.set_view(config.view);
         cluster
@@ -221,6 +224,7 @@ impl Cluster {
 
     pub(crate) fn set_settings(&mut self, settings: Settings) {
         if settings != self.settings {
+            self.flag_outdated |= self.settings.no_failover != settings.no_failover;
             self.settings = settings;
             self.update_my_address();
             self.changed();
@@ -276,6 +280,9 @@ impl Cluster {
         }
         if std::mem::take(&mut self.state_outdated) {
             self.update_state(now);
+        }
+        if std::mem::take(&mut self.flag_outdated) {
+            self.announce(now);
         }
         self.save_if_due();
     }

@@ -117,7 +117,9 @@ impl Node {
         let (offset, tried) = (server.ending.offset, &server.ending.tried);
         let cluster = server.cluster.as_ref();
         let candidates = server.replication.heirs(offset);
-        let candidates = candidates.filter(|address| !tried.contains(address));
+        let is_barred = |address: &_| cluster.is_some_and(|cluster| cluster.is_barred(address));
+        let candidates =
+            candidates.filter(|address| !tried.contains(address) && !is_barred(address));
         let heir = candidates.max_by_key(|address| {
             cluster.is_some_and(|cluster| cluster.is_fit_to_take_over(address))
         });

@@ -122,6 +122,18 @@ fn shutdown_hands_over_too_and_with_a_password() {
 }
 
 #[test]
+fn a_replica_that_is_to_take_over_from_nobody_does_not() {
+    let mut network = ready(quick(), 1);
+    let line = "CONFIG SET cluster-replica-no-failover yes";
+    assert_eq!(ask(&mut network, 3, line), "+OK");
+    // The primary hears of it at once, not with some ping.
+    network.run(MS * 5);
+    let me = id(&mut network, 0);
+    end_while_writing(&mut network, 200);
+    assert_eq!(holder(&network, 1), me);
+}
+
+#[test]
 fn what_the_replica_refuses_is_no_reason_to_stay() {
     let mut network = ready(quick(), 1);
     // The primary has no password to log in with.
