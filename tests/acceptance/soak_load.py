@@ -41,14 +41,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=int, help="always the same, without errors and visitors")
     options = parser.parse_args()
-    clock = Clock(options.seconds)
+    clock = Clock(options.seconds, options.rate)
     told = Told()
     hands = [threading.Thread(target=busy, args=(options.port, clock, told,
                                                  random.Random(options.seed + number)))
              for number in range(THREADS)]
-    hands.append(threading.Thread(target=visitors, args=(options.port, clock, told,
-                                                         random.Random(options.seed - 1))))
+    if not options.rate:
+        hands.append(threading.Thread(target=visitors, args=(options.port, clock, told,
+                                                             random.Random(options.seed - 1))))
     for hand in hands:
         hand.start()
     for hand in hands:
@@ -58,9 +60,10 @@ def main() -> int:
 
 
 class Clock:
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, steady_rate: int | None) -> None:
         self.started = time.monotonic()
         self.seconds = seconds
+        self.steady_rate = steady_rate
 
     def over(self) -> bool:
         return time.monotonic() - self.started >= self.seconds
@@ -70,6 +73,8 @@ class Clock:
         return (time.monotonic() - self.started) / self.seconds * LAPS % 1.0
 
     def rate(self) -> float:
+        if self.steady_rate:
+            return self.steady_rate
         now = self.in_lap()
         for (since, low), (until, high) in zip(RATES, RATES[1:]):
             if now < until:
@@ -167,7 +172,7 @@ def one(clock: Clock, chance: random.Random) -> tuple[tuple, bool]:
     if chance.random() < 0.3:
         return ("GET", f"string:hot:{clock.hot()}"), False
     key = chance.randrange(KEYS)
-    if chance.random() < 0.02:
+    if chance.random() < 0.02 and not clock.steady_rate:
         return chance.choice(WRONG)(key), True
     if chance.random() < 0.0005:
         return ("SET", f"string:large:{key % 5}", "x" * LARGE_BYTES, "EX", KEPT_SECONDS), False
