@@ -85,7 +85,6 @@ fn change_slots(call: &mut Call<'_>, change: Change, form: Form) -> Result<(), C
             }
         }
     });
-    cluster.save_now();
     reply_ok_when_saved(call);
     Ok(())
 }
@@ -119,6 +118,7 @@ pub(super) fn setslot(call: &mut Call<'_>) -> Result<(), CommandError> {
     }
     let slot = slot_arg(call, 2)?;
     let with_node = call.len() == 5;
+    let was_mine = owns(call, slot)?;
     if call.arg_is(3, "MIGRATING") && with_node {
         set_migrating(call, slot)?;
     } else if call.arg_is(3, "IMPORTING") && with_node {
@@ -135,7 +135,13 @@ pub(super) fn setslot(call: &mut Call<'_>) -> Result<(), CommandError> {
             "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER HELP",
         ));
     }
-    reply_ok_when_saved(call);
+    // What becomes of others' slots this node would hear again, and nobody goes by its having
+    // heard.
+    if owns(call, slot)? == was_mine {
+        call.reply_ok();
+    } else {
+        reply_ok_when_saved(call);
+    }
     Ok(())
 }
 
@@ -185,7 +191,6 @@ fn set_owner(call: &mut Call<'_>, slot: Slot) -> Result<(), CommandError> {
             view.set_importing(slot, None);
         }
     });
-    cluster.save_now();
     if let Some(from) = from {
         cluster.take_over(slot, from, now);
     }
