@@ -12,6 +12,7 @@ mod number;
 mod persistence;
 mod pubsub;
 mod replication;
+mod report;
 mod script;
 mod server_state;
 mod statistics;
@@ -30,6 +31,7 @@ pub use keyspace::Exported;
 pub use persistence::aof::manifest::{Manifest, ManifestError};
 pub use persistence::rdb::RdbError;
 pub use persistence::saving::SaveId;
+pub use report::{FigureKind, Figures, Label, Number, Report, Sample};
 pub use statistics::{Probe, ProcessFacts};
 
 /// The server whose behaviour this node has.

@@ -165,11 +165,13 @@ A Redis Cluster node.
 Usage: slotway-node [/path/to/redis.conf] [options] [-]
        slotway-node - (read config from stdin)
        slotway-node create-cluster [--nodes 6] [--replicas 1] [--port 7000] [--dir DIR]
+                                   [--metrics-port 9400]
        slotway-node -v or --version
        slotway-node -h or --help
 
 create-cluster runs a whole cluster on this machine until Ctrl-C: three primaries with a replica
 each at 127.0.0.1, ports 7000 to 7005. With --dir it is there again the next time, with its keys.
+With --metrics-port each node shows its metrics, the first one at that port.
 
 Options are the directives of redis.conf, and count more than the file:
   --port 7000                      the port to listen on (default 6379)
@@ -187,6 +189,8 @@ Options are the directives of redis.conf, and count more than the file:
   --requirepass SECRET             clients have to authenticate
   --dir DIR                        where the files are (default ./)
   --appendonly yes                 write each change to a file
+  --metrics-port PORT              show metrics to Prometheus at that port (default 0, nowhere)
+  --metrics-bind 127.0.0.1         the addresses for it (default 127.0.0.1)
 
 Examples:
        slotway-node /etc/redis-cluster/redis-7000.conf

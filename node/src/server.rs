@@ -10,10 +10,12 @@ mod listeners;
 mod loading;
 mod local_cluster;
 pub mod log;
+pub mod metrics;
 mod probe;
 pub mod process;
 pub mod settings;
 mod storage;
+pub mod watch;
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -45,6 +47,7 @@ pub use loading::LoadError;
 use loading::Plan;
 pub use local_cluster::{CreateCluster, LocalCluster, LocalClusterError, LocalClusterOptions};
 use storage::Storage;
+use watch::{Publisher, Watch};
 
 /// Why a node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,10 @@ pub enum StartError {
     Address(String),
     #[error("none of the addresses in 'bind' can be listened on")]
     NoAddress,
+    #[error("metrics can't be shown: {0}")]
+    Metrics(BindError),
+    #[error("none of the addresses in 'metrics-bind' can be listened on")]
+    NoMetricsAddress,
     #[error("the system gives no thread or no event queue: {0}")]
     System(#[from] io::Error),
     #[error(transparent)]
@@ -71,6 +78,9 @@ pub struct ServerHandle {
     events: mpsc::UnboundedSender<Event>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
+    watch: Watch,
+    /// The thread that shows metrics, if any does.
+    metrics: Option<JoinHandle<()>>,
 }
 
 impl ServerHandle {
@@ -89,6 +99,11 @@ impl ServerHandle {
         let _ = self.events.send(event);
     }
 
+    /// Whom to ask how it is.
+    pub fn watch(&self) -> Watch {
+        self.watch.clone()
+    }
+
     /// Stops the node soon; a clone of this can be kept by whoever catches signals.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -102,6 +117,10 @@ impl ServerHandle {
     fn wait(&mut self) {
         if let Some(thread) = self.thread.take() {
             // A panic inside the engine has aborted the process, so there is nothing to report.
+            let _ = thread.join();
+        }
+        self.stop.cancel();
+        if let Some(thread) = self.metrics.take() {
             let _ = thread.join();
         }
     }
@@ -173,6 +192,7 @@ fn start(mut config: NodeConfig, surroundings: Surroundings) -> Result<ServerHan
     } else {
         (listen(&config.config)?, Vec::new())
     };
+    let metrics_listeners = metrics::listen(&config.config)?;
     let bus_port = if surroundings.has_bus {
         bus_port(&config.config)
     } else {
@@ -183,6 +203,7 @@ fn start(mut config: NodeConfig, surroundings: Surroundings) -> Result<ServerHan
         .map(|(_, listener)| listener.local_addr())
         .collect::<Result<_, _>>()?;
     let (events, inbox) = mpsc::unbounded_channel();
+    let (publisher, watch) = watch::channel(events.clone());
     let (loaded, when_loaded) = sync_channel(1);
     let for_files = surroundings.has_files.then(|| (events.clone(), loaded));
     let stop = CancellationToken::new();
@@ -203,9 +224,11 @@ fn start(mut config: NodeConfig, surroundings: Surroundings) -> Result<ServerHan
                     if let Some(file) = &surroundings.config_file {
                         node.set_config_file(file.to_string_lossy().into_owned());
                     }
+                    publisher.publish(node.report(started_at()));
                     let _ = started.send(Ok(()));
                     let listeners = (listeners, bus_listeners);
-                    let served = serve(node, surroundings, writers, listeners, inbox, token);
+                    let outside = (writers, publisher);
+                    let served = serve(node, surroundings, outside, listeners, inbox, token);
                     runtime.block_on(served);
                 }
                 Err(error) => {
@@ -214,12 +237,16 @@ fn start(mut config: NodeConfig, surroundings: Surroundings) -> Result<ServerHan
             }
         })?;
     when_started.recv().map_err(io::Error::other)??;
+    let metrics = (!metrics_listeners.is_empty())
+        .then(|| metrics::start(metrics_listeners, watch.clone(), stop.clone()));
     let handle = ServerHandle {
         addresses,
         bus_port,
         events,
         stop,
         thread: Some(thread),
+        watch,
+        metrics: metrics.transpose()?,
     };
     match when_loaded.recv() {
         Ok(Err(error)) if !matches!(error, LoadError::Stopped) => Err(error.into()),
@@ -247,10 +274,7 @@ fn prepare(
     has_bus: bool,
     for_files: Option<ForFiles>,
 ) -> Result<(Node, Writers), StartError> {
-    let started = Now {
-        instant: Instant::from_micros(0),
-        unix_ms: unix_ms(),
-    };
+    let started = started_at();
     let mut node = Node::new(config, started).with_probe(probe::probe());
     let Some((events, loaded)) = for_files else {
         if has_bus {
@@ -290,7 +314,7 @@ fn join_cluster(
 async fn serve(
     node: Node,
     surroundings: Surroundings,
-    writers: Writers,
+    (writers, publisher): (Writers, Publisher),
     (listeners, bus_listeners): (Vec<Listening>, Vec<Listening>),
     mut inbox: mpsc::UnboundedReceiver<Event>,
     stop: CancellationToken,
@@ -340,6 +364,7 @@ async fn serve(
                 writer.write(version);
             }
         }
+        Notice::Report(report) => publisher.publish(*report),
         Notice::IsPrimary(is_primary) if is_program => log::set_role(is_primary),
         Notice::IsPrimary(_) => {}
     });
@@ -401,6 +426,14 @@ pub fn lonely_cluster(config: &Config, seed: u64) -> ClusterConfig {
     ClusterConfig {
         me,
         view: ClusterView::new(vec![node]),
+    }
+}
+
+/// The time at which a node begins.
+fn started_at() -> Now {
+    Now {
+        instant: Instant::from_micros(0),
+        unix_ms: unix_ms(),
     }
 }
 

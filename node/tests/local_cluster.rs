@@ -16,6 +16,7 @@ fn options(directory: Option<PathBuf>) -> LocalClusterOptions {
         replicas: 1,
         // The system chooses them.
         first_port: 0,
+        first_metrics_port: 0,
         directory,
         config: Config::default(),
     }

@@ -12,11 +12,14 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use prometheus::Registry;
 use serde::Serialize;
 use slotway::engine::{Program, Stats};
+use slotway_node::server::metrics::metrics_response;
+use slotway_node::server::watch::{self, Watch};
 use slotway_protocol::cluster::{SLOTS, Topology};
 use slotway_protocol::engine::Address;
-use slotway_runtime::admin::{AdminResponse, AdminRoute, AdminRoutes, Events};
+use slotway_runtime::admin::{AdminResponse, AdminRoute, AdminRoutes, Events, LaterResponse};
 use slotway_runtime::logging::LogControl;
 use slotway_runtime::metrics::{TEXT_FORMAT, encode};
+use tokio::task::spawn_local;
 
 use self::hot::hot_json;
 use crate::control::Reloader;
@@ -145,6 +148,8 @@ pub(crate) struct Routes {
     pub(crate) program: Arc<Program>,
     pub(crate) workers: Vec<Arc<Stats>>,
     pub(crate) log: Option<Rc<LogControl>>,
+    /// The nodes in this process, with their names.
+    pub(crate) nodes: Vec<(String, Watch)>,
 }
 
 impl AdminRoutes for Routes {
@@ -164,9 +169,15 @@ impl AdminRoutes for Routes {
         }
     }
 
+    fn later(&self, path: &str) -> Option<LaterResponse> {
+        let is_asked = path == "/metrics/nodes" && !self.nodes.is_empty();
+        is_asked.then(|| -> LaterResponse { Box::pin(node_metrics(self.nodes.clone())) })
+    }
+
     fn handle(&self, method: &str, path: &str, query: &str) -> AdminResponse {
         match path {
             "/metrics" => self.metrics(),
+            "/metrics/nodes" => AdminResponse::text(404, NO_NODES),
             "/live" => AdminResponse::text(200, "live\n"),
             "/ready" => match self.view.readiness() {
                 Ok(why) => AdminResponse::text(200, format!("ready: {why}\n")),
@@ -239,6 +250,24 @@ impl Routes {
     }
 }
 
+/// Asks all nodes at once, so that one that is stuck does not hold the others up.
+async fn node_metrics(nodes: Vec<(String, Watch)>) -> AdminResponse {
+    let asked = nodes
+        .into_iter()
+        .map(|(node, watch)| spawn_local(async move { (Some(node), watch.ask().await) }));
+    let mut answers = Vec::new();
+    for answer in asked.collect::<Vec<_>>() {
+        match answer.await {
+            Ok(answer) => answers.push(answer),
+            Err(error) => return AdminResponse::text(500, format!("{error}\n")),
+        }
+    }
+    metrics_response(watch::families(&answers))
+}
+
+const NO_NODES: &str = "there is no node in this process; a slotway-node shows its own metrics where \
+    its metrics-port says\n";
+
 /// What `%NN` stand for.
 fn percent_decoded(text: &str) -> Option<String> {
     let mut parts = text.split('%');
@@ -250,11 +279,16 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-const ROUTES: [AdminRoute; 11] = [
+const ROUTES: [AdminRoute; 12] = [
     AdminRoute {
         method: "GET",
         path: "/metrics",
         about: "metrics for Prometheus",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/metrics/nodes",
+        about: "the same of the nodes in this process",
     },
     AdminRoute {
         method: "GET",
@@ -382,6 +416,7 @@ mod tests {
             program: Arc::default(),
             workers: Vec::new(),
             log: None,
+            nodes: Vec::new(),
         }
     }
 

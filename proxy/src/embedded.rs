@@ -4,7 +4,10 @@
 use std::path::PathBuf;
 
 use slotway_node::Config as NodeConfig;
-use slotway_node::server::{self, LocalCluster, LocalClusterError, LocalClusterOptions};
+use slotway_node::server::watch::Watch;
+use slotway_node::server::{
+    self, LocalCluster, LocalClusterError, LocalClusterOptions, ServerHandle,
+};
 use slotway_protocol::engine::Address;
 
 use crate::config::EmbeddedConfig;
@@ -31,6 +34,7 @@ impl EmbeddedCluster {
             primaries: config.primaries,
             replicas: config.replicas,
             first_port,
+            first_metrics_port: 0,
             directory: config.data.clone(),
             config: NodeConfig {
                 cluster_databases: DATABASES,
@@ -47,6 +51,13 @@ impl EmbeddedCluster {
         addresses
             .map(|address| Address::new(address.ip().to_string(), address.port()))
             .collect()
+    }
+
+    /// Whom to ask how each node is, with its name.
+    pub(crate) fn watches(&self) -> Vec<(String, Watch)> {
+        let names = self.addresses().into_iter().map(|node| node.to_string());
+        let nodes = self.cluster.nodes().iter();
+        names.zip(nodes.map(ServerHandle::watch)).collect()
     }
 
     /// What to tell whoever has started this.

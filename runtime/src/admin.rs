@@ -1,5 +1,5 @@
 //! A small HTTP server for metrics, health and the like. Its routes answer from memory and at
-//! once, so that it works when the workers do not.
+//! once, or wait for others for a short while, so that it works when those do not.
 
 mod events;
 
@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
 use std::net::TcpListener as StdListener;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,11 +40,20 @@ pub trait AdminRoutes: 'static {
         None
     }
 
+    /// The answer to a route that has to ask somebody else first; `None` for one that has it here.
+    /// Whoever makes it sees to it that it comes soon, whatever becomes of the other.
+    fn later(&self, _path: &str) -> Option<LaterResponse> {
+        None
+    }
+
     /// The events that a route tells as they happen; `None` for one that has an answer instead.
     fn events(&self, _path: &str) -> Option<Events> {
         None
     }
 }
+
+/// An answer on its way.
+pub type LaterResponse = Pin<Box<dyn Future<Output = AdminResponse>>>;
 
 /// One thing to ask for.
 #[derive(Debug, Clone, Copy)]
@@ -148,8 +158,8 @@ async fn serve(
     _place: OwnedSemaphorePermit,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(&*routes, &request);
-        async move { Ok::<_, Infallible>(response) }
+        let routes = Rc::clone(&routes);
+        async move { Ok::<_, Infallible>(answer(&*routes, &request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -171,7 +181,7 @@ async fn serve(
 
 type AnswerBody = Either<Full<Bytes>, Events>;
 
-fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<AnswerBody> {
+async fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<AnswerBody> {
     let path = request.uri().path();
     // hyper itself leaves the body of an answer to HEAD away and keeps its length.
     let method = match request.method() {
@@ -205,6 +215,9 @@ fn answer<B>(routes: &impl AdminRoutes, request: &Request<B>) -> Response<Answer
         && let Some(events) = routes.events(path)
     {
         return event_stream(events);
+    }
+    if let Some(later) = routes.later(path) {
+        return response(later.await);
     }
     let query = request.uri().query().unwrap_or_default();
     response(routes.handle(method, path, query))

@@ -172,6 +172,20 @@ pub fn encode(registry: &Registry) -> prometheus::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// These metrics in the text format, in their order. What has no sample is left out.
+///
+/// # Errors
+/// When a family breaks the format's rules.
+pub fn encode_families(families: Vec<Family>) -> prometheus::Result<Vec<u8>> {
+    let families = families.into_iter().map(Family::into_proto);
+    let families: Vec<_> = families
+        .filter(|family| !family.get_metric().is_empty())
+        .collect();
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text)?;
+    Ok(text)
+}
+
 /// The content type of what [`encode`] returns.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 

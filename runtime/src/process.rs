@@ -12,7 +12,7 @@ use crate::metrics::{Family, collector};
 
 /// A collector with Prometheus' customary `process_*` metrics.
 pub fn process_collector() -> prometheus::Result<Box<dyn Collector>> {
-    collector("process", families)
+    collector("process", process_families)
 }
 
 /// What `/proc/self` says now.
@@ -94,6 +94,14 @@ pub fn resident_bytes() -> io::Result<u64> {
     kilobytes(&fs::read_to_string("/proc/self/status")?, "VmRSS:")
 }
 
+/// The most that it ever was.
+///
+/// # Errors
+/// Where there is no `/proc`, or it speaks another language.
+pub fn resident_peak_bytes() -> io::Result<u64> {
+    kilobytes(&fs::read_to_string("/proc/self/status")?, "VmHWM:")
+}
+
 /// The memory that this process can have before the system ends it: what its control groups allow,
 /// or what the machine has, whichever is less.
 ///
@@ -168,7 +176,8 @@ pub fn open_files_max() -> io::Result<Option<u64>> {
     }
 }
 
-fn families() -> Vec<Family> {
+/// Prometheus' customary `process_*` metrics; none where there is no `/proc`.
+pub fn process_families() -> Vec<Family> {
     let Ok(usage) = Usage::read() else {
         return Vec::new();
     };

@@ -170,6 +170,7 @@ fn stats(call: &Call<'_>, text: &mut String) {
         ("total_commands_processed", stats.commands),
         ("instantaneous_ops_per_sec", stats.commands_per_second),
         ("total_net_input_bytes", stats.input_bytes),
+        ("total_net_output_bytes", stats.output_bytes),
         ("rejected_connections", stats.rejected),
         ("expired_keys", call.keyspace.expired),
         ("evicted_keys", 0),

@@ -101,6 +101,15 @@ const EFFECTS: &[(&str, &str)] = &[
         "which percentiles INFO latencystats shows",
     ),
     (
+        "metrics-port",
+        "where metrics, health and readiness are, see [node-metrics.md](node-metrics.md); 0 for \
+         nowhere. Our own",
+    ),
+    (
+        "metrics-bind",
+        "the addresses for it, as in `bind`. Our own",
+    ),
+    (
         "port",
         "where clients connect; changing it closes nobody's connection",
     ),
@@ -334,7 +343,7 @@ const EFFECTS: &[(&str, &str)] = &[
 const HEAD: &str = "\
 # The directives of a node
 
-All directives of redis-server 7.0.15, and four of our own. This page is written from the table of
+All directives of redis-server 7.0.15, and six of our own. This page is written from the table of
 the node, and a test holds it to that. After a change, run
 
     SLOTWAY_WRITE_DOCS=1 cargo test -p slotway-node --lib guide

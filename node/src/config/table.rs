@@ -284,6 +284,11 @@ directives! {
     slowlog_max_len: u64 = 128, "slowlog-max-len", Number(0, LONG);
     /// In milliseconds.
     latency_monitor_threshold: u64 = 0, "latency-monitor-threshold", Number(0, LONG), kept;
+    /// Where metrics are shown to Prometheus; 0 for nowhere. Our own.
+    metrics_port: u16 = 0, "metrics-port", PORT, immutable;
+    /// As in `bind`. Our own.
+    metrics_bind: Vec<String> = vec!["127.0.0.1".to_owned()],
+        "metrics-bind", Words(&special::BIND), immutable;
     latency_tracking: bool = true, "latency-tracking", Bool;
     latency_tracking_info_percentiles: Vec<String> = ["50", "99", "99.9"].map(str::to_owned).into(),
         "latency-tracking-info-percentiles", Words(&special::PERCENTILES);

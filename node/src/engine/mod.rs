@@ -41,6 +41,7 @@ use crate::cluster::{Cluster, ClusterView, Settings};
 use crate::command::{Dispatch, Random};
 use crate::config::{Config, NodeConfig};
 use crate::keyspace::{Exported, Keyspace};
+use crate::report::Report;
 use crate::server_state::ServerState;
 use crate::statistics::Probe;
 use bus::BusConnections;
@@ -81,6 +82,8 @@ pub struct Node {
     loading: loading::LoadingFiles,
     /// Connections with replies that wait for the disk.
     withholding: Vec<ConnectionId>,
+    /// How much the connection had to write that the driver has looked at last.
+    offered: usize,
 }
 
 /// What a command can touch, apart from the connections' bytes.
@@ -130,6 +133,7 @@ impl Node {
             next_second: started.instant,
             loading: loading::LoadingFiles::default(),
             withholding: Vec::new(),
+            offered: 0,
         }
     }
 
@@ -173,6 +177,11 @@ impl Node {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How the node is.
+    pub fn report(&self, now: Now) -> Report {
+        Report::of(&self.state, now)
     }
 
     /// The settings in force.
@@ -326,7 +335,12 @@ impl Engine for Node {
             return;
         };
         channel.woken = false;
-        match self.roles.of(connection) {
+        let written = self.offered.saturating_sub(channel.visible().len());
+        let role = self.roles.of(connection);
+        if role != Role::BusLink {
+            self.state.server.stats.output_bytes += written as u64;
+        }
+        match role {
             Role::MigrateTarget => {
                 self.go_on_with_target(connection, now);
                 return self.wake(connection);
@@ -400,13 +414,20 @@ impl Engine for Node {
                 self.hand_to_log(true);
             }
             Event::Drain => self.drain(),
+            Event::Report => {
+                let report = Box::new(self.report(now));
+                self.actions
+                    .push_back(Action::Notify(Notice::Report(report)));
+            }
         }
         self.end_turn(now);
     }
 
     #[inline]
     fn output(&mut self, connection: ConnectionId) -> &mut Output {
-        self.channels[connection.index as usize].visible()
+        let output = self.channels[connection.index as usize].visible();
+        self.offered = output.len();
+        output
     }
 
     #[inline]

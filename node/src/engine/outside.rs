@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{AofEvent, AofPart, ConfigOutcome, ConfigWork, LoadPart, LoadReply, SavePart};
 use crate::cluster::{ClusterView, SavedCluster};
 use crate::persistence::saving::SaveId;
+use crate::report::Report;
 
 /// What the outside tells a node.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub enum Event {
     Aof(AofEvent),
     /// The driver is about to stop: what is still to be written has to be handed to it now.
     Flush,
+    /// Somebody wants to know how the node is: say so with [`Notice::Report`].
+    Report,
     /// SIGTERM asks for the end, as SHUTDOWN does. The driver is told with [`Notice::Shutdown`].
     Terminate,
     /// The same for SIGINT.
@@ -54,4 +57,6 @@ pub enum Notice {
     Loaded(LoadReply),
     /// Something is to be done with the append-only file.
     Aof(AofPart),
+    /// How the node is.
+    Report(Box<Report>),
 }

@@ -27,6 +27,8 @@ pub struct LocalClusterOptions {
     pub replicas: usize,
     /// The port of the first node; the others follow. 0 lets the system choose all of them.
     pub first_port: u16,
+    /// The port at which the first node shows its metrics; the others follow. 0 for none.
+    pub first_metrics_port: u16,
     /// Where the nodes keep their files. Without, all is gone when they end.
     pub directory: Option<PathBuf>,
     /// What all nodes have in common.
@@ -46,6 +48,11 @@ pub enum LocalClusterError {
         count: usize,
         most: u16,
     },
+    #[error(
+        "{count} nodes can't show metrics from port {first_port} on: one of these is a port of a \
+         node, or none at all"
+    )]
+    MetricsPorts { first_port: u16, count: usize },
     #[error("can't use {path}: {reason}")]
     Directory { path: String, reason: String },
     #[error("{path} has the files of {found} nodes, not of {wanted}")]
@@ -79,6 +86,7 @@ impl LocalCluster {
                 most: PORT_MAX,
             });
         }
+        check_metrics_ports(options, count)?;
         let directory = options.directory.as_deref();
         let directory = directory.map(|path| Directory::open(path, count));
         let directory = directory.transpose()?;
@@ -125,15 +133,36 @@ impl Drop for LocalCluster {
     }
 }
 
+/// Metrics need ports of their own, beside those for clients and for the bus.
+fn check_metrics_ports(
+    options: &LocalClusterOptions,
+    count: usize,
+) -> Result<(), LocalClusterError> {
+    let first_port = options.first_metrics_port;
+    let range = |first: u16| usize::from(first)..usize::from(first) + count;
+    let overlaps = |first: u16| {
+        let (own, other) = (range(first_port), range(first));
+        own.start < other.end && other.start < own.end
+    };
+    let is_taken = options.first_port != 0
+        && (overlaps(options.first_port) || overlaps(options.first_port + BUS_PORT_OFFSET));
+    if first_port != 0 && (is_taken || range(first_port).end > usize::from(u16::MAX) + 1) {
+        return Err(LocalClusterError::MetricsPorts { first_port, count });
+    }
+    Ok(())
+}
+
 /// The settings of one node.
 fn config(options: &LocalClusterOptions, directory: Option<&Directory>, index: usize) -> Config {
-    let port = match options.first_port {
+    // It was looked at whether there are so many.
+    let place = u16::try_from(index).unwrap_or(u16::MAX);
+    let port = |first: u16| match first {
         0 => 0,
-        // It was looked at whether there are so many.
-        first => first.saturating_add(u16::try_from(index).unwrap_or(u16::MAX)),
+        first => first.saturating_add(place),
     };
     let mut config = Config {
-        port,
+        port: port(options.first_port),
+        metrics_port: port(options.first_metrics_port),
         bind: vec![HOST.to_string()],
         cluster_enabled: true,
         cluster_node_timeout: NODE_TIMEOUT_MS,
@@ -193,8 +222,9 @@ fn directory_error(path: &Path, error: &io::Error) -> LocalClusterError {
 /// there is no network to be patient with.
 const NODE_TIMEOUT_MS: u64 = 5_000;
 
-/// The bus of a node is 10,000 above its port.
-const PORT_MAX: u16 = u16::MAX - 10_000;
+/// The bus of a node is so much above its port.
+const BUS_PORT_OFFSET: u16 = 10_000;
+const PORT_MAX: u16 = u16::MAX - BUS_PORT_OFFSET;
 
 /// How long nodes may take to become a cluster, and one of them to get its keys.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -21,6 +21,7 @@ pub(crate) struct Stats {
     pub(crate) errors: Errors,
     pub(crate) calls: Calls,
     pub(crate) input_bytes: u64,
+    pub(crate) output_bytes: u64,
     /// Commands in each second, and when that was last looked at.
     pub(crate) commands_per_second: u64,
     sampled_commands: u64,

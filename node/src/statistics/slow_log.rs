@@ -54,6 +54,11 @@ impl SlowLog {
         self.entries.iter()
     }
 
+    /// How many were ever added.
+    pub(crate) fn added(&self) -> u64 {
+        self.next_id
+    }
+
     /// Forgets all; numbers go on.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();

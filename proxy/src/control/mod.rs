@@ -120,6 +120,9 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
             program,
             workers: workers.stats.clone(),
             log: Some(log),
+            nodes: embedded
+                .as_ref()
+                .map_or_else(Vec::new, EmbeddedCluster::watches),
         };
         let options = AdminOptions::default();
         spawn_local(serve_admin(admin, routes, options, serving.clone()));

@@ -20,6 +20,8 @@ pub struct CreateCluster {
     /// How many each primary has.
     replicas: usize,
     first_port: u16,
+    /// 0 for no metrics.
+    first_metrics_port: u16,
     directory: Option<PathBuf>,
 }
 
@@ -30,6 +32,7 @@ impl CreateCluster {
             nodes: None,
             replicas: 1,
             first_port: 7000,
+            first_metrics_port: 0,
             directory: None,
         };
         let mut arguments = arguments.iter();
@@ -38,7 +41,7 @@ impl CreateCluster {
                 Some((name, value)) => (name, Some(value)),
                 None => (argument.as_str(), None),
             };
-            if !["--nodes", "--replicas", "--port", "--dir"].contains(&name) {
+            if !OPTIONS.contains(&name) {
                 return Err(format!("unknown option '{name}'; see slotway-node --help"));
             }
             let value = value.or_else(|| arguments.next().map(String::as_str));
@@ -57,6 +60,7 @@ impl CreateCluster {
             "--nodes" => self.nodes = Some(usize::from(number(1, NODES_MAX)?)),
             "--replicas" => self.replicas = usize::from(number(0, NODES_MAX)?),
             "--port" => self.first_port = number(1, u16::MAX)?,
+            "--metrics-port" => self.first_metrics_port = number(1, u16::MAX)?,
             _ => self.directory = Some(value.into()),
         }
         Ok(())
@@ -76,6 +80,7 @@ impl CreateCluster {
             primaries: nodes / shard,
             replicas: self.replicas,
             first_port: self.first_port,
+            first_metrics_port: self.first_metrics_port,
             directory: self.directory,
             config: Config::default(),
         })
@@ -127,6 +132,13 @@ fn describe(cluster: &LocalCluster, options: &LocalClusterOptions) -> String {
         )),
         None => text.push_str("data     gone with the nodes; --dir DIR keeps it\n"),
     }
+    if options.first_metrics_port != 0 {
+        let first = options.first_metrics_port;
+        let last = usize::from(first) + addresses.len() - 1;
+        text.push_str(&format!(
+            "metrics  http://127.0.0.1:{first}/metrics to port {last}, a port for each node\n"
+        ));
+    }
     let port = options.first_port;
     text.push_str(&format!(
         "try      redis-cli -c -p {port} set greeting hello\n\
@@ -134,6 +146,8 @@ fn describe(cluster: &LocalCluster, options: &LocalClusterOptions) -> String {
     ));
     text
 }
+
+const OPTIONS: [&str; 5] = ["--nodes", "--replicas", "--port", "--metrics-port", "--dir"];
 
 /// As many as `redis-cli --cluster create` needs for replicas.
 const NODES: usize = 6;
@@ -153,14 +167,20 @@ mod tests {
 
     #[test]
     fn options_win_over_defaults() {
-        for (line, primaries, replicas, port, directory) in [
-            ("", 3, 1, 7000, None),
-            ("--nodes 9 --replicas=2", 3, 2, 7000, None),
-            ("--replicas 0 --port 8000 --dir d", 6, 0, 8000, Some("d")),
+        for (line, primaries, replicas, ports, directory) in [
+            ("", 3, 1, (7000, 0), None),
+            ("--nodes 9 --replicas=2", 3, 2, (7000, 0), None),
+            (
+                "--replicas 0 --port 8000 --metrics-port 9400 --dir d",
+                6,
+                0,
+                (8000, 9400),
+                Some("d"),
+            ),
         ] {
             let options = options(line).unwrap();
             assert_eq!((options.primaries, options.replicas), (primaries, replicas));
-            assert_eq!(options.first_port, port);
+            assert_eq!((options.first_port, options.first_metrics_port), ports);
             assert_eq!(options.directory, directory.map(PathBuf::from));
         }
     }
