@@ -5,6 +5,8 @@ A dashboard is a list of rows, a row a list of panels, which are placed from lef
 
 from dataclasses import dataclass, field
 
+from queries import CHOSEN
+
 DATA_SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 COLUMNS = 24
 GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
@@ -242,18 +244,28 @@ class Dashboard:
     title: str
     description: str
     rows: list[tuple[str, list[Panel]]]
-    # The metric by which proxies are found.
+    # The metric by which proxies are found, or nodes.
     found_by: str = "slotway_build_info"
+    # The job that is chosen at first, so that others with the same metrics stay away; "" for all.
+    job: str = "slotway"
+    # What links to the other dashboards with the same variables go by, and those with others.
+    tag: str = "slotway"
+    other: str = "slotway-nodes"
+    # What is marked in the graphs beside alerts.
+    marks: list[dict] = field(default_factory=list)
 
     def json(self, runbooks: dict[str, int]) -> dict:
         return {
             "uid": self.uid, "title": self.title, "description": self.description,
-            "tags": ["slotway"], "schemaVersion": SCHEMA_VERSION, "version": 1,
+            "tags": [self.tag], "schemaVersion": SCHEMA_VERSION, "version": 1,
             "editable": False, "graphTooltip": 1, "refresh": "10s", "timezone": "browser",
             "time": {"from": "now-30m", "to": "now"},
-            "annotations": {"list": annotations()},
-            "links": [other_dashboards()],
-            "templating": {"list": variables(self.found_by)},
+            "annotations": {"list": (self.marks or proxy_marks()) + [alerts()]},
+            "links": [
+                link("dashboards", "Slotway", tags=[self.tag], includeVars=True, keepTime=True),
+                link("dashboards", "More", tags=[self.other], keepTime=True),
+            ],
+            "templating": {"list": variables(self.found_by, self.job)},
             "panels": self.placed(runbooks),
         }
 
@@ -278,14 +290,17 @@ class Dashboard:
         return made
 
 
-def variables(found_by: str) -> list[dict]:
+def variables(found_by: str, chosen_job: str) -> list[dict]:
     source = {
         "name": "datasource", "label": "Data Source", "type": "datasource", "query": "prometheus",
         "current": {"text": "default", "value": "default"}, "refresh": 1, "hide": 0,
     }
     job = _variable("job", f"label_values({found_by}, job)")
-    # By up, so that a proxy which is down can be chosen.
-    instance = _variable("instance", 'label_values(up{job=~"$job"}, instance)')
+    if chosen_job:
+        job["current"] = {"text": [chosen_job], "value": [chosen_job]}
+        # By up, so that a proxy which is down can be chosen.
+        found_by = "up"
+    instance = _variable("instance", f'label_values({found_by}{{job=~"$job"}}, instance)')
     return [source, job, instance]
 
 
@@ -297,19 +312,21 @@ def _variable(name: str, query: str) -> dict:
     }
 
 
-def annotations() -> list[dict]:
-    chosen = 'job=~"$job",instance=~"$instance"'
+def proxy_marks() -> list[dict]:
     return [
-        _annotation("Topology changes", BLUE, "Topology", "{{instance}}",
-                    f"changes(slotway_topology_changes_total{{{chosen}}}[$__rate_interval]) > 0"),
-        _annotation("Starts", YELLOW, "Proxy started", "{{instance}}",
-                    f"changes(process_start_time_seconds{{{chosen}}}[$__rate_interval]) > 0"),
-        _annotation("Alerts", RED, "{{alertname}}", "{{instance}} {{node}}",
-                    f'ALERTS{{{chosen},alertname=~"Slotway.+",alertstate="firing"}}'),
+        annotation("Topology changes", BLUE, "Topology", "{{instance}}",
+                   f"changes(slotway_topology_changes_total{{{CHOSEN}}}[$__rate_interval]) > 0"),
+        annotation("Starts", YELLOW, "Proxy started", "{{instance}}",
+                   f"changes(process_start_time_seconds{{{CHOSEN}}}[$__rate_interval]) > 0"),
     ]
 
 
-def _annotation(name: str, color: str, title: str, text: str, expression: str) -> dict:
+def alerts() -> dict:
+    return annotation("Alerts", RED, "{{alertname}}", "{{instance}} {{node}}",
+                      f'ALERTS{{{CHOSEN},alertname=~"Slotway.+",alertstate="firing"}}')
+
+
+def annotation(name: str, color: str, title: str, text: str, expression: str) -> dict:
     return {
         "name": name, "datasource": DATA_SOURCE, "enable": True, "hide": False,
         "iconColor": color, "expr": expression, "step": "10s",
@@ -322,7 +339,3 @@ def link(kind: str, title: str, **settings) -> dict:
         "type": kind, "title": title, "tags": [], "asDropdown": False, "icon": "external link",
         "includeVars": False, "keepTime": False, "targetBlank": False, "tooltip": "", "url": "",
     } | settings
-
-
-def other_dashboards() -> dict:
-    return link("dashboards", "Slotway", tags=["slotway"], includeVars=True, keepTime=True)

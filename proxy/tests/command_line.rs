@@ -215,6 +215,41 @@ fn a_fresh_proxy_shows_every_documented_metric_and_no_other() {
     assert!(shown.len() > 200, "{shown:?}");
 }
 
+#[test]
+fn the_nodes_in_this_process_show_their_metrics_on_one_page() {
+    let first = ports(6);
+    let slotway = Slotway::arguments(first).start();
+    slotway.wait_until_ready();
+    let page = || slotway.admin("/metrics/nodes");
+    let (status, before) = page();
+    assert_eq!(status, 200);
+    for port in first..first + 6 {
+        let series = format!("slotway_node_responding{{node=\"127.0.0.1:{port}\"}} 1\n");
+        assert!(before.contains(&series), "{series} in {before}");
+    }
+    let families = before.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+    let names: Vec<_> = families.filter_map(|it| it.split(' ').next()).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), distinct.len(), "each family is there once");
+    assert_eq!(slotway.request("set foo 1\r\n", 5), "+OK\r\n");
+    let (_, after) = page();
+    let of_all = |page: &str| -> f64 {
+        let own = "slotway_node_keys{node=\"";
+        let lines = page.lines().filter(|line| line.starts_with(own));
+        let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        values.sum()
+    };
+    // The primary has it now, its replica now or soon.
+    assert_eq!(of_all(&before), 0.0);
+    assert!(of_all(&after) >= 1.0);
+
+    let other = Slotway::seeds(&[first]).start();
+    other.wait_until_ready();
+    let (status, why) = other.admin("/metrics/nodes");
+    assert_eq!(status, 404);
+    assert!(why.contains("metrics-port"), "{why}");
+}
+
 /// The series that docs/metrics.md tells of, each as `name type label=value ...`.
 fn documented(page: &str, nodes: &[String]) -> BTreeSet<String> {
     let rows = page.lines().filter(|line| line.starts_with("| `"));

@@ -12,7 +12,7 @@ from scene import Scene
 SANE = {
     "percentunit": (0, 1.0001), "s": (0, 3600), "bytes": (0, 1e12), "Bps": (0, 1e10),
     "reqps": (0, 1e6), "ops": (0, 1e6), "cps": (0, 1e5), "dateTimeFromNow": (0, 4e12),
-    "none": (0, 1e6), "short": (0, 1e6),
+    "none": (0, 1e6), "short": (0, 1e6), "binBps": (0, 1e10),
 }
 # What can't but be zero where there are no clients.
 ZERO_AT_REST = {"reqps", "cps", "Bps"}
@@ -34,21 +34,34 @@ TOLD = {
         "Nodes": 2, "Nodes now": 2, "Slots with a node": 16_384, "Slots by node": 5000,
         "Requests by node": 10, "Mean latency by node": 1e-6, "Redirects": 0.1, "Epoch": 1, "Changes": 0.5,
     },
+    "slotway-nodes": {
+        "Roles": 2, "Nodes at present": 2, "Nodes that answer": 1, "Commands": 10, "Keys": 10,
+        "Commands by node": 10, "Calls by command": 5, "Time by command": 1e-6, "Bytes": 1000,
+        "Memory of keys by node": 1e5, "Keys by node": 10, "Clients by node": 1,
+        "Link to the primary down": 0.1, "Changes that are not saved": 10,
+        "Slots owned": 5000, "Epoch by node": 1, "Nodes known": 6, "Messages of the bus": 0.1,
+    },
 }
 
 
 class Answers:
     """What is wrong with them, and how many there were."""
 
-    def __init__(self, scene: Scene, admin_port: int, at_rest: bool) -> None:
+    def __init__(self, scene: Scene, admin_port: int, node: tuple[str, int],
+                 at_rest: bool) -> None:
+        """About a proxy; a node is its job and the port of its instance."""
         self.scene = scene
         self.prometheus = scene.prometheus
-        self.instance = f"{HOST}:{admin_port}"
+        self.proxy = "slotway", f"{HOST}:{admin_port}"
+        self.node = node[0], f"{HOST}:{node[1]}"
+        self.job, self.instance = self.proxy
         self.at_rest = at_rest
         self.asked = 0
         self.wrong: list[str] = []
 
     def look_at(self, dashboard: dict) -> None:
+        is_of_nodes = dashboard["uid"] == "slotway-nodes"
+        self.job, self.instance = self.node if is_of_nodes else self.proxy
         told = {} if self.at_rest else dict(TOLD.get(dashboard["uid"], {}))
         for panel in panels(dashboard):
             most = max((self.of_target(panel, target) for target in panel["targets"]),
@@ -63,7 +76,7 @@ class Answers:
     def of_target(self, panel: dict, target: dict) -> float:
         """The largest value, of the whole time or of the end of it."""
         where = f"'{panel['title']}', {target['legendFormat']}"
-        expression = filled(target["expr"], self.instance)
+        expression = filled(target["expr"], self.instance, self.job)
         try:
             found = self.ask(expression, instant=target.get("instant", False))
         except Failed as error:
@@ -98,10 +111,10 @@ class Answers:
             if variable["type"] != "query":
                 continue
             self.asked += 1
-            query = filled(variable["query"], ".+")
+            query = filled(variable["query"], ".+", self.job)
             selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", query).groups()
             found = self.prometheus.ask(f"label/{label}/values", **{"match[]": selector})
-            wanted = "slotway" if label == "job" else self.instance
+            wanted = self.job if label == "job" else self.instance
             if wanted not in found:
                 self.wrong.append(f"variable {variable['name']}: {found} lacks {wanted}")
 
@@ -109,7 +122,7 @@ class Answers:
         """Events may be absent; while something happens, the first kind is not."""
         for number, annotation in enumerate(dashboard["annotations"]["list"]):
             self.asked += 1
-            expression = filled(annotation["expr"], self.instance)
+            expression = filled(annotation["expr"], self.instance, self.job)
             found = self.prometheus.over(expression, self.scene.from_, self.scene.end)
             if not found and number == 0 and not self.at_rest:
                 self.wrong.append(f"annotation {annotation['name']}: nothing for {expression}")

@@ -15,14 +15,19 @@ RULES = ROOT / "config" / "prometheus" / "slotway.rules.yml"
 # more of them forgive a busy machine one that came late.
 RATE_INTERVAL = "10s"
 STEP_SECONDS = 1
+# The jobs of nodes.
+NODES, EMBEDDED_NODES = "slotway-nodes", "slotway-embedded-nodes"
 
 
 class Prometheus:
     def __init__(self, machine: Machine, admin_ports: list[int],
-                 alertmanager: int | None = None) -> None:
-        """With the ports of what it scrapes, and of an Alertmanager if there is one."""
+                 alertmanager: int | None = None, node_ports: tuple = (),
+                 with_nodes: tuple = ()) -> None:
+        """With the ports of what it scrapes: of proxies, of nodes, and of proxies that have nodes
+        inside; and of an Alertmanager if there is one."""
         self.port = machine.ports(1)
-        self.targets = [f"{HOST}:{port}" for port in admin_ports]
+        self.targets = {job: [f"{HOST}:{port}" for port in ports] for job, ports in (
+            ("slotway", admin_ports), (NODES, node_ports), (EMBEDDED_NODES, with_nodes))}
         folder = machine.folder / "prometheus"
         folder.mkdir()
         settings = folder / "prometheus.yml"
@@ -43,10 +48,14 @@ class Prometheus:
             (r"scrape_interval: 5s", "scrape_interval: 1s"),
             (r"evaluation_interval: 5s", "evaluation_interval: 1s"),
             (r"- slotway\.rules\.yml", f"- {RULES}"),
-            (r'- targets: \["127\.0\.0\.1:9379"\]', f"- targets: {json.dumps(self.targets)}"),
         ):
             text, count = re.subn(rf"(?m)^( *){old}$", rf"\g<1>{new}", text)
             expect(count == 1, f"{CONFIG.name} has {count} lines like {old}")
+        for job, targets in self.targets.items():
+            text, count = re.subn(
+                rf"(?s)(job_name: {job}\n.*?- targets: )\[[^\]]*\]",
+                lambda found: found[1] + json.dumps(targets), text, count=1)
+            expect(count == 1, f"{CONFIG.name} has no targets of {job}")
         return text
 
     def ask(self, path: str, **arguments) -> object:
@@ -94,11 +103,11 @@ alerting:
 """
 
 
-def filled(expression: str, instance: str) -> str:
-    """As Grafana fills it in: for one proxy, or with .+ for all."""
+def filled(expression: str, instance: str, job: str = "slotway") -> str:
+    """As Grafana fills it in: for one proxy or node, or with .+ for all."""
     value = instance if instance == ".+" else re.escape(instance).replace("\\", "\\\\")
     for name, text in (("$__rate_interval", RATE_INTERVAL), ("$instance", value),
-                       ("$job", "slotway")):
+                       ("$job", job)):
         expression = expression.replace(name, text)
     expect("$" not in expression, f"a variable is left in {expression}")
     return expression

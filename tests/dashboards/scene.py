@@ -14,16 +14,32 @@ LOAD_SECONDS = 600
 SCRAPES = 3
 
 
+class WatchedCluster(MixedCluster):
+    """Each node shows its metrics."""
+
+    def __init__(self, *words) -> None:
+        self.metrics_ports: dict[int, int] = {}
+        super().__init__(*words)
+
+    def start(self, kind: str, *options) -> int:
+        metrics_port = self.machine.ports(1)
+        port = super().start(kind, "--metrics-port", metrics_port, *options)
+        self.metrics_ports[port] = metrics_port
+        return port
+
+
 class Scene:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        embedded = machine.ports(6, bus=True)
-        self.idle = machine.slotway("--embedded", "--node-port", embedded, "--workers", 2)
-        self.cluster = MixedCluster(machine, [(OURS, OURS)] * 3)
+        self.embedded = machine.ports(6, bus=True)
+        self.idle = machine.slotway("--embedded", "--node-port", self.embedded, "--workers", 2)
+        self.cluster = WatchedCluster(machine, [(OURS, OURS)] * 3)
         settings = machine.folder / "busy.toml"
         settings.write_text(f'[cluster]\nseeds = ["{HOST}:{self.cluster.ports[0]}"]\n')
         self.busy = machine.slotway("--config", settings, "--workers", 2)
-        self.prometheus = Prometheus(machine, [self.idle.admin, self.busy.admin])
+        self.prometheus = Prometheus(machine, [self.idle.admin, self.busy.admin],
+                                     node_ports=tuple(self.cluster.metrics_ports.values()),
+                                     with_nodes=(self.idle.admin,))
         self.from_ = time.time()
 
     def live_through_it(self) -> None:
@@ -31,8 +47,11 @@ class Scene:
         load = self.load()
         wait_until("requests of the load", 30, lambda: self.requests() > 200)
         self.wait_for_scrapes(2)
-        self.cluster.kill(self.cluster.primaries()[0]).wait()
+        before = self.cluster.primaries()
+        self.cluster.kill(before[0]).wait()
         move_slots(*self.cluster.primaries()[:2], SLOTS_TO_MOVE, 10)
+        # The node of which there is most to tell: it has taken over.
+        self.heir = next(it for it in self.cluster.primaries() if it not in before)
         self.wait_for_scrapes(SCRAPES)
         load.end()
         self.end = time.time()

@@ -4,7 +4,7 @@ use slotway_protocol::command::{Command, CommandId};
 
 use super::{Figures, Label, Number, counter, gauge};
 use crate::engine::State;
-use crate::statistics::CallStats;
+use crate::statistics::{CallStats, Errors};
 
 pub(super) fn figures(state: &State) -> Vec<Figures> {
     let server = &state.server;
@@ -23,7 +23,7 @@ pub(super) fn figures(state: &State) -> Vec<Figures> {
         }
         figures
     }));
-    figures.push(errors(state));
+    figures.push(errors(&server.stats.errors));
     figures.push(gauge(
         "slotway_node_slow_log_entries",
         "Commands that SLOWLOG shows.",
@@ -44,9 +44,8 @@ fn known(state: &State) -> impl Iterator<Item = &'static Command> {
     known.map(Command::by_id)
 }
 
-fn errors(state: &State) -> Figures {
-    let help = "Error replies, by the word that they begin with; what scripts make up is OTHER.";
-    let errors = &state.server.stats.errors;
+fn errors(errors: &Errors) -> Figures {
+    let help = "Error replies, by the word that they begin with, OTHER for unusual ones.";
     let mut counts = [0; ERROR_CODES.len()];
     let mut rest = errors.total();
     for (code, count) in errors.iter() {
@@ -123,3 +122,27 @@ const ERROR_CODES: [&str; 30] = [
     "WRONGPASS",
     "WRONGTYPE",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_made_up_is_no_label() {
+        let mut counted = Errors::default();
+        for number in 0..1_000 {
+            counted.note(format!("-E{number} so\r\n").as_bytes());
+        }
+        counted.note(b"-MOVED 1 127.0.0.1:7000\r\n");
+        let figures = errors(&counted);
+        assert_eq!(figures.samples.len(), ERROR_CODES.len() + 1);
+        let of = |word: &'static str| {
+            let labels = vec![("code", Label::Word(word))];
+            let found = figures.samples.iter().find(|it| it.labels == labels);
+            found.map(|sample| sample.number)
+        };
+        assert_eq!(of("MOVED"), Some(Number::Count(1)));
+        assert_eq!(of("OTHER"), Some(Number::Count(1_000)));
+        assert_eq!(of("ASK"), Some(Number::Count(0)));
+    }
+}

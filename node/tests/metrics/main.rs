@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use node::{Node, get, output, series, wait_until};
+use node::{Node, get, output, wait_until};
 use slotway_node::Config;
 use slotway_node::server::{LocalCluster, LocalClusterError, LocalClusterOptions};
 
@@ -75,17 +75,6 @@ fn a_load_moves_the_values_and_adds_no_series() {
     assert!(grown("slotway_node_received_bytes_total") > 80.0);
     assert_eq!(after["slotway_node_responding"], 1.0);
     assert_eq!(after["slotway_node_role{role=\"primary\"}"], 1.0);
-}
-
-#[test]
-fn what_scripts_make_up_is_no_label() {
-    let node = Node::start(&[]);
-    let made_up = "EVAL \"return redis.error_reply('SECRET so')\" 0";
-    assert_eq!(node.ask(made_up), "-SECRET so");
-    let (_, page) = node.get("/metrics");
-    assert!(!page.contains("SECRET"));
-    let other = "slotway_node_error_replies_total{code=\"OTHER\"}";
-    assert_eq!(series(&page)[other], 1.0);
 }
 
 #[test]
