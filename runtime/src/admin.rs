@@ -1,6 +1,7 @@
 //! A small HTTP server for metrics, health and the like. Its routes answer from memory and at
 //! once, or wait for others for a short while, so that it works when those do not.
 
+mod asking;
 mod events;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use asking::{AskError, AskLimits, Asker};
 pub use events::{Broadcaster, Events, event};
 
 /// What the server answers.
