@@ -185,6 +185,7 @@ impl AdminRoutes for Routes {
             },
             "/hot" => self.hot(query),
             "/status" => self.status.latest(),
+            "/history" => self.status.history(query),
             "/events" => AdminResponse::text(503, "too many listen already\n"),
             "/log" => self.log(method, query),
             "/reload" => match self.reloader.reload() {
@@ -309,6 +310,11 @@ const ROUTES: [AdminRoute; 12] = [
         method: "GET",
         path: "/status",
         about: "what the page shows of this second, as JSON",
+    },
+    AdminRoute {
+        method: "GET",
+        path: "/history",
+        about: "the last 15 minutes, second by second, as JSON; since=UNIX-TIME",
     },
     AdminRoute {
         method: "GET",

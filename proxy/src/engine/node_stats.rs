@@ -24,6 +24,8 @@ pub struct NodeStats {
     pub in_flight: Gauge,
     /// What is kept for requests without a reply.
     pub queue_bytes: Gauge,
+    /// How far a replica was behind its primary when it was asked last; negative when not known.
+    pub lag_micros: Gauge,
     pub requests: Counter,
     pub replies: Counter,
     /// How long the requests took that were answered, added up.
@@ -84,19 +86,27 @@ impl NodeError {
 
 impl NodeStats {
     pub(crate) fn new(address: Address) -> Self {
-        Self {
+        let stats = Self {
             address,
             connections: Gauge::default(),
             down: Gauge::default(),
             circuit_open: Gauge::default(),
             in_flight: Gauge::default(),
             queue_bytes: Gauge::default(),
+            lag_micros: Gauge::default(),
             requests: Counter::default(),
             replies: Counter::default(),
             micros: Counter::default(),
             connects: Counter::default(),
             errors: Default::default(),
-        }
+        };
+        stats.show_lag(None);
+        stats
+    }
+
+    pub(crate) fn show_lag(&self, lag: Option<Duration>) {
+        let micros = lag.map(|lag| i64::try_from(lag.as_micros()).unwrap_or(i64::MAX));
+        self.lag_micros.set(micros.unwrap_or(-1));
     }
 
     pub(crate) fn count(&self, error: NodeError) {

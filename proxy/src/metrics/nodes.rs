@@ -43,6 +43,8 @@ struct Sums {
     circuit_open: i64,
     in_flight: i64,
     queue_bytes: i64,
+    /// Negative when no worker knows.
+    lag_micros: i64,
     requests: u64,
     replies: u64,
     micros: u64,
@@ -57,6 +59,7 @@ impl Sums {
         self.circuit_open += worker.circuit_open.value();
         self.in_flight += worker.in_flight.value();
         self.queue_bytes += worker.queue_bytes.value();
+        self.lag_micros = self.lag_micros.max(worker.lag_micros.value());
         self.requests += worker.requests.value();
         self.replies += worker.replies.value();
         self.micros += worker.micros.value();
@@ -82,6 +85,7 @@ fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>]) -> Vec<Su
         let place = *places.entry(address).or_insert_with(|| {
             nodes.push(Sums {
                 address: address.to_string(),
+                lag_micros: -1,
                 ..Sums::default()
             });
             nodes.len() - 1
@@ -119,7 +123,7 @@ fn errors(nodes: &[Sums]) -> Family {
 
 type Value = fn(&Sums) -> f64;
 
-const GAUGES: [(&str, &str, Value); 7] = [
+const GAUGES: [(&str, &str, Value); 8] = [
     (
         "slotway_node_up",
         "0 when a worker could not reach the node within the last 10 s, else 1.",
@@ -152,6 +156,14 @@ const GAUGES: [(&str, &str, Value); 7] = [
         "slotway_node_queue_bytes",
         "What is kept for these requests.",
         |node| node.queue_bytes as f64,
+    ),
+    (
+        "slotway_node_lag_seconds",
+        "For how long a replica has lacked what its primary has; NaN where nobody asks it.",
+        |node| match node.lag_micros {
+            micros @ 0.. => micros as f64 / 1e6,
+            _ => f64::NAN,
+        },
     ),
 ];
 
@@ -202,6 +214,7 @@ mod tests {
         let nodes = nodes.map(|address| {
             let node = NodeStats::new(address);
             node.requests.add(2);
+            node.lag_micros.set(250_000);
             node.count(NodeError::Lost);
             Arc::new(node)
         });
@@ -231,6 +244,8 @@ mod tests {
             "slotway_node_slots{node=\"10.0.0.1:1\"} 1\n",
             "slotway_node_primary{node=\"10.0.0.2:1\"} 0\n",
             "slotway_node_up{node=\"10.0.0.2:1\"} 1\n",
+            "slotway_node_lag_seconds{node=\"10.0.0.1:1\"} 0.25\n",
+            "slotway_node_lag_seconds{node=\"10.0.0.2:1\"} NaN\n",
         ] {
             assert!(shown.contains(line), "{line} in {shown}");
         }

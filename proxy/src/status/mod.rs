@@ -123,6 +123,7 @@ impl Status {
                 requests: rates.requests,
                 latency_ms: rates.latency_ms,
                 errors: rates.errors,
+                lag_ms: node.lag_seconds.map(|seconds| seconds * 1_000.0),
             }
         });
         News {
@@ -155,6 +156,20 @@ impl Status {
             events.extend_from_slice(&event("news", told));
         }
         events.into()
+    }
+
+    /// The seconds after that Unix time, for programs.
+    pub(crate) fn history(&self, query: &str) -> AdminResponse {
+        let since = query.split('&').find_map(|it| it.strip_prefix("since="));
+        let since: f64 = match since.map_or(Ok(0.0), str::parse) {
+            Ok(since) => since,
+            Err(_) => return AdminResponse::text(400, "since is a Unix time in seconds\n"),
+        };
+        let seen = self.seen.borrow();
+        let is_later = |sample: &&Sample| sample[0].is_some_and(|time| time > since);
+        let samples: Vec<&Sample> = seen.history.samples().filter(is_later).collect();
+        let history = serde_json::json!({ "fields": FIELDS, "samples": samples });
+        AdminResponse::json(200, format!("{history}\n"))
     }
 
     /// The latest, for programs.
@@ -217,6 +232,8 @@ struct NodeNews<'a> {
     requests: f64,
     latency_ms: Option<f64>,
     errors: f64,
+    /// Of a replica, where replicas serve reads and so are asked.
+    lag_ms: Option<f64>,
 }
 
 fn unix_seconds() -> f64 {
@@ -228,3 +245,31 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// How many browsers are told at a time; more are asked to come later.
 const WATCHERS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seconds_after_a_time_are_told() {
+        let status = Status::new(Registry::new(), Arc::default());
+        assert_eq!(status.latest().status, 503);
+        for time in 100..105 {
+            status.look(f64::from(time));
+        }
+        assert_eq!(status.latest().status, 200);
+        let times = |query: &str| {
+            let answer = status.history(query);
+            assert_eq!(answer.status, 200, "{query}");
+            let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(told["fields"][0], "time");
+            let samples = told["samples"].as_array().unwrap().clone();
+            let times = samples.iter().map(|sample| sample[0].as_f64().unwrap());
+            times.collect::<Vec<_>>()
+        };
+        assert_eq!(times(""), [101.0, 102.0, 103.0, 104.0]);
+        assert_eq!(times("a=b&since=102"), [103.0, 104.0]);
+        assert_eq!(times("since=1e9"), [0.0; 0]);
+        assert_eq!(status.history("since=now").status, 400);
+    }
+}

@@ -48,6 +48,8 @@ pub(super) struct NodeReading {
     pub(super) replies: f64,
     pub(super) reply_seconds: f64,
     pub(super) errors: f64,
+    /// Of a replica, where it is known.
+    pub(super) lag_seconds: Option<f64>,
 }
 
 /// A histogram: upper bounds in seconds, and how many were at most that, in order.
@@ -127,6 +129,10 @@ impl Reading {
             }
             "primary" => {
                 node.is_primary = value > 0.0;
+                return;
+            }
+            "lag_seconds" => {
+                node.lag_seconds = Some(value).filter(|seconds| !seconds.is_nan());
                 return;
             }
             "slots" => &mut node.slots,

@@ -142,6 +142,14 @@ impl Node {
             .max(self.current_to);
     }
 
+    /// For how long a replica has lacked something that its primary had; at least so long, where the
+    /// primary has had it for longer than is known.
+    pub(crate) fn lag(&self, primary: &Self) -> Option<Duration> {
+        let report = self.report.filter(|report| !report.is_primary)?;
+        let (time, _) = primary.samples.lag(report.offset);
+        Some(time.min(primary.samples.span()))
+    }
+
     /// How a replica is, by what it and its primary have said last.
     pub(crate) fn judge(&self, primary: &Self, options: &ReadOptions) -> Fitness {
         if let Some(refusal) = self.refusal {
@@ -203,6 +211,12 @@ impl Samples {
             had => (self.0.get(had)).map_or(Duration::ZERO, |(first, _)| last.since(*first)),
         };
         (time, newest.saturating_sub(offset))
+    }
+
+    /// From the first to the last.
+    fn span(&self) -> Duration {
+        let ends = self.0.front().zip(self.0.back());
+        ends.map_or(Duration::ZERO, |((first, _), (last, _))| last.since(*first))
     }
 
     /// The last time before which he lacks nothing.
@@ -340,6 +354,14 @@ mod tests {
         assert_eq!(node.current_to, Some(at(59_500)));
         node.take_report(replica(true, 12_000), &lives);
         assert_eq!(node.current_to, Some(at(60_000)));
+        assert_eq!(node.lag(&lives), Some(Duration::ZERO));
+        node.take_report(replica(true, 11_750), &lives);
+        assert_eq!(node.lag(&lives), Some(Duration::from_millis(1_000)));
+        node.take_report(replica(true, 1), &lives);
+        let known = lives.samples.span();
+        assert!(known >= Duration::from_secs(5), "{known:?}");
+        assert_eq!(node.lag(&lives), Some(known), "or longer");
+        assert_eq!(Node::default().lag(&lives), None);
         // The primary begins anew. How long it has had what it has nobody knows.
         lives.take_sample(primary(7), at(61_000), Duration::ZERO);
         assert_eq!(lives.samples.lag(6), (Duration::MAX, 1));

@@ -225,6 +225,7 @@ impl Proxy {
                 return self.set_fitness(backend, Fitness::Refusing, now);
             }
             let lag_max = self.options.reads.lag_max;
+            self.backends[backend].stats.show_lag(None);
             self.reads.nodes[backend].take_sample(report, asked, lag_max);
             self.set_fitness(backend, Fitness::Fit, now);
             return self.ask_followers(backend, now);
@@ -232,6 +233,8 @@ impl Proxy {
         let fitness = self
             .reads
             .report(backend, primary, report, &self.options.reads);
+        let lag = self.reads.nodes[backend].lag(&self.reads.nodes[primary]);
+        self.backends[backend].stats.show_lag(lag);
         self.set_fitness(backend, fitness, now);
     }
 
@@ -254,6 +257,10 @@ impl Proxy {
         let before = core::mem::replace(&mut node.fitness, fitness);
         if before == fitness {
             return;
+        }
+        let is_known = matches!(fitness, Fitness::Fit | Fitness::Lagging | Fitness::LinkDown);
+        if !is_known {
+            self.backends[backend].stats.show_lag(None);
         }
         if before == Fitness::Fit && self.backends[backend].is_read {
             self.stats.replicas_left_out[fitness as usize].inc();
