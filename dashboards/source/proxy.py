@@ -280,6 +280,11 @@ def hot() -> list:
               rates(slow="slow_requests_total"), unit="reqps", runbook="SlotwaySlow"),
         Lines("Keys looked at", "Requests a second whose key was sampled for hot keys.",
               rates(samples="key_samples_total"), unit="reqps"),
+        Lines("Access log", "Lines a second: written, and dropped because of lines_max.",
+              [by("result", "access_log_lines_total")], unit="ops"),
+        Lines("Spans of traces", "A second: exported, dropped for want of room, failed because the"
+              " collector did not take them.",
+              [by("result", "trace_spans_total")], unit="ops"),
     ]
 
 

@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod embedded;
 mod status;
+mod trails;
 
 use std::fs;
 use std::io::{self, Write};

@@ -23,6 +23,7 @@ pub fn families(workers: &[Arc<Stats>]) -> Vec<Family> {
         error_replies(workers),
         retries(workers),
         large_values(workers),
+        access_lines(workers),
         redirects(workers),
         subscriptions(workers),
         cuts(workers),
@@ -163,6 +164,19 @@ fn large_values(workers: &[Arc<Stats>]) -> Family {
             .iter()
             .map(|stats| stats.large_values[index].value());
         family.sample(&[("direction", direction)], counts.sum::<u64>() as f64);
+    }
+    family
+}
+
+fn access_lines(workers: &[Arc<Stats>]) -> Family {
+    let help = "Requests chosen for the access log: written, or left out because of its bounds.";
+    let mut family = Family::counter("slotway_access_log_lines_total", help);
+    let results: [(&str, CounterOf); 2] = [
+        ("written", |stats| &stats.access_lines),
+        ("dropped", |stats| &stats.access_lines_dropped),
+    ];
+    for (result, counter) in results {
+        family.sample(&[("result", result)], sum(workers, &counter));
     }
     family
 }

@@ -129,6 +129,10 @@ impl LogCounts {
     }
 }
 
+/// The target of lines that tell of single requests. How many there may be is for those to say who
+/// write them, since all are of one kind.
+pub const ACCESS: &str = "access";
+
 const LEVELS: [Level; 5] = [
     Level::ERROR,
     Level::WARN,

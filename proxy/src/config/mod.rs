@@ -1,6 +1,7 @@
 //! The proxy's configuration: every key with its default and range, read from TOML into checked
 //! types. `config/proxy.toml` documents each key for users; a test keeps the two the same.
 
+mod access_log;
 mod addresses;
 mod defaults;
 mod limits;
@@ -8,6 +9,7 @@ mod nearest;
 mod reader;
 mod reads;
 mod shown;
+mod traces;
 mod watch;
 
 use core::fmt;
@@ -22,10 +24,12 @@ use slotway_protocol::engine::Address;
 use slotway_protocol::resp::RequestLimits;
 use slotway_runtime::logging::LogFormat;
 
+pub(crate) use access_log::AccessLogConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use nearest::suggestion;
 use reader::{Document, Section};
 pub(crate) use reader::{Mistakes, out_of_range, parse_address, parse_listen};
+pub(crate) use traces::TracesConfig;
 pub(crate) use watch::WatchConfig;
 
 /// Everything a user can set.
@@ -38,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) admin: AdminConfig,
     pub(crate) log: LogConfig,
     pub(crate) watch: WatchConfig,
+    pub(crate) access_log: AccessLogConfig,
+    pub(crate) traces: TracesConfig,
 }
 
 /// What clients connect to.
@@ -186,6 +192,8 @@ impl Config {
             ..Options::default()
         };
         self.watch.apply(&mut options);
+        self.access_log.apply(&mut options);
+        self.traces.apply(&mut options);
         options
     }
 
@@ -223,6 +231,8 @@ impl Config {
             admin: document.section("admin", AdminConfig::read),
             log: document.section("log", LogConfig::read),
             watch: document.section("watch", WatchConfig::read),
+            access_log: document.section("access_log", AccessLogConfig::read),
+            traces: document.section("traces", TracesConfig::read),
         }
     }
 }

@@ -470,7 +470,7 @@ pub(crate) fn out_of_range(range: &RangeInclusive<usize>, found: &str) -> String
     )
 }
 
-fn string<'t>(value: DeValue<'t>) -> Result<Cow<'t, str>, String> {
+pub(super) fn string<'t>(value: DeValue<'t>) -> Result<Cow<'t, str>, String> {
     match value {
         DeValue::String(text) => Ok(text),
         other => Err(format!(

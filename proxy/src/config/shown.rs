@@ -12,13 +12,17 @@ impl Config {
             embedded,
             admin,
             log,
+            access_log,
+            traces,
             ..
         } = self;
         let millis = |duration: core::time::Duration| duration.as_millis().to_string();
         let seeds: Vec<_> = cluster.seeds.iter().map(ToString::to_string).collect();
         let data = embedded.data.as_ref().map(|path| path.display());
         let announce = proxy.cluster_announce.as_ref();
+        let endpoint = traces.endpoint.as_ref().map(|it| &it.url);
         vec![
+            ("access_log_keys", access_log.keys.to_string()),
             ("address_map", addresses::shown(&cluster.addresses)),
             ("admin_listen", text(admin.listen.as_ref())),
             ("assist_failover", cluster.assist_failover.to_string()),
@@ -59,6 +63,13 @@ impl Config {
                 millis(cluster.reads.check_interval),
             ),
             ("seeds", seeds.join(" ")),
+            ("traces_attributes", traces.attributes_shown()),
+            ("traces_batch_spans_max", traces.batch_spans_max.to_string()),
+            ("traces_endpoint", text(endpoint)),
+            ("traces_interval_ms", millis(traces.interval)),
+            ("traces_queue_max", traces.queue_max.to_string()),
+            ("traces_service_name", traces.service_name.clone()),
+            ("traces_timeout_ms", millis(traces.timeout)),
             ("username", text(cluster.username.as_ref())),
             ("workers", proxy.workers.to_string()),
         ]
@@ -100,7 +111,9 @@ mod tests {
         for key in &mut expected {
             let (section, name) = key.split_once('.').unwrap();
             *key = match section {
-                "admin" | "embedded" | "log" => format!("{section}_{name}"),
+                "access_log" | "admin" | "embedded" | "log" | "traces" => {
+                    format!("{section}_{name}")
+                }
                 _ => name.to_owned(),
             };
         }
@@ -120,6 +133,8 @@ mod tests {
     fn ranges_are_those_of_the_file() {
         for setting in SETTINGS {
             let section = match setting.name {
+                name if name.starts_with("access_log_") => "access_log",
+                name if name.starts_with("traces_") => "traces",
                 "close_timeout_ms" => "proxy",
                 "command_timeout_ms" | "hold_timeout_ms" | "redirects_max" => "cluster",
                 "node_check_interval_ms" | "retry_percent" => "cluster",
@@ -129,7 +144,10 @@ mod tests {
                 _ => "limits",
             };
             let takes = |value: u64| {
-                let name = setting.name;
+                let name = match setting.name.strip_prefix(section) {
+                    Some(rest) => rest.trim_start_matches('_'),
+                    None => setting.name,
+                };
                 let beside = match name {
                     "bulk_bytes_max" => "request_bytes_max = 4294967295",
                     "request_bytes_max" => "bulk_bytes_max = 1024",

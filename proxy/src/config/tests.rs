@@ -3,6 +3,7 @@
 use slotway::engine::{ReadFrom, ReadRule};
 
 use super::limits::MIB;
+use super::traces::Endpoint;
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../config/proxy.toml");
@@ -132,6 +133,19 @@ fn every_key_has_an_effect() {
         slowlog_max_len = 32
         hot_key_sample = 33
         large_value_bytes_min = 32769
+        [access_log]
+        sample = 34
+        lines_max = 35
+        keys = true
+        [traces]
+        endpoint = 'http://[::1]:4318/v1/traces'
+        sample = 36
+        timeout_ms = 37
+        queue_max = 38
+        batch_spans_max = 39
+        interval_ms = 40
+        service_name = 's'
+        attributes = { 'k' = 'v' }
     ";
     let expected = Config {
         proxy: ProxyConfig {
@@ -227,6 +241,24 @@ fn every_key_has_an_effect() {
             slowlog_max_len: 32,
             hot_key_sample: 33,
             large_value_bytes_min: 32_769,
+        },
+        access_log: AccessLogConfig {
+            sample: 34,
+            lines_max: 35,
+            keys: true,
+        },
+        traces: TracesConfig {
+            endpoint: Some(Endpoint {
+                url: "http://[::1]:4318/v1/traces".to_owned(),
+                authority: "[::1]:4318".to_owned(),
+            }),
+            sample: 36,
+            timeout: Duration::from_millis(37),
+            queue_max: 38,
+            batch_spans_max: 39,
+            interval: Duration::from_millis(40),
+            service_name: "s".to_owned(),
+            attributes: vec![("k".to_owned(), "v".to_owned())],
         },
     };
     assert_eq!(Config::parse("f", text).unwrap(), expected);
@@ -445,6 +477,25 @@ fn the_engine_is_told_the_limits_of_the_file() {
     assert_eq!(options.script_cache_bytes_max, 3000);
     assert_eq!(options.private_connections_max, 20);
     assert_eq!(options.private_idle_max, 10);
+}
+
+#[test]
+fn the_engine_is_told_which_requests_are_followed() {
+    let sampled = "sample = 5";
+    let with = |text: &str| Config::parse("f", text).unwrap().engine_options(0);
+    let options = with(&format!(
+        "[access_log]\n{sampled}\nlines_max = 6\nkeys = true"
+    ));
+    assert_eq!((options.access_log_sample, options.traces_sample), (5, 0));
+    assert_eq!(options.access_log_lines_max, 6);
+    assert!(options.access_log_keys);
+    let nowhere = with(&format!("[traces]\n{sampled}"));
+    assert_eq!(nowhere.traces_sample, 0, "there is nowhere to export to");
+    let endpoint = "endpoint = 'http://a:1/v1/traces'";
+    assert_eq!(
+        with(&format!("[traces]\n{sampled}\n{endpoint}")).traces_sample,
+        5
+    );
 }
 
 #[test]

@@ -40,6 +40,7 @@ use crate::cli::Flags;
 use crate::config::Config;
 use crate::embedded::{self, EmbeddedCluster};
 use crate::status::Status;
+use crate::trails::{Followers, span_family};
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,9 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     let mut signals = Signals::install().map_err(system("the signal handlers"))?;
     let program = facts::program(config, flags.config.as_deref());
     let memory = facts::memory(config);
-    let mut workers = Workers::start(config, &program, &memory)?;
+    let (followers, sinks) = Followers::start(config).map_err(system("the thread for traces"))?;
+    let mut workers = Workers::start(config, &program, &memory, &sinks)?;
+    drop(sinks);
     let view = Arc::new(View::default());
     let metrics = Arc::new(ControlMetrics::default());
     let discovering = finding::Discovering {
@@ -110,6 +113,9 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     let reloader = Reloader::new(config, flags, agreed, Arc::clone(&metrics));
     if let Some(admin) = admin {
         let registry = registry(&workers, &metrics, &view, clients_max, &program, &log)?;
+        let (stats, counts) = (workers.stats.clone(), Arc::clone(&followers.counts));
+        let spans = move || vec![span_family(&counts, &stats)];
+        registry.register(collector("traces", spans)?)?;
         let status = Status::new(registry.clone(), Arc::clone(&view));
         spawn_local(Rc::clone(&status).follow(serving.clone()));
         let routes = Routes {
@@ -142,6 +148,7 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     }
     serving.cancel();
     workers.stop();
+    followers.finish().await;
     outcome
 }
 

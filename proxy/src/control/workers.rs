@@ -20,6 +20,7 @@ use super::finding::random_seed;
 use super::story::tell_holds;
 use super::{StartError, driver_options, system};
 use crate::config::Config;
+use crate::trails::Sinks;
 
 pub(super) type Worker = WorkerHandle<engine::Event>;
 
@@ -49,6 +50,7 @@ impl Workers {
         config: &Config,
         program: &Arc<Program>,
         memory: &Arc<Memory>,
+        sinks: &Sinks,
     ) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
         let (lost_sender, lost) = mpsc::channel(LOST_MAX);
@@ -82,7 +84,7 @@ impl Workers {
             let agreed = Arc::clone(&workers.agreed);
             let stale = Arc::clone(&workers.stale);
             let (lost, drained) = (lost_sender.clone(), drained_sender.clone());
-            let stories = stories_sender.clone();
+            let (stories, sinks) = (stories_sender.clone(), sinks.clone());
             let (peers, counted) = (Arc::clone(&workers.peers), Arc::clone(&own));
             let on_notice = move |notice| match notice {
                 engine::Notice::TopologyStale => stale.notify_one(),
@@ -96,6 +98,7 @@ impl Workers {
                 }
                 // One that finds no room is not told.
                 engine::Notice::Held(story) => drop(stories.try_send(*story)),
+                engine::Notice::Followed(trail) => sinks.take(*trail, &counted),
                 // Nobody listens before the drain has begun and after it has ended.
                 engine::Notice::Peers(message) => pass_on(&message, &peers, &counted),
                 engine::Notice::Drained => drop(drained.send(worker)),

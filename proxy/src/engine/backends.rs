@@ -345,6 +345,7 @@ impl Proxy {
         fail_point::pass();
         for ((entry, frame, _), repeatable) in taken.into_iter().zip(repeatable) {
             fail_point::pass();
+            self.note_lost(index, &entry, &frame, now);
             if entry.kind == Kind::Read {
                 self.read_lost(entry, lane, frame, now);
                 continue;

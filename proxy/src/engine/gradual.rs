@@ -263,6 +263,7 @@ impl Proxy {
             fail_point::pass();
             self.gradual.requests.remove(&connection);
             self.count_delivery(delivered, false, len, now);
+            self.end_trail(ticket, delivered, None, len, now);
             self.attend(connection);
         }
     }

@@ -37,6 +37,7 @@ impl Proxy {
         }
         self.end_turn(session.connection);
         fail_point::pass();
+        self.watched.trails.forget(session.connection);
         self.drop_subscriptions(session.connection, now);
         fail_point::pass();
         for task in session.tasks() {

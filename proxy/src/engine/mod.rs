@@ -91,6 +91,8 @@ mod survey;
 mod task;
 mod tasks;
 mod totals;
+mod trail;
+mod trails;
 mod transaction;
 mod transactions;
 mod turns;
@@ -122,6 +124,7 @@ pub(crate) use redirect::Later;
 pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};
 pub use stats::Stats;
 pub(crate) use stats::{Cut, CutBackend, ERROR_CODES};
+pub use trail::{Hop, Trail};
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -254,7 +257,7 @@ impl Proxy {
         }
         let plans = Plans::new(options.cluster.is_some());
         let reads = Reads::new(&options.reads, &plans);
-        let proxy = Self {
+        let mut proxy = Self {
             counted: Instant::default(),
             meter: Meter::default(),
             knows_large_keys: false,
@@ -310,6 +313,7 @@ impl Proxy {
             drained: false,
             scratch: Scratch::default(),
         };
+        proxy.watched.trails.configure(&proxy.options);
         proxy.show_memory_max();
         proxy.show_limits();
         proxy

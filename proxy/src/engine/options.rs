@@ -115,6 +115,13 @@ pub struct Options {
     pub hot_key_sample: usize,
     /// Requests and replies of this size are remembered with their keys.
     pub large_value_bytes: usize,
+    /// Of so many requests one comes into the access log, and one into the traces; 0: none.
+    pub access_log_sample: u64,
+    pub traces_sample: u64,
+    /// Lines of the access log that one worker writes within a second; further ones are left out.
+    pub access_log_lines_max: u64,
+    /// Whether they have the names of keys.
+    pub access_log_keys: bool,
     /// Of what a node is sent, so many per cent may be requests that it refused before.
     pub retry_percent: u64,
     /// Where the random numbers begin.
@@ -248,6 +255,10 @@ impl Default for Options {
             slowlog_max_len: 128,
             hot_key_sample: 64,
             large_value_bytes: 256 * 1024,
+            access_log_sample: 0,
+            traces_sample: 0,
+            access_log_lines_max: 100,
+            access_log_keys: false,
             retry_percent: 20,
             random_seed: 1,
             reads: ReadOptions::default(),

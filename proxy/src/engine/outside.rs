@@ -11,6 +11,7 @@ use super::hold_story::HoldStory;
 use super::newcomers::Suspicion;
 use super::peers::Message;
 use super::settings::Agreed;
+use super::trail::Trail;
 
 /// What the outside tells the proxy.
 #[derive(Debug, Clone)]
@@ -49,6 +50,8 @@ pub enum Notice {
     Drained,
     /// Requests had to wait, and that is over.
     Held(Box<HoldStory>),
+    /// What became of a request that was chosen to be told of.
+    Followed(Box<Trail>),
     /// For the other workers, or one of them, as an [`Event::Peer`].
     Peers(Message),
 }

@@ -94,6 +94,7 @@ impl Proxy {
     pub(super) fn agree(&mut self, newer: &Agreed) {
         self.agreed.merge(newer);
         newer.changes.apply(&mut self.options);
+        self.watched.trails.configure(&self.options);
         self.bounds = Bounds::new(&self.options, self.meter.strain);
         self.shut_windows();
     }

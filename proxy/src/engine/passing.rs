@@ -247,6 +247,7 @@ impl Proxy {
     /// The rest of the reply is here.
     fn end_passing(&mut self, index: usize, input: &mut BytesMut, len: usize, now: Instant) {
         let last = input.split_to(len).freeze();
+        self.note_answer(index, b"", now);
         let pipeline = &mut self.pipelines[index];
         let bytes = pipeline.passing.take().map_or(0, |passing| passing.bytes) + len;
         fail_point::pass();
@@ -268,6 +269,7 @@ impl Proxy {
             let micros = now.micros_since(delivered.arrived);
             self.stats.count_request(delivered.command, false, micros);
             self.stats.client_latency.observe(micros);
+            self.end_trail(entry.ticket, delivered, None, bytes, now);
             if was_empty && client.index != current {
                 self.actions.push_back(Action::Wake(client));
             }

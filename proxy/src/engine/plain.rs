@@ -69,7 +69,9 @@ impl Proxy {
             return false;
         };
         let (ticket, slot, sent) = (front.ticket, front.slot, front.sent);
-        if now.micros_since(front.arrived) >= self.options.slowlog_slower_than_us {
+        if now.micros_since(front.arrived) >= self.options.slowlog_slower_than_us
+            || self.watched.trails.follows(ticket)
+        {
             return false;
         }
         let place = ticket.connection.index as usize;

@@ -122,6 +122,7 @@ impl Proxy {
     }
 
     fn handle_reply(&mut self, index: usize, reply: Reply<'_>, now: Instant) {
+        self.note_answer(index, reply.bytes(), now);
         if reply.bytes().first() == Some(&b'-') && self.is_for_us(index, reply.bytes(), now) {
             return;
         }
@@ -192,14 +193,12 @@ impl Proxy {
         }
         let was_empty = session.output.is_empty();
         let too_much = session.held_bytes() > self.options.client_output_bytes_cut;
-        let (delivered, failed, len) = match session.merge_of(ticket) {
+        let (delivered, error, len) = match session.merge_of(ticket) {
             None => {
                 let failed = reply.bytes().first() == Some(&b'-');
                 let len = reply.bytes().len();
-                if failed {
-                    self.stats.count_error(reply.bytes());
-                }
-                (session.fill(ticket, reply), failed, len)
+                let error = failed.then(|| self.stats.count_error(reply.bytes()));
+                (session.fill(ticket, reply), error, len)
             }
             Some(merge) => {
                 let len = reply.bytes().len();
@@ -221,9 +220,7 @@ impl Proxy {
                 merged.clear();
                 self.merges.finish(merge, &mut merged);
                 let (failed, len) = (merged.first() == Some(&b'-'), merged.len());
-                if failed {
-                    self.stats.count_error(&merged);
-                }
+                let error = failed.then(|| self.stats.count_error(&merged));
                 let delivered = if len >= LARGE_BYTES {
                     session.fill(ticket, Reply::Shared(merged.into()))
                 } else {
@@ -231,14 +228,15 @@ impl Proxy {
                     self.scratch.reply = merged;
                     delivered
                 };
-                (delivered, failed, len)
+                (delivered, error, len)
             }
         };
         let wake =
             was_empty && !session.output.is_empty() && ticket.connection.index != self.current;
         let attention = session.paused || session.solo || session.closing || session.ended;
         fail_point::pass();
-        self.count_delivery(delivered, failed, len, now);
+        self.count_delivery(delivered, error.is_some(), len, now);
+        self.end_trail(ticket, delivered, error, len, now);
         if wake {
             self.actions.push_back(Action::Wake(ticket.connection));
         }

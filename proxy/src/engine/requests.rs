@@ -397,12 +397,11 @@ impl Proxy {
     ) {
         let failed = reply.first() == Some(&b'-');
         self.stats.count_request(command, failed, 0);
-        if failed {
-            self.stats.count_error(reply);
-        }
+        let error = failed.then(|| self.stats.count_error(reply));
         self.stats.client_latency.observe(0);
         self.stats.client_bytes_out.add(reply.len() as u64);
         self.answer(incoming, command, |out| out.extend_from_slice(reply));
+        self.tell_local(incoming, command, error, reply.len());
     }
 
     fn answer(

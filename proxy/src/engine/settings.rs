@@ -139,6 +139,18 @@ pub(crate) const NAMES_OF_REDIS: [(&str, &str); 2] = [
 
 pub const SETTINGS: &[Setting] = &[
     Setting {
+        name: "access_log_lines_max",
+        range: 1..=100_000,
+        read: |options| options.access_log_lines_max,
+        write: |options, value| options.access_log_lines_max = value,
+    },
+    Setting {
+        name: "access_log_sample",
+        range: 0..=1_000_000_000,
+        read: |options| options.access_log_sample,
+        write: |options, value| options.access_log_sample = value,
+    },
+    Setting {
         name: "arguments_max",
         range: 16..=i32::MAX as u64,
         read: |options| options.request.arguments_max,
@@ -383,6 +395,12 @@ pub const SETTINGS: &[Setting] = &[
         range: 0..=1000 * HOUR_MS,
         read: |options| options.slowlog_slower_than_us,
         write: |options, value| options.slowlog_slower_than_us = value,
+    },
+    Setting {
+        name: "traces_sample",
+        range: 0..=1_000_000_000,
+        read: |options| options.traces_sample,
+        write: |options, value| options.traces_sample = value,
     },
     Setting {
         name: "transaction_bytes_max",

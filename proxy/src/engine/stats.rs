@@ -29,6 +29,11 @@ pub struct Stats {
     pub large_values: [Counter; 2],
     /// Requests that came into the slow log.
     pub slow_requests: Counter,
+    /// Requests that came into the access log, and that did not because of its bounds.
+    pub access_lines: Counter,
+    pub access_lines_dropped: Counter,
+    /// Spans of traces that found no room.
+    pub trace_spans_dropped: Counter,
     /// Error replies, by the code they begin with, in the order of [`ERROR_CODES`].
     errors: [Counter; ERROR_CODES.len()],
     /// Requests that are no command, or break the protocol.
@@ -206,15 +211,12 @@ impl Stats {
         self.later[reason as usize].inc();
     }
 
-    /// Counts an error reply by its code.
+    /// Counts an error reply by its code, and says which that is.
     #[cold]
-    pub(crate) fn count_error(&self, reply: &[u8]) {
-        let text = reply.get(1..).unwrap_or_default();
-        let code = text.split(|byte| b" \r".contains(byte)).next();
-        let known = ERROR_CODES
-            .iter()
-            .position(|known| Some(known.as_bytes()) == code);
-        self.errors[known.unwrap_or(ERROR_CODES.len() - 1)].inc();
+    pub(crate) fn count_error(&self, reply: &[u8]) -> &'static str {
+        let place = error_place(reply);
+        self.errors[place].inc();
+        ERROR_CODES[place]
     }
 
     /// How many requests were answered.
@@ -252,6 +254,20 @@ impl Stats {
         let all = names.zip(counts);
         all.map(|(name, (count, left_out))| (name, count.value(), left_out.value()))
     }
+}
+
+/// The code of an error reply.
+pub(crate) fn error_code(reply: &[u8]) -> &'static str {
+    ERROR_CODES[error_place(reply)]
+}
+
+fn error_place(reply: &[u8]) -> usize {
+    let text = reply.get(1..).unwrap_or_default();
+    let code = text.split(|byte| b" \r".contains(byte)).next();
+    let known = ERROR_CODES
+        .iter()
+        .position(|known| Some(known.as_bytes()) == code);
+    known.unwrap_or(ERROR_CODES.len() - 1)
 }
 
 /// Why a client is cut off.

@@ -3,6 +3,7 @@
 use super::hold_story::HoldNotes;
 use super::hot::HotKeys;
 use super::slow_log::SlowLog;
+use super::trails::Trails;
 
 /// Each part is bounded, and read or shown by its own file.
 #[derive(Debug, Default)]
@@ -10,4 +11,5 @@ pub(super) struct Watched {
     pub(super) hot: HotKeys,
     pub(super) slow_log: SlowLog,
     pub(super) holds: HoldNotes,
+    pub(super) trails: Trails,
 }

@@ -23,7 +23,7 @@ impl Limits {
     /// Whether a line may be written; if so, how many like it were left out before. Who asks for
     /// the finer levels wants to see them all.
     pub(super) fn admit(&mut self, metadata: &Metadata<'_>, now: Instant) -> Option<u64> {
-        if *metadata.level() > Level::INFO {
+        if *metadata.level() > Level::INFO || metadata.target() == super::ACCESS {
             return Some(0);
         }
         let limit = self.0.entry(metadata.callsite()).or_insert(Limit {

@@ -23,6 +23,7 @@ mod scan_model;
 mod scripts;
 mod shedding;
 mod sizes;
+mod trails;
 mod transactions;
 mod waiting_keys;
 mod watching;
@@ -41,7 +42,7 @@ use slotway_protocol::engine::{
 
 use super::Suspicion;
 use super::feeds::feed_of;
-use super::{Agreed, Credentials, Event, HoldStory, Message, Notice, Options, Proxy, Stats};
+use super::{Agreed, Credentials, Event, HoldStory, Message, Notice, Options, Proxy, Stats, Trail};
 
 /// Drives one engine by hand.
 struct Bench {
@@ -71,6 +72,8 @@ struct Bench {
     agreed: Vec<Agreed>,
     /// What was told of requests that had to wait.
     held: Vec<HoldStory>,
+    /// What was told of requests that were chosen for it.
+    trails: Vec<Trail>,
     suspicions: Vec<Suspicion>,
     /// Nodes of the cluster without slots, by port.
     slotless: Vec<u16>,
@@ -100,6 +103,7 @@ impl Bench {
             messages: Vec::new(),
             agreed: Vec::new(),
             held: Vec::new(),
+            trails: Vec::new(),
             suspicions: Vec::new(),
             slotless: Vec::new(),
             aliases: Vec::new(),
@@ -137,6 +141,7 @@ impl Bench {
                 Action::Notify(Notice::Peers(message)) => self.messages.push(message),
                 Action::Notify(Notice::Agreed(agreed)) => self.agreed.push(agreed),
                 Action::Notify(Notice::Held(story)) => self.held.push(*story),
+                Action::Notify(Notice::Followed(trail)) => self.trails.push(*trail),
                 Action::Notify(Notice::Suspicious { suspicion, .. }) => {
                     self.suspicions.push(suspicion);
                 }

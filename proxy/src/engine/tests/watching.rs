@@ -5,7 +5,7 @@ use slotway_protocol::command::lookup;
 use super::*;
 use crate::engine::{NodeError, Thermometer};
 
-fn bench(change: impl FnOnce(&mut Options)) -> Bench {
+pub(super) fn bench(change: impl FnOnce(&mut Options)) -> Bench {
     let mut options = Options::default();
     change(&mut options);
     let mut bench = Bench::new(options);
@@ -15,7 +15,13 @@ fn bench(change: impl FnOnce(&mut Options)) -> Bench {
 
 impl Bench {
     /// Sends a request, and has the node of that port answer it after that time.
-    fn served(&mut self, client: ConnectionId, words: &[&str], port: u16, after_ms: u64) {
+    pub(super) fn served(
+        &mut self,
+        client: ConnectionId,
+        words: &[&str],
+        port: u16,
+        after_ms: u64,
+    ) {
         self.input(client, &request(words));
         assert_eq!(self.sent(port), request(words));
         self.now = self.now + Duration::from_millis(after_ms);
@@ -23,7 +29,7 @@ impl Bench {
         assert_eq!(self.written(client), "+OK\r\n");
     }
 
-    fn ask(&mut self, client: ConnectionId, words: &[&str]) -> String {
+    pub(super) fn ask(&mut self, client: ConnectionId, words: &[&str]) -> String {
         self.input(client, &request(words));
         self.written(client)
     }
