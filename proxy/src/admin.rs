@@ -280,7 +280,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-const ROUTES: [AdminRoute; 12] = [
+const ROUTES: [AdminRoute; 13] = [
     AdminRoute {
         method: "GET",
         path: "/metrics",
