@@ -1,12 +1,14 @@
 //! The command line: reads the arguments, all mistakes said exactly; starts nothing.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use slotway_protocol::engine::Address;
 
 use crate::config::{self, Config, WORKERS};
+use crate::console::{self, What};
 
 /// What the user asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +17,9 @@ pub(crate) enum Command {
     Version,
     /// Read the file, say what is wrong with it, start nothing.
     Check(PathBuf),
+    /// Show how a running proxy is.
+    Show(console::Options),
+    ShowHelp,
     Run(Flags),
 }
 
@@ -39,6 +44,8 @@ pub(crate) struct Flags {
 pub(crate) enum UsageError {
     #[error("unknown option '{option}'{suggestion}")]
     UnknownOption { option: String, suggestion: String },
+    #[error("unexpected argument '{0}'")]
+    Superfluous(String),
     #[error("unexpected argument '{0}'; a configuration file is given with --config {0}")]
     UnexpectedArgument(String),
     #[error("{option} needs a value: {option} {placeholder}")]
@@ -66,6 +73,12 @@ pub(crate) enum UsageError {
 /// Reads the arguments, the program's own name not among them.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
     let mut arguments = arguments.into_iter().peekable();
+    for (name, what) in SHOWN {
+        if arguments.next_if(|first| first == name).is_some() {
+            let options = console::parse(what, arguments)?;
+            return Ok(options.map_or(Command::ShowHelp, Command::Show));
+        }
+    }
     let check = arguments.next_if(|first| first == "check").is_some();
     let mut parser = Parser::default();
     while let Some(argument) = arguments.next() {
@@ -241,6 +254,8 @@ One address in front of a whole Redis Cluster.
 
 usage: slotway [OPTIONS]
        slotway check --config FILE
+       slotway status [--json] [--admin HOST:PORT]
+       slotway top [--admin HOST:PORT]
 
 With neither --config nor --seed, six cluster nodes are started inside this process, to try
 things out: three primaries with a replica each, and nothing to install. Their data is gone when
@@ -261,11 +276,25 @@ options:
 A flag wins over the file. slotway check reads the file, prints all its mistakes and starts
 nothing. Ctrl-C or SIGTERM stops after the replies that clients still expect.
 
+slotway status says how a running proxy is, for a reader or a script; slotway top shows it in the
+terminal. slotway status --help has more on both.
+
 exit status:
   0  stopped as asked, or the file is right
   1  the file is wrong, or the proxy could not start
   2  the arguments are wrong
 ";
+
+/// The commands that show a running proxy, with what they do unless told otherwise.
+const SHOWN: [(&str, What); 2] = [
+    ("status", What::Status { json: false }),
+    (
+        "top",
+        What::Top {
+            interval: Duration::from_secs(1),
+        },
+    ),
+];
 
 const VALUE_OPTIONS: [ValueOption; 7] = [
     ValueOption::new("--config", "FILE"),
@@ -300,6 +329,8 @@ mod tests {
             ("-V", Command::Version),
             ("check --config f", Command::Check("f".into())),
             ("check --config=f", Command::Check("f".into())),
+            ("status --help", Command::ShowHelp),
+            ("top -h", Command::ShowHelp),
         ] {
             assert_eq!(parse_line(line), Ok(expected), "{line}");
         }
@@ -361,6 +392,11 @@ mod tests {
             (
                 "--seed a:1 --node-port 7100",
                 "--node-port and --seed exclude each other",
+            ),
+            ("top --seed a:1", "unknown option '--seed'"),
+            (
+                "--seed a:1 top",
+                "unexpected argument 'top'; a configuration file is given with --config top",
             ),
             (
                 "check",

@@ -3,6 +3,7 @@
 mod admin;
 mod cli;
 mod config;
+mod console;
 mod control;
 mod embedded;
 mod status;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         }
     };
     match execute(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         // Each mistake begins with its place, as compilers write it, so that editors find it.
         Err(Error::Config(mistakes)) => {
             eprintln!("{mistakes}");
@@ -44,17 +45,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<(), Error> {
+fn execute(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Help => say(cli::HELP),
-        Command::Version => say(&format!("slotway {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Help => say(cli::HELP)?,
+        Command::Version => say(&format!("slotway {}\n", env!("CARGO_PKG_VERSION")))?,
+        Command::ShowHelp => say(console::HELP)?,
+        Command::Show(options) => return Ok(console::show(&options)),
         Command::Check(file) => {
             let config = load(&file)?;
             logging::init(&config.log.filter)?;
-            say(&format!("{}: ok\n", file.display()))
+            say(&format!("{}: ok\n", file.display()))?;
         }
-        Command::Run(flags) => run(&flags),
+        Command::Run(flags) => run(&flags)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn run(flags: &Flags) -> Result<(), Error> {
