@@ -142,8 +142,8 @@ impl Node {
             .max(self.current_to);
     }
 
-    /// For how long a replica has lacked something that its primary had; at least so long, where the
-    /// primary has had it for longer than is known.
+    /// For how long a replica has lacked something that its primary had; at least so long, where
+    /// the primary has had it for longer than is known.
     pub(crate) fn lag(&self, primary: &Self) -> Option<Duration> {
         let report = self.report.filter(|report| !report.is_primary)?;
         let (time, _) = primary.samples.lag(report.offset);
