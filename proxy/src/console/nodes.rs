@@ -169,7 +169,7 @@ impl Row<'_> {
         let states = ["down", "silent", "refusing"];
         let state = self.node.state.as_str();
         let place = states.iter().position(|known| *known == state);
-        place.unwrap_or(states.len() + usize::from(self.node.is_up()))
+        place.unwrap_or_else(|| states.len() + usize::from(self.node.is_up()))
     }
 }
 
