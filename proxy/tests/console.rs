@@ -59,9 +59,7 @@ fn a_proxy_that_is_well_and_then_is_not() {
     assert_eq!(json["nodes"].as_array().unwrap().len(), 6);
 
     // Errors are a problem that it tells of.
-    let mut errors = b"GET\r\n".repeat(100);
-    errors.extend_from_slice(b"PING\r\n");
-    socket.write_all(&errors).unwrap();
+    socket.write_all(&b"INCR key\r\n".repeat(100)).unwrap();
     wait_until("something is wrong", || {
         status(&[]).status.code() == Some(1)
     });
@@ -84,7 +82,7 @@ fn a_proxy_that_is_well_and_then_is_not() {
 
 #[test]
 fn whoever_answers_otherwise_is_no_proxy() {
-    let cases: [(&'static [u8], &str); 4] = [
+    let cases: [(&'static [u8], &str); 3] = [
         (
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nno \x1b[2Jno",
             "it answered /status with 404: no \\u{1b}[2Jno",
@@ -94,10 +92,6 @@ fn whoever_answers_otherwise_is_no_proxy() {
             "its answer to /status is not that of a slotway: missing field",
         ),
         (b"+PONG\r\n", "it does not speak HTTP"),
-        (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\n",
-            "the answer to /status is longer than 8388608 bytes",
-        ),
     ];
     for (says, expected) in cases {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
