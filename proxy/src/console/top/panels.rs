@@ -194,9 +194,10 @@ pub(super) fn numbers(frame: &mut Frame<'_>, area: Rect, app: &App, picture: &Pi
         let mut line = Line::default();
         for (name, value, style) in items {
             let text = cut(&format!("{name} {value}"), width.saturating_sub(1));
-            let (name, value) = text.split_at(text.len().min(name.len()));
+            let value_at = text.char_indices().nth(name.len());
+            let (name, value) = text.split_at(value_at.map_or(text.len(), |(at, _)| at));
             line.push_span(Span::styled(name.to_owned(), theme.dim()));
-            let value_width = width.saturating_sub(name.len());
+            let value_width = width.saturating_sub(name.chars().count());
             line.push_span(Span::styled(value.to_owned(), *style));
             let gap = value_width.saturating_sub(value.chars().count());
             line.push_span(" ".repeat(gap));

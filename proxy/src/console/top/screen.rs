@@ -88,9 +88,10 @@ mod tests {
 
     /// A terminal of Python's that shows its settings, those afterwards included.
     const IN_A_TERMINAL: &str = "
-import os, pty, sys, termios
+import fcntl, os, pty, struct, sys, termios
 pid, terminal = pty.fork()
 if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
     os.execv(sys.argv[1], sys.argv[1:])
 before = termios.tcgetattr(terminal)[3]
 said = b''
