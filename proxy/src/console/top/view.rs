@@ -204,7 +204,7 @@ mod tests {
             "requests/s",
             "p99 ",
             "15 min, peak",
-            "# ",
+            "#v",
             "16,384 slots",
             "hot key",
         ];
@@ -261,7 +261,8 @@ mod tests {
         for _ in 0..2 {
             for page in Page::ALL {
                 app.page = page;
-                for (width, height) in sizes {
+                let narrow = (1..=130).map(|width| (width, 24));
+                for (width, height) in sizes.into_iter().chain(narrow) {
                     app.helps = false;
                     lines(&app, width, height);
                     app.helps = true;
