@@ -40,7 +40,7 @@ use crate::cli::Flags;
 use crate::config::Config;
 use crate::embedded::{self, EmbeddedCluster};
 use crate::status::Status;
-use crate::trails::{Followers, span_family};
+use crate::trails::span_family;
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,9 +82,7 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     let mut signals = Signals::install().map_err(system("the signal handlers"))?;
     let program = facts::program(config, flags.config.as_deref());
     let memory = facts::memory(config);
-    let (followers, sinks) = Followers::start(config).map_err(system("the thread for traces"))?;
-    let mut workers = Workers::start(config, &program, &memory, &sinks)?;
-    drop(sinks);
+    let mut workers = Workers::start(config, &program, &memory)?;
     let view = Arc::new(View::default());
     let metrics = Arc::new(ControlMetrics::default());
     let discovering = finding::Discovering {
@@ -106,18 +104,14 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     };
     let clients_max = files.clients_max();
     spawn_local(sources.follow());
-    let options = accept_options(&files, memory);
-    accept(listener, options, &workers, &metrics, &accepting);
+    accept(listener, &files, memory, &workers, &metrics, &accepting);
     spawn_local(files.follow(found.topologies.clone()));
     let agreed = Arc::clone(&workers.agreed);
     let reloader = Reloader::new(config, flags, agreed, Arc::clone(&metrics));
     if let Some(admin) = admin {
         let registry = registry(&workers, &metrics, &view, clients_max, &program, &log)?;
-        let (stats, counts) = (workers.stats.clone(), Arc::clone(&followers.counts));
-        let spans = move || vec![span_family(&counts, &stats)];
-        registry.register(collector("traces", spans)?)?;
-        let status = Status::new(registry.clone(), Arc::clone(&view));
-        spawn_local(Rc::clone(&status).follow(serving.clone()));
+        let status = follow_status(&registry, &view, &serving);
+        let watches = EmbeddedCluster::watches;
         let routes = Routes {
             view: Arc::clone(&view),
             registry,
@@ -126,9 +120,7 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
             program,
             workers: workers.stats.clone(),
             log: Some(log),
-            nodes: embedded
-                .as_ref()
-                .map_or_else(Vec::new, EmbeddedCluster::watches),
+            nodes: embedded.as_ref().map_or_else(Vec::new, watches),
         };
         let options = AdminOptions::default();
         spawn_local(serve_admin(admin, routes, options, serving.clone()));
@@ -147,8 +139,7 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
             .await;
     }
     serving.cancel();
-    workers.stop();
-    followers.finish().await;
+    workers.stop().await;
     outcome
 }
 
@@ -186,7 +177,8 @@ fn accept_options(files: &Files, memory: Arc<Memory>) -> AcceptOptions {
 
 fn accept(
     listener: TcpListener,
-    options: AcceptOptions,
+    files: &Files,
+    memory: Arc<Memory>,
     workers: &Workers,
     metrics: &ControlMetrics,
     stop: &CancellationToken,
@@ -194,7 +186,7 @@ fn accept(
     let accepting = accept_loop(
         listener,
         workers.handles.clone(),
-        options,
+        accept_options(files, memory),
         Arc::clone(&metrics.accept),
         stop.clone(),
     );
@@ -203,6 +195,12 @@ fn accept(
             tracing::error!(%error, "no further clients are accepted");
         }
     });
+}
+
+fn follow_status(registry: &Registry, view: &Arc<View>, serving: &CancellationToken) -> Rc<Status> {
+    let status = Status::new(registry.clone(), Arc::clone(view));
+    spawn_local(Rc::clone(&status).follow(serving.clone()));
+    status
 }
 
 fn registry(
@@ -220,6 +218,9 @@ fn registry(
     registry.register(process_collector()?)?;
     metrics.register(&registry, view)?;
     registry.register(collector("log", move || log_families(&log_counts))?)?;
+    let (stats, counts) = (workers.stats.clone(), workers.span_counts());
+    let spans = move || vec![span_family(&counts, &stats)];
+    registry.register(collector("traces", spans)?)?;
     let (stats, shown) = (workers.stats.clone(), Arc::clone(view));
     let nodes = move || node_families(shown.topology().as_deref(), &shown.left(), &stats);
     registry.register(collector("nodes", nodes)?)?;

@@ -20,7 +20,7 @@ use super::finding::random_seed;
 use super::story::tell_holds;
 use super::{StartError, driver_options, system};
 use crate::config::Config;
-use crate::trails::Sinks;
+use crate::trails::{Followers, SpanCounts};
 
 pub(super) type Worker = WorkerHandle<engine::Event>;
 
@@ -41,6 +41,8 @@ pub(super) struct Workers {
     drained: mpsc::UnboundedReceiver<usize>,
     /// The workers for each other, once all of them are there.
     peers: Peers,
+    /// Where requests go that the workers have followed.
+    followers: Followers,
 }
 
 type Peers = Arc<OnceLock<Vec<Worker>>>;
@@ -50,7 +52,6 @@ impl Workers {
         config: &Config,
         program: &Arc<Program>,
         memory: &Arc<Memory>,
-        sinks: &Sinks,
     ) -> Result<Self, StartError> {
         let stale = Arc::new(Notify::new());
         let (lost_sender, lost) = mpsc::channel(LOST_MAX);
@@ -58,8 +59,8 @@ impl Workers {
         let (drained_sender, drained) = mpsc::unbounded_channel();
         let (agreed, _) = watch::channel(Arc::default());
         let agreed = Arc::new(agreed);
-        let stats = (0..config.proxy.workers).map(|_| Arc::new(Stats::new()));
-        let stats: Vec<_> = stats.collect();
+        let stats: Vec<Arc<Stats>> = (0..config.proxy.workers).map(|_| Arc::default()).collect();
+        let (followers, sinks) = Followers::start(config).map_err(system("the traces"))?;
         let mut workers = Self {
             handles: Vec::new(),
             stats: stats.clone(),
@@ -69,6 +70,7 @@ impl Workers {
             agreed,
             drained,
             peers: Peers::default(),
+            followers,
         };
         let large_keys = Arc::new(LargeKeys::new(random_seed()));
         for (worker, own) in stats.iter().enumerate() {
@@ -173,13 +175,19 @@ impl Workers {
         }
     }
 
-    pub(super) fn stop(&self) {
+    /// What became of the spans of followed requests.
+    pub(super) fn span_counts(&self) -> Arc<SpanCounts> {
+        Arc::clone(&self.followers.counts)
+    }
+
+    pub(super) async fn stop(self) {
         for worker in &self.handles {
             worker.stop();
         }
         for worker in &self.handles {
             worker.join();
         }
+        self.followers.finish().await;
     }
 }
 

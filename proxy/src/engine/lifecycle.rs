@@ -2,6 +2,8 @@
 //! program ends, the regular work, taking back the memory of those that are idle, showing how much
 //! is under way.
 
+use core::time::Duration;
+
 use slotway_protocol::engine::{Action, CloseWhen, ConnectionId, Instant, Peer};
 
 use super::fail_point;
@@ -149,8 +151,12 @@ impl Proxy {
         self.show_hot(now);
     }
 
-    /// Counts the silence of all nodes from now on.
-    pub(super) fn forgive(&mut self, now: Instant) {
+    /// Counts the silence of all nodes from now on, if it was us, or the whole machine, that stood
+    /// still: they get their time again.
+    pub(super) fn forgive_after_stall(&mut self, now: Instant) {
+        if now.since(self.timeout) < STALL {
+            return;
+        }
         let pipelines = self.pipelines.iter_mut();
         pipelines.for_each(|pipeline| pipeline.heard = now);
         self.forgive_feeds(now);
@@ -193,3 +199,6 @@ impl Proxy {
         self.stats.client_output_bytes.set(output);
     }
 }
+
+/// When the engine is called this much too late, nobody is to blame for silence.
+const STALL: Duration = Duration::from_millis(500);

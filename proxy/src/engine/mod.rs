@@ -432,10 +432,7 @@ impl Engine for Proxy {
 
     fn handle_timeout(&mut self, now: Now) {
         let now = now.instant;
-        if now.since(self.timeout) >= STALL {
-            // It was us, or the whole machine, that stood still: the nodes get their time again.
-            self.forgive(now);
-        }
+        self.forgive_after_stall(now);
         self.timeout = now + TICK;
         if now.since(self.swept) >= TICK {
             self.sweep(now);
@@ -496,9 +493,6 @@ const NO_OWNER: u32 = u32::MAX;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(100);
-
-/// When the engine is called this much too late, nobody's silence counts.
-const STALL: Duration = Duration::from_millis(500);
 
 /// A client that was idle for this long gives its buffers back.
 const SHRINK_INTERVAL: Duration = Duration::from_secs(1);

@@ -134,7 +134,9 @@ impl Proxy {
         let is_full = trails.open.len() >= OPEN_MAX && !trails.open.contains_key(&key);
         let open = (!is_full).then(|| trails.open.entry(key).or_default());
         let Some(open) = open.filter(|open| open.hops.len() < HOPS_MAX) else {
-            self.stats.trace_spans_dropped.inc();
+            if number(ticket) <= trails.traced {
+                self.stats.trace_spans_dropped.inc();
+            }
             return;
         };
         if self.options.access_log_keys {
@@ -185,8 +187,8 @@ impl Proxy {
         let Open { hops, keys } = self.watched.trails.take(ticket);
         // A part that was sent more than once counts once.
         let sent = hops.iter().enumerate().filter(|(index, hop)| {
-            let before = hops[..*index].iter();
-            before.clone().all(|other| other.part != hop.part)
+            let mut before = hops[..*index].iter();
+            before.all(|other| other.part != hop.part)
         });
         let request_bytes = sent.map(|(_, hop)| hop.request_bytes).sum();
         let total_us = now.micros_since(delivered.arrived);
@@ -234,8 +236,8 @@ impl Proxy {
     fn follow_up(&mut self, connection: ConnectionId, about: About, now: Instant) {
         let lines_max = self.options.access_log_lines_max;
         let trails = &mut self.watched.trails;
-        let mut is_logged = about.number <= trails.logged && trails.logged != 0;
-        let is_traced = about.number <= trails.traced && trails.traced != 0;
+        let mut is_logged = about.number <= trails.logged;
+        let is_traced = about.number <= trails.traced;
         if is_logged && !trails.admit(lines_max, now) {
             self.stats.access_lines_dropped.inc();
             is_logged = false;
