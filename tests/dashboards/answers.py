@@ -35,10 +35,10 @@ TOLD = {
         "Requests by node": 10, "Mean latency by node": 1e-6, "Redirects": 0.1, "Epoch": 1, "Changes": 0.5,
     },
     "slotway-nodes": {
-        "Roles": 2, "Nodes at present": 2, "Nodes that answer": 1, "Commands": 10, "Keys": 10,
+        "Roles": 2, "Nodes at present": 2, "Nodes that answer": 1, "Commands": 10, "Keys": 1,
         "Commands by node": 10, "Calls by command": 5, "Time by command": 1e-6, "Bytes": 1000,
-        "Memory of keys by node": 1e5, "Keys by node": 10, "Clients by node": 1,
-        "Link to the primary down": 0.1, "Changes that are not saved": 10,
+        "Memory of keys by node": 1e5, "Keys by node": 1, "Clients by node": 1,
+        "Changes that are not saved": 10,
         "Slots owned": 5000, "Epoch by node": 1, "Nodes known": 6, "Messages of the bus": 0.1,
     },
 }
