@@ -4,7 +4,7 @@ use slotway_protocol::command::{Command, CommandId};
 
 use super::{Figures, Label, Number, counter, gauge};
 use crate::engine::State;
-use crate::statistics::{CallStats, Errors};
+use crate::statistics::{CallStats, ERROR_CODES, Errors};
 
 pub(super) fn figures(state: &State) -> Vec<Figures> {
     let server = &state.server;
@@ -87,40 +87,6 @@ const BY_COMMAND: [(&str, &str, OfCommand); 4] = [
         "Times each command ran and ended with an error.",
         |stats| Number::Count(stats.failed),
     ),
-];
-
-/// What nodes and servers begin their error replies with.
-const ERROR_CODES: [&str; 30] = [
-    "ASK",
-    "BUSY",
-    "BUSYGROUP",
-    "BUSYKEY",
-    "CLUSTERDOWN",
-    "CROSSSLOT",
-    "DENIED",
-    "ERR",
-    "EXECABORT",
-    "INVALIDOBJ",
-    "IOERR",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "MOVED",
-    "NOAUTH",
-    "NOGROUP",
-    "NOMASTERLINK",
-    "NOPERM",
-    "NOPROTO",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "NOTBUSY",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-    "UNBLOCKED",
-    "UNKILLABLE",
-    "WRONGPASS",
-    "WRONGTYPE",
 ];
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ impl Errors {
         let code = code(reply);
         if let Some(count) = self.by_code.get_mut(code) {
             *count += 1;
-        } else if self.by_code.len() < CODES_MAX {
+        } else if self.by_code.len() < CODES_MAX || is_usual(code) {
             self.by_code.insert(code.into(), 1);
         }
     }
@@ -41,7 +41,46 @@ fn code(reply: &[u8]) -> &[u8] {
     }
 }
 
-/// Scripts may make up codes of their own, so there has to be an end to them; the total goes on.
+fn is_usual(code: &[u8]) -> bool {
+    ERROR_CODES.iter().any(|usual| usual.as_bytes() == code)
+}
+
+/// What nodes and servers begin their error replies with.
+pub(crate) const ERROR_CODES: [&str; 30] = [
+    "ASK",
+    "BUSY",
+    "BUSYGROUP",
+    "BUSYKEY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "DENIED",
+    "ERR",
+    "EXECABORT",
+    "INVALIDOBJ",
+    "IOERR",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOGROUP",
+    "NOMASTERLINK",
+    "NOPERM",
+    "NOPROTO",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "NOTBUSY",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "UNBLOCKED",
+    "UNKILLABLE",
+    "WRONGPASS",
+    "WRONGTYPE",
+];
+
+/// Scripts may make up codes of their own, so there has to be an end to them; the total goes on, and so do
+/// the usual ones.
 const CODES_MAX: usize = 128;
 
 #[cfg(test)]
