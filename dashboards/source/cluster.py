@@ -21,13 +21,13 @@ def now() -> list:
         Now("Nodes by role", "Of the topology.",
             [Query(most(metric("slotway_topology_nodes"), "role"), "{{role}}")], unit="none",
             width=5, height=4),
-        Now("Nodes that do not answer", "Of those that the topology names.",
+        Now("Nodes down", "Of those that the topology names.",
             [Query(f"count(({UP}) < 1) or (0 * {total(metric('slotway_topology_shards'))})")],
             unit="none", width=3, height=4, steps=[(1, RED)], runbook="SlotwayNodeDown"),
         Now("Epoch", "The highest configuration epoch: it grows with each failover and each slot"
             " that moves.",
             [Query(most(metric("slotway_topology_epoch")))], unit="none", width=3, height=4),
-        Now("Proxies that are behind", "Those that know of a lower epoch than another one.",
+        Now("Proxies behind", "Those that know of a lower epoch than another one.",
             [Query(f"count({metric('slotway_topology_epoch')} < on () group_left ()"
                    f" {most(metric('slotway_topology_epoch'))})"
                    f" or (0 * {total(metric('slotway_topology_shards'))})")],
@@ -56,16 +56,16 @@ def roles() -> list:
                Query(total(rate("slotway_node_errors_total"), "node"))],
               unit="none", width=12, height=10, joined_by="node",
               columns=[
-                  Column("node", "node"),
+                  Column("node", "node", {"custom.width": 118}),
                   Column("Value #A", "role", {"mappings": [{"type": "value", "options": {
                       str(value): {"index": value, "text": text, "color": color}
                       for value, (text, color) in ROLES.items()}}],
-                      "custom.cellOptions": {"type": "color-text"}}),
-                  Column("Value #B", "slots"),
+                      "custom.width": 112, "custom.cellOptions": {"type": "color-text"}}),
+                  Column("Value #B", "slots", {"custom.width": 60}),
                   Column("Value #C", "requests", {"unit": "reqps"}),
-                  Column("Value #D", "mean latency", {"unit": "s"}),
-                  Column("Value #E", "in flight"),
-                  Column("Value #F", "connections"),
+                  Column("Value #D", "latency", {"unit": "s"}),
+                  Column("Value #E", "in flight", {"custom.width": 70}),
+                  Column("Value #F", "links", {"custom.width": 50}),
                   Column("Value #G", "trouble", {"unit": "ops"}),
               ], runbook="SlotwayNodeDown"),
     ]

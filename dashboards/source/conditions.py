@@ -20,7 +20,7 @@ CONDITIONS = [
           "slots without a node"),
     Query(is_(f"{least(metric('slotway_node_up'))} < bool 1"), "a node does not answer"),
     Query(is_(f"{most(metric('slotway_node_circuit_open'))} > bool 0", LOOK),
-          "a node serves nobody (loading, cluster down)"),
+          "a node serves nobody"),
     Query(is_(f"{total(grew('slotway_topology_changes_total'))} > bool 0", LOOK),
           "slots or roles have changed"),
     Query(is_(f"{total(rate('slotway_held_requests_total'))} > bool 0", LOOK), "requests wait"),
@@ -33,11 +33,11 @@ CONDITIONS = [
                     total(rate("slotway_requests_total"))) + " > bool 0.01"),
           "errors for over 1 % of the requests"),
     Query(is_(f"({quantile(0.99, 'slotway_client_request_duration_seconds')}) > bool 0.1", LOOK),
-          "every hundredth request takes over 0.1 s"),
+          "one in 100 requests takes over 0.1 s"),
     Query(is_(f"{total(rate('slotway_clients_refused_total'))} > bool 0"), "clients are refused"),
     Query(f"clamp_max({most(metric('slotway_memory_strain'))}, {ACT})", "memory is scarce"),
     Query(is_(f"{most(metric('slotway_topology_age_seconds'))} > bool 30", LOOK),
-          "no node has confirmed the topology for 30 s"),
+          "topology unconfirmed for 30 s"),
     Query(is_(f"{least(metric('slotway_config_last_reload_successful'))} < bool 1", LOOK),
           "a changed configuration was refused"),
 ]
@@ -58,15 +58,15 @@ def what_is_wrong() -> list:
             "Each line is one thing that may go wrong, seen over all the proxies chosen above:"
             " green for ok, orange for something to look at, red for something to act on. Where a"
             " colour begins is when it began; the table beside it and the panels below say where.",
-            CONDITIONS, unit="none", width=14, height=12, words=WORDS,
+            CONDITIONS, unit="none", width=12, height=12, words=WORDS,
         ),
         Table(
             "Alerts: what, where, since when",
             "Alerts that are firing, and those that will be if it goes on (pending). The link of an"
             " alert leads to the runbooks.",
-            [Query(ACTIVE)], unit="none", width=10, height=12,
+            [Query(ACTIVE)], unit="none", width=12, height=12,
             columns=[
-                Column("severity", "severity", {"custom.width": 80, "mappings": [{
+                Column("severity", "severity", {"custom.width": 75, "mappings": [{
                     "type": "value", "options": {
                         "page": {"index": 0, "color": RED},
                         "ticket": {"index": 1, "color": ORANGE},
@@ -74,10 +74,11 @@ def what_is_wrong() -> list:
                     }}], "custom.cellOptions": {"type": "color-text"}}),
                 Column("alertname", "alert", {"links": [{
                     "title": "Runbooks", "url": "/d/slotway-runbooks", "targetBlank": True}]}),
-                Column("alertstate", "state", {"custom.width": 75}),
-                Column("instance", "proxy"),
-                Column("node", "node"),
+                Column("alertstate", "state", {"custom.width": 68}),
+                Column("instance", "proxy", {"custom.width": 118}),
+                Column("node", "node", {"custom.width": 118}),
                 Column("Value", "since", {
+                    "custom.width": 122,
                     "unit": "dateTimeFromNow",
                     "mappings": [{"type": "value", "options": {"0": {"index": 0, "text": "-"}}}],
                 }),

@@ -20,7 +20,7 @@ def now() -> list:
             " keys can't be served.",
             [Query(f"16384 - {least(metric('slotway_topology_slots_covered'))}")],
             width=3, height=4, steps=[(1, RED)], runbook="SlotwaySlotsUncovered"),
-        Now("Nodes that do not answer", "Nodes of the topology that some proxy can't reach, or gets"
+        Now("Nodes down", "Nodes of the topology that some proxy can't reach, or gets"
             " no answer from.",
             [Query(f"count(({least(metric('slotway_node_up'), 'node')}) < 1)"
                    f" or (0 * {total(metric('slotway_topology_shards'))})")],
@@ -34,7 +34,7 @@ def now() -> list:
             " while there are none.",
             [Query(quantile(0.99, CLIENT))], unit="s", width=3, height=4,
             steps=[(0.1, ORANGE), (1, RED)], runbook="SlotwaySlow"),
-        Now("Slots that wait", "Slots whose requests are held just now, until they can be served:"
+        Now("Slots held", "Slots whose requests are held just now, until they can be served:"
             " during a failover, or because a node is gone.",
             [Query(total(metric("slotway_holds")))], unit="none", width=2, height=4,
             steps=[(1, ORANGE)], runbook="SlotwayHoldsExpired"),

@@ -192,7 +192,9 @@ class Table(Panel):
 
     def defaults(self) -> dict:
         return super().defaults() | {
-            "custom": {"align": "left", "cellOptions": {"type": "auto"}, "inspect": False},
+            # Grafana's own is 150 pixels: some columns would be to the right of what is seen.
+            "custom": {"align": "left", "cellOptions": {"type": "auto"}, "inspect": False,
+                       "minWidth": 50},
         }
 
     def overrides(self) -> list:

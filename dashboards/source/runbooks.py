@@ -6,7 +6,7 @@ from panels import RUNBOOKS, Dashboard, Note
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
 # Of a panel: a line of text, and what is around the text.
-LINES_TO_HEIGHT = 0.7
+LINES_TO_HEIGHT = 0.55
 CHARACTERS_TO_LINE = 85
 
 
@@ -25,7 +25,7 @@ def runbooks() -> Dashboard:
         title, _, text = path.read_text().partition("\n")
         lines = sum(1 + len(line) // CHARACTERS_TO_LINE for line in text.strip().splitlines())
         notes.append(Note(
-            title.removeprefix("# "), "", [], width=12, height=round(3 + LINES_TO_HEIGHT * lines),
+            title.removeprefix("# "), "", [], width=12, height=round(2 + LINES_TO_HEIGHT * lines),
             text=text.strip(),
         ))
     return Dashboard(

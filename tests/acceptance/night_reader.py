@@ -174,11 +174,9 @@ def of_failover(looks: list[Look], lines: list[dict[str, str]], line: dict[str, 
 def when_noticed(looks: list[Look], line: dict[str, str]) -> tuple[float, str]:
     """When connections were lost, as the log says; for a node that is silent and keeps them, since
     when it owed replies and gave none."""
-    told = float(line["time"])
-    if "noticed_ms_ago" in line:
-        return told - float(line["noticed_ms_ago"]) / 1000, "log"
-    noticed = told
-    before = [it for it in looks if it.time < told]
+    logged = float(line["time"]) - float(line.get("noticed_ms_ago", 0)) / 1000
+    noticed = logged
+    before = [it for it in looks if it.time < logged]
     for earlier, later in reversed(list(zip(before, before[1:]))):
         owed = later.of("slotway_node_in_flight_requests", node=line["from"])
         replies = [it.of("slotway_node_replies_total", node=line["from"])
@@ -186,7 +184,7 @@ def when_noticed(looks: list[Look], line: dict[str, str]) -> tuple[float, str]:
         if not owed or replies[0] != replies[1]:
             break
         noticed = later.time
-    return noticed, "metrics" if noticed < told else "log"
+    return noticed, "metrics" if noticed < logged else "log"
 
 
 def when_back(looks: list[Look], successor: str, told: float) -> float:

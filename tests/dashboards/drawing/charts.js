@@ -18,7 +18,7 @@ function drawLines(panel, series, body, { from, to, annotations }) {
     axes: [
       { ...AXIS, size: 22, gap: 4, space: 70, values: (_, ticks) => ticks.map((it) => clock(it)) },
       { ...AXIS, gap: 4, space: 26, size: (_, values) => width(values),
-        values: (_, ticks) => ticks.map((it) => withUnit(it, settings.unit)) },
+        values: (_, ticks) => ticks.map((it) => withUnit(it, settings.unit, to, ticks)) },
     ],
     series: [{}, ...series.map((one, index) => line(one, index, settings))],
     bands: stacked ? bands(series.length) : undefined,
@@ -102,14 +102,21 @@ function stroke(ctx, x1, y1, x2, y2) {
   ctx.stroke();
 }
 
-function legend(series) {
-  const made = element("div", "legend");
-  series.forEach((one, index) => {
+// As a list, or as a table with the most that each line has reached.
+function legend(series, { legend: { displayMode, calcs, sortBy, sortDesc } }, { unit }) {
+  const isTable = displayMode === "table";
+  const made = element("div", isTable ? "legend table" : "legend");
+  const items = series.map((one, index) => {
     const item = element("span", "", one.name);
     const mark = element("i");
     mark.style.background = PALETTE[index % PALETTE.length];
+    mark.style.alignSelf = "center";
     item.prepend(mark);
-    made.append(item);
+    const most = Math.max(...one.values);
+    if (isTable && calcs.includes("max")) item.append(element("em", "", withUnit(most, unit)));
+    return { item, most };
   });
+  if (sortBy === "Max") items.sort((one, other) => (other.most - one.most) * (sortDesc ? 1 : -1));
+  made.append(...items.map(({ item }) => item));
   return made;
 }

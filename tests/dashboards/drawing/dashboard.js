@@ -46,15 +46,25 @@ function draw(panel, series, box, view) {
   const body = box.querySelector(".body");
   if (panel.type === "text") {
     drawText(panel, body);
-    return { kind: "text", series: 0 };
+    const isCut = body.scrollHeight > body.clientHeight;
+    return { kind: "text", series: 0, cut: isCut ? ["its text"] : [] };
   }
   const kind = KINDS[panel.type];
   if (!kind) throw new Error(`panels of the type ${panel.type} are not drawn`);
   if (!series.length) {
     body.append(element("div", "nothing", panel.fieldConfig.defaults.noValue));
-    return { kind: panel.type, series: 0 };
+    return { kind: panel.type, series: 0, cut: cut(box) };
   }
-  if (panel.type === "timeseries" && panel.options.legend.showLegend) box.append(legend(series));
+  if (panel.type === "timeseries" && panel.options.legend.showLegend) {
+    box.classList.toggle("beside", panel.options.legend.placement === "right");
+    box.append(legend(series, panel.options, panel.fieldConfig.defaults));
+  }
   kind(panel, series, body, view);
-  return { kind: panel.type, series: series.length };
+  return { kind: panel.type, series: series.length, cut: cut(box) };
+}
+
+// Texts that have not enough room.
+function cut(box) {
+  const all = [...box.querySelectorAll("h2, th, td, .name")];
+  return all.filter((it) => it.scrollWidth > it.clientWidth).map((it) => it.textContent);
 }

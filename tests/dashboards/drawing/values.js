@@ -68,9 +68,14 @@ function shown(value, settings, now) {
   return { text: withUnit(value, settings.unit, now), color: color(ofSteps(value, settings)) };
 }
 
-function withUnit(value, unit, now) {
+// With as many decimals as tell it from the other ticks of an axis.
+function withUnit(value, unit, now, ticks) {
   const write = UNITS[unit];
   if (!write) throw new Error(`the unit ${unit} is not drawn`);
+  const step = ticks?.length > 1 ? ticks[1] - ticks[0] : 1;
+  if (unit === "none" || unit === "short") {
+    if (step < 1) return number(value, Math.ceil(-Math.log10(step)) + 1);
+  }
   return write(value, now);
 }
 
