@@ -78,7 +78,7 @@ def what_is_wrong() -> list:
                 Column("instance", "proxy", {"custom.width": 118}),
                 Column("node", "node", {"custom.width": 118}),
                 Column("Value", "since", {
-                    "custom.width": 122,
+                    "custom.width": 128,
                     "unit": "dateTimeFromNow",
                     "mappings": [{"type": "value", "options": {"0": {"index": 0, "text": "-"}}}],
                 }),
