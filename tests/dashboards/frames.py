@@ -10,23 +10,24 @@ STEP_SECONDS = 1
 MARK_SECONDS = 5
 
 
-def frames(prometheus: Prometheus, dashboard: dict, instance: str, start: int, end: int) -> dict:
-    """With .+ as the instance for all proxies."""
+def frames(prometheus: Prometheus, dashboard: dict, job: str, instance: str, start: int,
+           end: int) -> dict:
+    """With .+ as the instance for all of the job."""
     answers = {
         panel["id"]: [line for target in panel["targets"]
-                      for line in lines_of(prometheus, target, instance, start, end)]
+                      for line in lines_of(prometheus, target, (instance, job), start, end)]
         for panel in dashboard["panels"] if "targets" in panel
     }
     return {
         "dashboard": dashboard, "answers": answers, "from": start, "to": end,
-        "annotations": marks(prometheus, dashboard, instance, start, end),
-        "variables": {"Job": "slotway", "Instance": "All" if instance == ".+" else instance},
+        "annotations": marks(prometheus, dashboard, (instance, job), start, end),
+        "variables": {"Job": job, "Instance": "All" if instance == ".+" else instance},
     }
 
 
-def lines_of(prometheus: Prometheus, target: dict, instance: str, start: int,
+def lines_of(prometheus: Prometheus, target: dict, chosen: tuple[str, str], start: int,
              end: int) -> list[dict]:
-    expression = filled(target["expr"], instance)
+    expression = filled(target["expr"], *chosen)
     if target["instant"]:
         found = [(labels, [end], [value]) for labels, value in prometheus.at(expression, end)]
     else:
@@ -53,12 +54,12 @@ def legend(form: str, labels: dict) -> str:
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), form)
 
 
-def marks(prometheus: Prometheus, dashboard: dict, instance: str, start: int,
+def marks(prometheus: Prometheus, dashboard: dict, chosen: tuple[str, str], start: int,
           end: int) -> list[dict]:
     """Where each annotation begins."""
     made = []
     for annotation in dashboard["annotations"]["list"]:
-        expression = filled(annotation["expr"], instance)
+        expression = filled(annotation["expr"], *chosen)
         for _, times, _ in over(prometheus, expression, start, end):
             starts = [time for before, time in zip([start - 2 * MARK_SECONDS, *times], times)
                       if time - before > MARK_SECONDS]

@@ -50,6 +50,7 @@ const UNITS = {
   s: seconds,
   bytes: (value) => scaled(value, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]),
   Bps: (value) => scaled(value, 1000, [" B/s", " kB/s", " MB/s", " GB/s"]),
+  binBps: (value) => scaled(value, 1024, [" B/s", " KiB/s", " MiB/s", " GiB/s"]),
   reqps: (value) => scaled(value, 1000, THOUSANDS) + " req/s",
   ops: (value) => scaled(value, 1000, THOUSANDS) + " ops/s",
   cps: (value) => scaled(value, 1000, THOUSANDS) + " c/s",
