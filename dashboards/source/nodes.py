@@ -34,7 +34,7 @@ def now() -> list:
             [Query(total(metric("slotway_node_responding")), "answer"),
              Query("count(" + metric("slotway_node_responding") + ")", "in all")],
             unit="none", width=4, height=4, runbook="SlotwayNodeStuck"),
-        Now("The cluster in the eyes of its nodes", "The worst opinion among them.",
+        Now("Cluster, say its nodes", "The worst opinion among them.",
             [Query(least(metric("slotway_node_cluster_ok")))], unit="none", width=4, height=4,
             words={0: ("down", RED), 1: ("ok", GREEN)}, runbook="SlotwaySlotsUncovered"),
         Now("Keys", "Of the primaries.",
@@ -66,18 +66,18 @@ def nodes() -> list:
                Query(LINK_DOWN)],
               unit="none", width=14, height=10, joined_by="instance",
               columns=[
-                  Column("instance", "node"),
+                  Column("instance", "node", {"custom.width": 118}),
                   Column("Value #A", "role", {"mappings": [{"type": "value", "options": {
                       str(value): {"index": value, "text": text, "color": color}
                       for value, (text, color) in ROLES.items()}}],
                       "custom.cellOptions": {"type": "color-text"}}),
                   Column("Value #B", "keys"),
-                  Column("Value #C", "memory of keys", {"unit": "bytes"}),
+                  Column("Value #C", "memory", {"unit": "bytes"}),
                   Column("Value #D", "commands", {"unit": "ops"}),
                   Column("Value #E", "hits", {"unit": "percentunit"}),
                   Column("Value #F", "clients"),
-                  Column("Value #G", "behind at most", {"unit": "bytes"}),
-                  Column("Value #H", "link down for", {"unit": "s"}),
+                  Column("Value #G", "behind", {"unit": "bytes"}),
+                  Column("Value #H", "link down", {"unit": "s"}),
               ], runbook="SlotwayNodeLinkDown"),
     ]
 
