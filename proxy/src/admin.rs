@@ -266,8 +266,8 @@ async fn node_metrics(nodes: Vec<(String, Watch)>) -> AdminResponse {
     metrics_response(watch::families(&answers))
 }
 
-const NO_NODES: &str = "there is no node in this process; a slotway-node shows its own metrics where \
-    its metrics-port says\n";
+const NO_NODES: &str = "there is no node in this process; a slotway-node shows its own metrics \
+    where its metrics-port says\n";
 
 /// What `%NN` stand for.
 fn percent_decoded(text: &str) -> Option<String> {

@@ -79,8 +79,8 @@ pub(crate) const ERROR_CODES: [&str; 30] = [
     "WRONGTYPE",
 ];
 
-/// Scripts may make up codes of their own, so there has to be an end to them; the total goes on, and so do
-/// the usual ones.
+/// Scripts may make up codes of their own, so there has to be an end to them; the total goes on,
+/// and so do the usual ones.
 const CODES_MAX: usize = 128;
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub(super) struct Judge {
     /// One that has taken slots without votes may have done so in an epoch that another was elected
     /// in. Then two may acknowledge writes for a slot with the same epoch, and at no other time.
     pub(super) is_forced: bool,
+    /// Nodes that were told to take a slot over, and the epochs that they took for it without
+    /// asking anybody: another may be elected in the same one.
+    bumped: BTreeSet<(usize, u64)>,
     /// How often that began, and when a replica was last told so, in microseconds.
     pub(super) forced: u64,
     forced_at: u64,
@@ -57,8 +60,9 @@ impl Judge {
         let place = (reply.key, reply.epoch);
         let who = *self.acknowledged.entry(place).or_insert(reply.node);
         self.conflicts += u64::from(who != reply.node);
+        let is_bumped = |node| self.bumped.contains(&(node, reply.epoch));
         assert!(
-            who == reply.node || self.is_forced,
+            who == reply.node || self.is_forced || is_bumped(who) || is_bumped(reply.node),
             "{who} and {} both acknowledge writes for a slot in the same epoch: {reply:?}",
             reply.node
         );
@@ -71,6 +75,11 @@ impl Judge {
         if !needs_votes {
             self.primaries.insert(index);
         }
+    }
+
+    /// A node has taken over a slot as it was told to.
+    pub(super) fn bump(&mut self, index: usize, epoch: u64) {
+        self.bumped.insert((index, epoch));
     }
 
     /// Whether all may know by now who has taken over. A replica that was told to do so goes on

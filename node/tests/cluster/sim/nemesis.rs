@@ -228,6 +228,7 @@ impl World {
             let line = format!("CLUSTER SETSLOT {slot} {step}");
             let reply = self.order(index, &line);
             tracing::info!(index, line, reply, "a slot moves");
+
             if !reply.starts_with('+') {
                 break;
             }
@@ -236,10 +237,23 @@ impl World {
         }
     }
 
+    /// A node may have taken another epoch for a slot that it was told to take over, and did so
+    /// when it was told, not when it answers.
+    fn note_epoch(&mut self, index: usize) {
+        if self.network.is_up(index) {
+            let view = self.network.view(index);
+            let epoch = view.node(&first_id(index)).map(|node| node.epoch);
+            self.judge.bump(index, epoch.unwrap_or_default());
+        }
+    }
+
     /// Tells a node something and waits for the answer; it has none when it ends before that.
     fn order(&mut self, index: usize, line: &str) -> String {
         let client = self.network.client(index);
         self.network.request(index, client, line);
+        if line.contains(" NODE ") {
+            self.note_epoch(index);
+        }
         let deadline = self.network.micros() + ANSWER_WITHIN;
         loop {
             let (reply, is_open) = self.network.replies(index, client);
