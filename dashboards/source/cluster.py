@@ -5,9 +5,13 @@ from panels import BLUE, GREEN, ORANGE, RED, Column, Dashboard, Lines, Now, Quer
 from panels import Table
 from queries import grew, least, mean, metric, most, rate, total
 
-ROLES = {0: ("does not answer", RED), 1: ("replica", BLUE), 2: ("primary", GREEN)}
+ROLES = {0: ("does not answer", RED), 1: ("replica", BLUE), 2: ("primary", GREEN),
+         3: ("has left", ORANGE)}
 UP = least(metric("slotway_node_up"), "node")
 PRIMARY = most(metric("slotway_node_primary"), "node")
+# For five minutes a node that has left is still told of.
+HERE = most(metric("slotway_node_in_topology"), "node")
+ROLE = f"{HERE} * {UP} * (1 + {PRIMARY}) + 3 * (1 - {HERE})"
 LATENCY = mean("slotway_node_request_seconds_total", "slotway_node_replies_total", "node")
 
 
@@ -42,12 +46,12 @@ def now() -> list:
 
 def roles() -> list:
     return [
-        States("Nodes", "The role of each node, and when it did not answer some proxy. A line that"
-               " ends is a node that has left the topology: failed, or forgotten.",
-               [Query(f"{UP} * (1 + {PRIMARY})", "{{node}}")], unit="none", width=12, height=10,
+        States("Nodes", "The role of each node, and when it did not answer some proxy. One that"
+               " has left the topology, failed or forgotten, is shown for five more minutes.",
+               [Query(ROLE, "{{node}}")], unit="none", width=12, height=10,
                words=ROLES, runbook="SlotwayNodeDown"),
         Table("Nodes now", "As the proxies see them.",
-              [Query(f"{UP} * (1 + {PRIMARY})"),
+              [Query(ROLE),
                Query(most(metric("slotway_node_slots"), "node")),
                Query(total(rate("slotway_node_requests_total"), "node")),
                Query(LATENCY),

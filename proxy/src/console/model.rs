@@ -93,7 +93,7 @@ pub(super) enum Severity {
 pub(super) struct Node {
     pub(super) address: Printable,
     pub(super) role: Printable,
-    /// `up`, `silent`, `refusing` or `down`.
+    /// `up`, `silent`, `refusing`, `gone` or `down`.
     pub(super) state: Printable,
     pub(super) slots: f64,
     pub(super) connections: f64,

@@ -166,7 +166,7 @@ impl Row<'_> {
 
     /// The lower, the worse.
     fn severity(&self) -> usize {
-        let states = ["down", "silent", "refusing"];
+        let states = ["down", "silent", "gone", "refusing"];
         let state = self.node.state.as_str();
         let place = states.iter().position(|known| *known == state);
         place.unwrap_or_else(|| states.len() + usize::from(self.node.is_up()))

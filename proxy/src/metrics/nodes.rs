@@ -36,6 +36,8 @@ pub fn node_families(
 #[derive(Debug, Default)]
 struct Sums {
     address: String,
+    /// The topology does not name it any more.
+    has_left: bool,
     is_primary: bool,
     slots: usize,
     connections: i64,
@@ -83,11 +85,13 @@ fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>]) -> Vec<Su
         members.push((&shard.primary, true, slots));
         members.extend(shard.replicas.iter().map(|replica| (replica, false, 0)));
     }
+    let here = members.len();
     members.extend(left.iter().map(|address| (address, false, 0)));
-    for (address, is_primary, slots) in members {
+    for (index, (address, is_primary, slots)) in members.into_iter().enumerate() {
         let place = *places.entry(address).or_insert_with(|| {
             nodes.push(Sums {
                 address: address.to_string(),
+                has_left: index >= here,
                 lag_micros: -1,
                 ..Sums::default()
             });
@@ -126,7 +130,12 @@ fn errors(nodes: &[Sums]) -> Family {
 
 type Value = fn(&Sums) -> f64;
 
-const GAUGES: [(&str, &str, Value); 8] = [
+const GAUGES: [(&str, &str, Value); 9] = [
+    (
+        "slotway_node_in_topology",
+        "1 for a node that the topology names; 0 for one that has left it lately, failed or not.",
+        |node| f64::from(u8::from(!node.has_left)),
+    ),
     (
         "slotway_node_up",
         "0 when a worker could not reach the node within the last 10 s, else 1.",
@@ -255,8 +264,13 @@ mod tests {
         assert!(!shown.contains("10.0.0.9"), "{shown}");
         assert!(!text_of(None).contains("node="));
         let with_gone = text(Some(topology(1)), vec![gone.clone()], workers().collect());
-        let line = "slotway_node_errors_total{node=\"10.0.0.9:9\",kind=\"lost\"} 2\n";
-        assert!(with_gone.contains(line), "{with_gone}");
+        for line in [
+            "slotway_node_errors_total{node=\"10.0.0.9:9\",kind=\"lost\"} 2\n",
+            "slotway_node_in_topology{node=\"10.0.0.9:9\"} 0\n",
+            "slotway_node_in_topology{node=\"10.0.0.1:1\"} 1\n",
+        ] {
+            assert!(with_gone.contains(line), "{line} in {with_gone}");
+        }
     }
 
     /// A scrape of everything that grows with workers and nodes, where there are very many. Other

@@ -112,6 +112,7 @@ impl Status {
                     "replica"
                 },
                 state: match () {
+                    () if node.has_left => "gone",
                     () if !node.is_up => "down",
                     () if is_silent(moment.and_then(|it| it.nodes.get(address)), node) => "silent",
                     () if node.circuits_open > 0.0 => "refusing",

@@ -136,7 +136,11 @@ fn of_nodes(now: &Reading, moment: Option<&Reading>, found: &mut Vec<Found>) {
         } else {
             "replica".to_owned()
         };
-        if !node.is_up {
+        if node.has_left {
+            let text =
+                format!("Node {address} has left the cluster: it has failed, or was taken out.");
+            found.push(warning(format!("left {address}"), text));
+        } else if !node.is_up {
             let text = format!("Node {address} ({role}) does not answer.");
             let key = format!("down {address}");
             found.push(if node.is_primary {
@@ -169,10 +173,7 @@ pub(super) fn is_silent(before: Option<&NodeReading>, now: &NodeReading) -> bool
 
 fn of_requests(now: &Reading, minute_ago: &Reading, found: &mut Vec<Found>) {
     if now.holds > 0.0 {
-        let text = format!(
-            "Requests for {} slots wait for their node ({} requests).",
-            now.holds, now.waiting
-        );
+        let text = format!("Requests for {} slots wait for their node.", now.holds);
         found.push(warning("holds", text));
     }
     let since = |of: fn(&Reading) -> f64| (of(now) - of(minute_ago)).max(0.0);
@@ -277,7 +278,11 @@ mod tests {
     #[test]
     fn each_thing_that_is_wrong_is_said() {
         type Change = fn(&mut Reading);
-        let cases: [(Change, &str); 12] = [
+        let cases: [(Change, &str); 13] = [
+            (
+                |it| it.nodes.values_mut().for_each(|node| node.has_left = true),
+                "10.0.0.1:7000 has left the cluster",
+            ),
             (
                 |it| it.nodes.values_mut().for_each(|node| node.in_flight = 3.0),
                 "owes 3 replies",

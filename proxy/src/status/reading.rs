@@ -24,7 +24,6 @@ pub(super) struct Reading {
     pub(super) clients_max: f64,
     pub(super) in_flight: f64,
     pub(super) holds: f64,
-    pub(super) waiting: f64,
     pub(super) memory_bytes: f64,
     pub(super) memory_max: f64,
     pub(super) memory_strain: f64,
@@ -38,6 +37,8 @@ pub(super) struct Reading {
 /// What the metrics say of one node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodeReading {
+    /// The topology does not name it any more.
+    pub(super) has_left: bool,
     pub(super) is_up: bool,
     pub(super) is_primary: bool,
     pub(super) slots: f64,
@@ -97,7 +98,6 @@ impl Reading {
             "slotway_clients_max" => &mut self.clients_max,
             "slotway_in_flight_requests" => &mut self.in_flight,
             "slotway_holds" => &mut self.holds,
-            "slotway_held_requests" => &mut self.waiting,
             "process_resident_memory_bytes" => &mut self.memory_bytes,
             "slotway_memory_max_bytes" => &mut self.memory_max,
             "slotway_memory_strain" => &mut self.memory_strain,
@@ -123,6 +123,10 @@ impl Reading {
         let value = value(metric);
         let node = self.nodes.entry(address.to_owned()).or_default();
         let place = match name {
+            "in_topology" => {
+                node.has_left = value == 0.0;
+                return;
+            }
             "up" => {
                 node.is_up = value > 0.0;
                 return;
