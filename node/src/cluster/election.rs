@@ -93,11 +93,25 @@ impl Cluster {
     }
 
     /// How many votes win. When nobody is known to own some slots, although all have to be owned,
-    /// there is another primary, and it counts: two nodes must not be elected by votes of which
+    /// there are other primaries, and they count: two nodes must not be elected by votes of which
     /// neither's are most.
     fn votes_needed(&self) -> usize {
-        let lacks_one = self.settings.require_full_coverage && self.owned() < SLOTS;
-        (self.size() + usize::from(lacks_one)) / 2 + 1
+        let lacks_some = self.settings.require_full_coverage && self.owned() < SLOTS;
+        let unknown = if lacks_some {
+            self.unknown_owners().max(1)
+        } else {
+            0
+        };
+        (self.size() + unknown) / 2 + 1
+    }
+
+    /// How many nodes others say that they follow, and of which it is not known yet what they own:
+    /// who was replaced may be heard of before who has replaced it.
+    fn unknown_owners(&self) -> usize {
+        let nodes = self.view.nodes().iter();
+        let followed: BTreeSet<&str> = nodes.filter_map(|node| node.primary.as_deref()).collect();
+        let owns_none = |id: &&&str| self.view.ranges(id).is_empty();
+        followed.iter().filter(owns_none).count()
     }
 
     fn has_reason_to_stand(&self, is_manual: bool) -> bool {
