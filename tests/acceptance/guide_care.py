@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guide_load import Client, Load
 from guide_site import HOST, Site, address
+from guide_text import MONITOR
 from harness import ROOT, expect, expect_equal, run, wait_until
 
 CLIENTS = ROOT / "target" / "clients"
@@ -51,29 +52,6 @@ const replies = await cluster.multi().set('{m}a', '1').incr('{m}a').exec();
 if (replies.join() !== 'OK,2') throw new Error(`multi ${replies}`);
 cluster.destroy();
 console.log('fine');
-"""
-MONITOR = r"""
-CLUSTER_PORT=7000
-CLUSTER_HOST="192.168.1.10"
-echo "=== Redis Cluster Health Check ==="
-echo "Timestamp: $(date)"
-echo ""
-echo "Cluster Status:"
-redis-cli -h $CLUSTER_HOST -p $CLUSTER_PORT CLUSTER INFO | \
-grep -E "cluster_state|cluster_slots_assigned|cluster_known_nodes"
-echo ""
-echo "Node Status:"
-redis-cli -h $CLUSTER_HOST -p $CLUSTER_PORT CLUSTER NODES | \
-grep -E 'myself|master|slave' | awk '{print $1,$2,$7}' | head -10
-echo ""
-echo "Slot Distribution:"
-redis-cli -h $CLUSTER_HOST -p $CLUSTER_PORT CLUSTER SLOTS | \
-grep -oE '^\d+' | sort -u | wc -l
-echo "Total slots covered"
-echo ""
-echo "Failed Nodes:"
-redis-cli -h $CLUSTER_HOST -p $CLUSTER_PORT CLUSTER NODES | \
-grep -i fail || echo "None"
 """
 DEBUG_LINE = re.compile(r"Value at:0x[0-9a-f]+ refcount:\d+ encoding:embstr serializedlength:8 "
                         r"lru:\d+ lru_seconds_idle:\d+")

@@ -5,6 +5,7 @@ import re
 
 from guide_load import Client
 from guide_site import AGREED, COVERED, HOST, SLOTS, Site, address, run
+from guide_text import WHO_HAS_WHAT
 from harness import ROOT, expect, expect_equal, wait_until
 from resp import Connection
 
@@ -35,18 +36,6 @@ OTHERWISE = {
     "maxmemory": "1073741824",
     "appendfilename": "appendonly.aof",
 }
-
-SLOT_SCRIPT = """\
-redis-cli -c -p 7000 CLUSTER NODES | \\
-while read line; do
-if [[ ! $line =~ ^# ]]; then
-id=$(echo $line | cut -d' ' -f1)
-host=$(echo $line | cut -d' ' -f2)
-slots=$(echo $line | cut -d' ' -f9-)
-echo "$id ($host): $slots"
-fi
-done
-"""
 
 
 def version(site: Site) -> None:
@@ -158,7 +147,7 @@ def slots(site: Site) -> None:
             for host, port, node_id, extra in nodes:
                 expect_equal((host, len(node_id), extra), (b"127.0.0.1", 40, []), f"{port}")
         expect_equal(covered, SLOTS, "the slots of CLUSTER SLOTS")
-    lines = site.script(SLOT_SCRIPT).splitlines()
+    lines = site.script(WHO_HAS_WHAT).splitlines()
     expect_equal(len(lines), 6, "the lines of the script")
     total = 0
     for line in lines:
