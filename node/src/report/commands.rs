@@ -1,10 +1,11 @@
 //! What was asked of the node: by command, and what came of it.
 
 use slotway_protocol::command::{Command, CommandId};
+use slotway_protocol::resp::error_codes::ERROR_CODES;
 
 use super::{Figures, Label, Number, counter, gauge};
 use crate::engine::State;
-use crate::statistics::{CallStats, ERROR_CODES, Errors};
+use crate::statistics::{CallStats, Errors};
 
 pub(super) fn figures(state: &State) -> Vec<Figures> {
     let server = &state.server;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use slotway_protocol::resp::error_codes::{self, ERROR_CODES};
+
 /// Errors by their codes, such as `ERR` or `MOVED`.
 #[derive(Debug, Default)]
 pub(crate) struct Errors {
@@ -33,9 +35,7 @@ impl Errors {
 }
 
 fn code(reply: &[u8]) -> &[u8] {
-    let text = reply.strip_prefix(b"-").unwrap_or(reply);
-    let end = text.iter().position(|byte| b" \r\n".contains(byte));
-    match &text[..end.unwrap_or(text.len())] {
+    match error_codes::of(reply) {
         b"" => b"ERR",
         code => code,
     }
@@ -44,40 +44,6 @@ fn code(reply: &[u8]) -> &[u8] {
 fn is_usual(code: &[u8]) -> bool {
     ERROR_CODES.iter().any(|usual| usual.as_bytes() == code)
 }
-
-/// What nodes and servers begin their error replies with.
-pub(crate) const ERROR_CODES: [&str; 30] = [
-    "ASK",
-    "BUSY",
-    "BUSYGROUP",
-    "BUSYKEY",
-    "CLUSTERDOWN",
-    "CROSSSLOT",
-    "DENIED",
-    "ERR",
-    "EXECABORT",
-    "INVALIDOBJ",
-    "IOERR",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "MOVED",
-    "NOAUTH",
-    "NOGROUP",
-    "NOMASTERLINK",
-    "NOPERM",
-    "NOPROTO",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "NOTBUSY",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-    "UNBLOCKED",
-    "UNKILLABLE",
-    "WRONGPASS",
-    "WRONGTYPE",
-];
 
 /// Scripts may make up codes of their own, so there has to be an end to them; the total goes on,
 /// and so do the usual ones.

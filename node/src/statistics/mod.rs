@@ -8,7 +8,7 @@ mod slow_log;
 use slotway_protocol::engine::Now;
 
 pub(crate) use calls::{CallStats, Calls};
-pub(crate) use errors::{ERROR_CODES, Errors};
+pub(crate) use errors::Errors;
 pub use probe::{Probe, ProcessFacts};
 pub(crate) use slow_log::{Caller, SlowLog};
 

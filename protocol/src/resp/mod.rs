@@ -3,6 +3,7 @@
 mod cursor;
 pub mod encode;
 pub mod error;
+pub mod error_codes;
 mod inline;
 mod line;
 pub mod reply;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use slotway_protocol::command::{Command, CommandId};
 use slotway_protocol::metrics::{Counter, Gauge, Histogram};
+use slotway_protocol::resp::error_codes::{self, ERROR_CODES as KNOWN_CODES};
 
 use super::heat::SlotCounts;
 use super::hot::Hot;
@@ -262,11 +263,10 @@ pub(crate) fn error_code(reply: &[u8]) -> &'static str {
 }
 
 fn error_place(reply: &[u8]) -> usize {
-    let text = reply.get(1..).unwrap_or_default();
-    let code = text.split(|byte| b" \r".contains(byte)).next();
+    let code = error_codes::of(reply);
     let known = ERROR_CODES
         .iter()
-        .position(|known| Some(known.as_bytes()) == code);
+        .position(|known| known.as_bytes() == code);
     known.unwrap_or(ERROR_CODES.len() - 1)
 }
 
@@ -341,40 +341,13 @@ impl Default for ByCommand {
     }
 }
 
-/// The codes that error replies begin with. Scripts may invent others; those are the last one.
-pub(crate) const ERROR_CODES: [&str; 31] = [
-    "ASK",
-    "BUSY",
-    "BUSYGROUP",
-    "BUSYKEY",
-    "CLUSTERDOWN",
-    "CROSSSLOT",
-    "DENIED",
-    "ERR",
-    "EXECABORT",
-    "INVALIDOBJ",
-    "IOERR",
-    "LOADING",
-    "MASTERDOWN",
-    "MISCONF",
-    "MOVED",
-    "NOAUTH",
-    "NOGROUP",
-    "NOMASTERLINK",
-    "NOPERM",
-    "NOPROTO",
-    "NOREPLICAS",
-    "NOSCRIPT",
-    "NOTBUSY",
-    "OOM",
-    "READONLY",
-    "TRYAGAIN",
-    "UNBLOCKED",
-    "UNKILLABLE",
-    "WRONGPASS",
-    "WRONGTYPE",
-    "OTHER",
-];
+/// The codes that errors are counted by; the last one is for what scripts invent.
+pub(crate) const ERROR_CODES: [&str; KNOWN_CODES.len() + 1] = {
+    let mut codes = ["OTHER"; KNOWN_CODES.len() + 1];
+    let (known, _) = codes.split_at_mut(KNOWN_CODES.len());
+    known.copy_from_slice(&KNOWN_CODES);
+    codes
+};
 
 #[cfg(test)]
 mod tests {
