@@ -197,6 +197,7 @@ fn expect_gone(address: &str) {
     assert_eq!(gone.status.code(), Some(2));
     let expected = format!("slotway at {address}: nobody can say: can't connect: ");
     assert!(stdout(&gone).starts_with(&expected), "{}", stdout(&gone));
+    assert!(stdout(&gone).contains("\nIs it running? --admin names"));
     let gone = slotway(&["status", "--json", "--admin", address]);
     assert_eq!(gone.status.code(), Some(2));
     let json: serde_json::Value = serde_json::from_slice(&gone.stdout).unwrap();

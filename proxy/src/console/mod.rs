@@ -108,7 +108,11 @@ fn status(address: &Address, json: bool) -> Result<ExitCode, ConsoleError> {
                 json::unreachable(&name, error.as_str())?
             } else {
                 let why = format!("nobody can say: {error}");
-                format!("slotway at {name}: {}\n", Paint(has_colours()).red(&why))
+                format!(
+                    "slotway at {name}: {}\nIs it running? --admin names the address of its \
+                     admin server.\n",
+                    Paint(has_colours()).red(&why)
+                )
             };
             (text, UNKNOWN)
         }
