@@ -5,6 +5,7 @@
 //! request ahead; once that is served the slot's new home is certain, and the rest follows.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use slotway_protocol::cluster::Slot;
@@ -193,14 +194,21 @@ impl Holds {
         self.hold(slot).not_before = not_before;
     }
 
-    /// The slots that can go on now, and the next time at which one can.
-    pub(crate) fn due(&self, now: Instant, due: &mut Vec<Slot>) -> Option<Instant> {
+    /// The slots that are to be looked at now, and the next time at which one is. A request gives
+    /// up when it has waited for as long as `patience`.
+    pub(crate) fn due(
+        &self,
+        now: Instant,
+        patience: Duration,
+        due: &mut Vec<Slot>,
+    ) -> Option<Instant> {
         let mut next = None;
         for (slot, hold) in self.holds.iter().filter(|(_, hold)| hold.outstanding == 0) {
-            if hold.not_before <= now {
+            let at = hold.look_at(patience);
+            if at <= now {
                 due.push(*slot);
-            } else if next.is_none_or(|next| hold.not_before < next) {
-                next = Some(hold.not_before);
+            } else if next.is_none_or(|next| at < next) {
+                next = Some(at);
             }
         }
         // A hash map has no order of its own; the same seed must give the same run.
@@ -256,6 +264,11 @@ impl Holds {
         if hold.queue.is_empty() && hold.returned.is_empty() && quiet {
             self.holds.remove(&slot);
         }
+    }
+
+    /// When to look at a slot's hold again.
+    pub(crate) fn look_at(&self, slot: Slot, patience: Duration) -> Option<Instant> {
+        self.holds.get(&slot).map(|hold| hold.look_at(patience))
     }
 
     /// Before which time nothing of the slot is sent.
@@ -326,6 +339,14 @@ impl Holds {
 }
 
 impl Hold {
+    /// When something may be sent, or when the first request has waited for too long.
+    fn look_at(&self, patience: Duration) -> Instant {
+        let head = self.queue.front();
+        head.map_or(self.not_before, |head| {
+            self.not_before.min(head.entry.held_since + patience)
+        })
+    }
+
     /// All replies of a round are here: what came back goes to the front again.
     fn turn(&mut self) {
         self.certain = self.returned.is_empty();

@@ -234,12 +234,13 @@ impl Proxy {
         }
         let mut slots = std::mem::take(&mut self.scratch.slots);
         slots.clear();
-        self.holds.due(now, &mut slots);
+        let patience = self.options.hold_timeout;
+        self.holds.due(now, patience, &mut slots);
         for slot in &slots {
             self.advance_hold(*slot, now);
         }
         slots.clear();
-        if let Some(next) = self.holds.due(now, &mut slots) {
+        if let Some(next) = self.holds.due(now, patience, &mut slots) {
             self.wake_at(next);
         }
         self.scratch.slots = slots;
@@ -258,7 +259,7 @@ impl Proxy {
         if let Some(ready) = self.holds.ready_at(slot)
             && ready > now
         {
-            return self.wake_at(ready);
+            return self.look_again(slot);
         }
         if let Some(until) = self.down_until(backend, now) {
             return self.wait(slot, until);
@@ -292,7 +293,14 @@ impl Proxy {
 
     fn wait(&mut self, slot: Slot, until: Instant) {
         self.holds.delay(slot, until);
-        self.wake_at(until);
+        self.look_again(slot);
+    }
+
+    /// Goes on with a hold when it may be tried, or when its first request gives up.
+    fn look_again(&mut self, slot: Slot) {
+        if let Some(at) = self.holds.look_at(slot, self.options.hold_timeout) {
+            self.wake_at(at);
+        }
     }
 
     /// Answers the requests at the head that have waited too long.

@@ -60,6 +60,37 @@ fn an_attempt_that_took_its_time_is_followed_by_the_next_one() {
 }
 
 #[test]
+fn nobody_waits_longer_than_hold_timeout() {
+    let step = Duration::from_millis(10);
+    for wait_ms in (300..4_000).step_by(370) {
+        let mut bench = Bench::with_two_nodes();
+        bench.proxy.options.hold_timeout = Duration::from_millis(wait_ms);
+        let (first, second) = (bench.client(), bench.client());
+        let (begun, mut answered) = (bench.now, [None; 2]);
+        bench.input(first, &request(&["get", LOWER]));
+        for _ in 0..600 {
+            if bench.now.since(begun) == Duration::from_millis(200) {
+                bench.input(second, &request(&["get", LOWER]));
+            }
+            while !bench.wanted.is_empty() {
+                bench.refuse();
+            }
+            bench.pass(step);
+            for (client, answered) in [first, second].into_iter().zip(&mut answered) {
+                if !bench.written(client).is_empty() {
+                    *answered = Some(bench.now.since(begun));
+                }
+            }
+        }
+        for (answered, asked) in answered.into_iter().zip([0, 200]) {
+            let waited = answered.expect("an answer") - Duration::from_millis(asked);
+            let most = Duration::from_millis(wait_ms) + step * 2;
+            assert!(waited <= most, "{waited:?} with a limit of {wait_ms} ms");
+        }
+    }
+}
+
+#[test]
 fn a_read_is_not_repeated_behind_a_write_of_its_client() {
     let mut bench = Bench::with_two_nodes();
     let (client, other) = (bench.client(), bench.client());
