@@ -28,7 +28,14 @@ pub(super) enum Severity {
 /// What was wrong the last time, so that it is known since when.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    since: BTreeMap<String, f64>,
+    known: BTreeMap<String, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    since: f64,
+    /// What the log says of it: nothing of what is over at the next look.
+    logged: Option<String>,
 }
 
 /// How the proxy itself is.
@@ -55,14 +62,13 @@ impl Problems {
         of_nodes(now, moment, &mut found);
         of_requests(now, minute_ago, &mut found);
         of_limits(now, minute_ago, &mut found);
-        let keys: Vec<&str> = found.iter().map(|found| found.key.as_str()).collect();
-        self.since.retain(|key, _| keys.contains(&key.as_str()));
+        self.forget_but(&found, time);
         let mut problems: Vec<Problem> = found
             .into_iter()
             .map(|found| Problem {
                 severity: found.severity,
+                since: self.note(&found, time),
                 text: found.text,
-                since: *self.since.entry(found.key).or_insert(time),
             })
             .collect();
         problems.sort_by(|one, other| {
@@ -70,6 +76,34 @@ impl Problems {
             order.then(one.since.total_cmp(&other.since))
         });
         problems
+    }
+
+    /// Since when it is so.
+    fn note(&mut self, found: &Found, time: f64) -> f64 {
+        let Some(known) = self.known.get_mut(&found.key) else {
+            let known = Known {
+                since: time,
+                logged: None,
+            };
+            self.known.insert(found.key.clone(), known);
+            return time;
+        };
+        known.logged.get_or_insert_with(|| {
+            tracing::warn!(problem = %found.text, "something is wrong");
+            found.text.clone()
+        });
+        known.since
+    }
+
+    fn forget_but(&mut self, found: &[Found], time: f64) {
+        self.known.retain(|key, known| {
+            let is_there = found.iter().any(|found| found.key == *key);
+            if let Some(problem) = known.logged.as_ref().filter(|_| !is_there) {
+                let for_s = (time - known.since).round();
+                tracing::info!(%problem, for_s, "no longer wrong");
+            }
+            is_there
+        });
     }
 }
 
@@ -344,5 +378,33 @@ mod tests {
         now.slots_covered = 16_384.0;
         let found = problems.find(&now, before, &standing, 8.0);
         assert_eq!(found[0].since, 8.0);
+    }
+
+    #[test]
+    fn what_is_over_at_the_next_look_is_not_logged() {
+        let mut problems = Problems::default();
+        let (mut now, well, standing) = (well(), well(), Standing::default());
+        let before = Before {
+            moment: None,
+            minute_ago: &well,
+        };
+        now.slots_covered = 16_000.0;
+        let logged = |problems: &Problems| {
+            let known = problems.known.values();
+            known
+                .filter_map(|known| known.logged.clone())
+                .collect::<Vec<_>>()
+        };
+        problems.find(&now, before, &standing, 5.0);
+        assert_eq!(logged(&problems), [""; 0]);
+        now.slots_covered = 15_000.0;
+        problems.find(&now, before, &standing, 6.0);
+        let first = logged(&problems);
+        assert!(first.len() == 1 && first[0].contains("1384"), "{first:?}");
+        now.slots_covered = 14_000.0;
+        problems.find(&now, before, &standing, 7.0);
+        assert_eq!(logged(&problems), first, "once");
+        problems.find(&well, before, &standing, 8.0);
+        assert_eq!(logged(&problems), [""; 0]);
     }
 }
