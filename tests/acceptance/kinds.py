@@ -125,16 +125,17 @@ class MixedCluster(Cluster):
 
     def settle(self) -> None:
         """CLUSTER SLOTS names a replica only once it has processed something."""
-        # A primary that was restarted may have been replaced, and not know it yet.
-        wait_until("all primaries to have slots", SYNC_SECONDS, self.primaries_serve)
-        for port in self.primaries():
-            self.nodes[port].ask("SET", own_key(self.owners(port), port), "x")
+        wait_until("all primaries to take a write", SYNC_SECONDS, self.primaries_write)
         super().settle()
 
-    def primaries_serve(self) -> bool:
+    def primaries_write(self) -> bool:
+        """A primary that was restarted may have been replaced, and hear of it at any moment."""
         with contextlib.suppress(LookupError):
-            return all(port in self.owners(port) for port in self.primaries())
+            return not any(isinstance(self.write_own(port), Error) for port in self.primaries())
         return False
+
+    def write_own(self, port: int) -> object:
+        return self.nodes[port].ask("SET", own_key(self.owners(port), port), "x")
 
     def done(self, port: int, *words) -> None:
         answer = self.nodes[port].ask(*words)
