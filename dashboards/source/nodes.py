@@ -32,7 +32,7 @@ def now() -> list:
         Now("Nodes that answer", "Within a second. One that does not is busy with one long"
             " command, or stuck.",
             [Query(total(metric("slotway_node_responding")), "answer"),
-             Query("count(" + metric("slotway_node_responding") + ")", "in all")],
+             Query(most(metric("slotway_node_cluster_nodes")), "in the cluster")],
             unit="none", width=4, height=4, runbook="SlotwayNodeStuck"),
         Now("Cluster, say its nodes", "The worst opinion among them.",
             [Query(least(metric("slotway_node_cluster_ok")))], unit="none", width=4, height=4,
@@ -73,7 +73,7 @@ def nodes() -> list:
                       "custom.cellOptions": {"type": "color-text"}}),
                   Column("Value #B", "keys"),
                   Column("Value #C", "memory", {"unit": "bytes"}),
-                  Column("Value #D", "commands", {"unit": "ops"}),
+                  Column("Value #D", "calls", {"unit": "ops"}),
                   Column("Value #E", "hits", {"unit": "percentunit"}),
                   Column("Value #F", "clients"),
                   Column("Value #G", "behind", {"unit": "bytes"}),
