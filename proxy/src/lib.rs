@@ -2,4 +2,5 @@
 
 pub mod discovery;
 pub mod engine;
+pub mod lag;
 pub mod metrics;

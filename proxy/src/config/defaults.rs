@@ -44,6 +44,7 @@ impl Default for ClusterConfig {
             hold_timeout: Duration::from_secs(10),
             refresh_interval: Duration::from_secs(5),
             feed_check_interval: Duration::from_secs(5),
+            lag_check_interval: Duration::from_secs(1),
             commands_interval: Duration::from_mins(5),
             redirects_max: 16,
             redirect_hosts: Vec::new(),

@@ -76,6 +76,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) hold_timeout: Duration,
     pub(crate) refresh_interval: Duration,
     pub(crate) feed_check_interval: Duration,
+    /// How often nodes are asked how far they are, where no reads go to replicas; zero for never.
+    pub(crate) lag_check_interval: Duration,
     pub(crate) commands_interval: Duration,
     pub(crate) redirects_max: u8,
     pub(crate) redirect_hosts: Vec<String>,
@@ -287,6 +289,11 @@ impl ClusterConfig {
                 "refresh_interval_ms",
                 100..=HOUR_MS,
                 default.refresh_interval,
+            ),
+            lag_check_interval: section.millis(
+                "lag_check_interval_ms",
+                0..=60_000,
+                default.lag_check_interval,
             ),
             feed_check_interval: section.millis(
                 "feed_check_interval_ms",

@@ -45,6 +45,7 @@ impl Config {
                 "feed_check_interval_ms",
                 millis(cluster.feed_check_interval),
             ),
+            ("lag_check_interval_ms", millis(cluster.lag_check_interval)),
             ("listen", proxy.listen.to_string()),
             ("log_filter", log.filter.clone()),
             ("log_format", log.format.name().to_owned()),

@@ -4,8 +4,10 @@
 mod facts;
 mod files;
 mod finding;
+mod lagging;
 mod metrics;
 mod reload;
+mod shown;
 mod story;
 mod workers;
 
@@ -14,33 +16,25 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use prometheus::Registry;
-use slotway::engine::{Memory, Program};
-use slotway::metrics::{families, node_families};
+use slotway::engine::Memory;
 use slotway_protocol::engine::Address;
 use slotway_runtime::DriverOptions;
-use slotway_runtime::admin::{AdminOptions, serve_admin};
-use slotway_runtime::listener::{
-    AcceptOptions, BACKLOG, BindError, ConnectionsMax, Overload, accept_loop, bind,
-};
+use slotway_runtime::listener::{AcceptOptions, BACKLOG, BindError, Overload, accept_loop, bind};
 use slotway_runtime::logging::LogControl;
-use slotway_runtime::metrics::{Family, collector};
-use slotway_runtime::process::process_collector;
 use slotway_runtime::signals::{Signal, Signals};
 use slotway_runtime::worker::local_runtime;
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
 use self::files::Files;
-use self::metrics::{ControlMetrics, log_families};
+use self::metrics::ControlMetrics;
 pub(crate) use self::reload::Reloader;
+use self::shown::Shown;
 use self::workers::Workers;
-use crate::admin::{Routes, View};
+use crate::admin::View;
 use crate::cli::Flags;
 use crate::config::Config;
 use crate::embedded::{self, EmbeddedCluster};
-use crate::status::Status;
-use crate::trails::span_family;
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -109,21 +103,21 @@ async fn control(config: &Config, flags: &Flags, log: Rc<LogControl>) -> Result<
     let agreed = Arc::clone(&workers.agreed);
     let reloader = Reloader::new(config, flags, agreed, Arc::clone(&metrics));
     if let Some(admin) = admin {
-        let registry = registry(&workers, &metrics, &view, clients_max, &program, &log)?;
-        let status = follow_status(&registry, &view, &serving);
-        let watches = EmbeddedCluster::watches;
-        let routes = Routes {
+        let shown = Shown {
             view: Arc::clone(&view),
-            registry,
-            reloader: Rc::clone(&reloader),
-            status,
-            program,
+            seen: lagging::follow(config, found.topologies.clone()),
+            metrics,
             workers: workers.stats.clone(),
-            log: Some(log),
-            nodes: embedded.as_ref().map_or_else(Vec::new, watches),
+            spans: workers.span_counts(),
+            clients_max,
+            program,
+            log,
+            reloader: Rc::clone(&reloader),
+            nodes: embedded
+                .as_ref()
+                .map_or_else(Vec::new, EmbeddedCluster::watches),
         };
-        let options = AdminOptions::default();
-        spawn_local(serve_admin(admin, routes, options, serving.clone()));
+        shown.serve(admin, &serving)?;
     }
     announce(config, &seeds, embedded.as_ref());
 
@@ -195,46 +189,6 @@ fn accept(
             tracing::error!(%error, "no further clients are accepted");
         }
     });
-}
-
-fn follow_status(registry: &Registry, view: &Arc<View>, serving: &CancellationToken) -> Rc<Status> {
-    let status = Status::new(registry.clone(), Arc::clone(view));
-    spawn_local(Rc::clone(&status).follow(serving.clone()));
-    status
-}
-
-fn registry(
-    workers: &Workers,
-    metrics: &Arc<ControlMetrics>,
-    view: &Arc<View>,
-    clients_max: ConnectionsMax,
-    program: &Arc<Program>,
-    log: &LogControl,
-) -> prometheus::Result<Registry> {
-    let registry = Registry::new();
-    let (program, log_counts) = (Arc::clone(program), Arc::clone(log.counts()));
-    let stats = workers.stats.clone();
-    registry.register(collector("workers", move || families(&stats))?)?;
-    registry.register(process_collector()?)?;
-    metrics.register(&registry, view)?;
-    registry.register(collector("log", move || log_families(&log_counts))?)?;
-    let (stats, counts) = (workers.stats.clone(), workers.span_counts());
-    let spans = move || vec![span_family(&counts, &stats)];
-    registry.register(collector("traces", spans)?)?;
-    let (stats, shown) = (workers.stats.clone(), Arc::clone(view));
-    let nodes = move || node_families(shown.topology().as_deref(), &shown.left(), &stats);
-    registry.register(collector("nodes", nodes)?)?;
-    let help = "How many clients there may be at a time.";
-    let clients_max = move || {
-        let mut family = Family::gauge("slotway_clients_max", help);
-        family.sample(&[], clients_max.value() as f64);
-        let help = "The part of all requests to nodes that the busiest slot had, 0 to 1.";
-        let mut share = Family::gauge("slotway_hot_slot_share_ratio", help);
-        share.sample(&[], program.heat.load().busiest_share());
-        vec![family, share]
-    };
-    registry.register(collector("limits", clients_max)?)?;
-    Ok(registry)
 }
 
 /// Tells whoever started this at a terminal where everything is.

@@ -119,6 +119,7 @@ pub use options::{Credentials, Emulation, Login, Options};
 pub use outside::{Event, Notice};
 pub use peers::Message;
 pub use program::Program;
+pub(crate) use reads::{NodeHealth, Report};
 pub use reads::{READ_RULES_MAX, ReadFrom, ReadOptions, ReadRule};
 pub(crate) use redirect::Later;
 pub use settings::{Agreed, MEMORY_MAX, MEMORY_MIN, SETTINGS, Setting};

@@ -9,6 +9,7 @@ use slotway_protocol::engine::Address;
 use slotway_runtime::metrics::Family;
 
 use crate::engine::{NodeError, NodeStats, Stats};
+use crate::lag::{Look, Seen};
 
 /// The families that have the label `node`. `left` are nodes that the topology does not name any
 /// more.
@@ -16,8 +17,9 @@ pub fn node_families(
     topology: Option<&Topology>,
     left: &[Address],
     workers: &[Arc<Stats>],
+    seen: &Seen,
 ) -> Vec<Family> {
-    let nodes = topology.map(|topology| sums(topology, left, workers));
+    let nodes = topology.map(|topology| sums(topology, left, workers, seen));
     let nodes = nodes.unwrap_or_default();
     let mut families: Vec<Family> = GAUGES
         .iter()
@@ -45,8 +47,10 @@ struct Sums {
     circuit_open: i64,
     in_flight: i64,
     queue_bytes: i64,
-    /// Negative when no worker knows.
+    /// Negative when no worker knows: only those do that send reads to replicas.
     lag_micros: i64,
+    /// What is known without them.
+    seen: Look,
     requests: u64,
     replies: u64,
     micros: u64,
@@ -72,7 +76,7 @@ impl Sums {
     }
 }
 
-fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>]) -> Vec<Sums> {
+fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>], seen: &Seen) -> Vec<Sums> {
     let mut nodes: Vec<Sums> = Vec::new();
     let mut places: HashMap<&Address, usize> = HashMap::new();
     let mut members: Vec<(&Address, bool, usize)> = Vec::new();
@@ -93,6 +97,7 @@ fn sums(topology: &Topology, left: &[Address], workers: &[Arc<Stats>]) -> Vec<Su
                 address: address.to_string(),
                 has_left: index >= here,
                 lag_micros: -1,
+                seen: seen.look(address),
                 ..Sums::default()
             });
             nodes.len() - 1
@@ -138,8 +143,8 @@ const GAUGES: [(&str, &str, Value); 9] = [
     ),
     (
         "slotway_node_up",
-        "0 when a worker could not reach the node within the last 10 s, else 1.",
-        |node| f64::from(u8::from(node.down == 0)),
+        "0 when a worker could not reach the node within the last 10 s, or nobody can now, else 1.",
+        |node| f64::from(u8::from(node.down == 0 && !node.seen.is_down)),
     ),
     (
         "slotway_node_primary",
@@ -171,10 +176,10 @@ const GAUGES: [(&str, &str, Value); 9] = [
     ),
     (
         "slotway_node_lag_seconds",
-        "For how long a replica has lacked what its primary has; NaN where nobody asks it.",
+        "For how long a replica has lacked what its primary has; NaN where that is not known.",
         |node| match node.lag_micros {
             micros @ 0.. => micros as f64 / 1e6,
-            _ => f64::NAN,
+            _ => node.seen.lag.map_or(f64::NAN, |lag| lag.as_secs_f64()),
         },
     ),
 ];
@@ -204,6 +209,8 @@ const COUNTERS: [(&str, &str, Value); 4] = [
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use slotway_protocol::cluster::Shard;
 
     use super::*;
@@ -236,7 +243,14 @@ mod tests {
 
     fn text(topology: Option<Topology>, left: Vec<Address>, workers: Vec<Arc<Stats>>) -> String {
         let registry = prometheus::Registry::new();
-        let collect = move || node_families(topology.as_ref(), &left, &workers);
+        let seen = Seen::default();
+        let look = Look {
+            lag: Some(Duration::from_millis(1_500)),
+            is_down: true,
+        };
+        let replica = Address::new("10.0.0.2", 2);
+        seen.store([(replica, look)].into_iter());
+        let collect = move || node_families(topology.as_ref(), &left, &workers, &seen);
         let collector = slotway_runtime::metrics::collector("nodes", collect).unwrap();
         registry.register(collector).unwrap();
         String::from_utf8(slotway_runtime::metrics::encode(&registry).unwrap()).unwrap()
@@ -262,6 +276,13 @@ mod tests {
             assert!(shown.contains(line), "{line} in {shown}");
         }
         assert!(!shown.contains("10.0.0.9"), "{shown}");
+        let shown = text_of(Some(topology(2)));
+        for line in [
+            "slotway_node_up{node=\"10.0.0.2:2\"} 0\n",
+            "slotway_node_lag_seconds{node=\"10.0.0.2:2\"} 1.5\n",
+        ] {
+            assert!(shown.contains(line), "{line} in {shown}");
+        }
         assert!(!text_of(None).contains("node="));
         let with_gone = text(Some(topology(1)), vec![gone.clone()], workers().collect());
         for line in [
@@ -283,7 +304,7 @@ mod tests {
         let workers: Vec<_> = (0..16).map(|_| worker(nodes.iter().cloned())).collect();
         let registry = prometheus::Registry::new();
         let (topology, stats) = (topology(250), workers.clone());
-        let of_nodes = move || node_families(Some(&topology), &[], &stats);
+        let of_nodes = move || node_families(Some(&topology), &[], &stats, &Seen::default());
         let of_workers = move || crate::metrics::families(&workers);
         for collector in [
             slotway_runtime::metrics::collector("nodes", of_nodes),

@@ -133,6 +133,11 @@ impl Node {
         self.samples.add(asked, report.offset, lag_max);
     }
 
+    /// Whether it is known how far it has come, as a primary.
+    pub(crate) fn has_samples(&self) -> bool {
+        !self.samples.0.is_empty()
+    }
+
     /// The node is a replica of the other one and has said how it is.
     pub(crate) fn take_report(&mut self, report: Report, primary: &Self) {
         self.report = Some(report);

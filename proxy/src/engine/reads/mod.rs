@@ -8,7 +8,7 @@ mod retries;
 mod routing;
 
 pub(crate) use footprint::Footprint;
-pub(crate) use health::Fitness;
+pub(crate) use health::{Fitness, Node as NodeHealth, Report};
 pub(crate) use probes::is_probe;
 
 use core::time::Duration;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use slotway_protocol::command::{Command, CommandId, Flags, KeyFlags, Learned};
 use slotway_protocol::engine::Instant;
 
-use self::health::{Node, Report};
+use self::health::Node;
 use super::hold::Held;
 use super::plan::{Plan, Plans};
 
@@ -93,7 +93,7 @@ impl Default for ReadOptions {
 
 impl ReadOptions {
     /// Whether a replica may serve any read at all.
-    pub(crate) fn is_on(&self) -> bool {
+    pub fn is_on(&self) -> bool {
         let of_rules = self.rules.iter().map(|rule| rule.read_from);
         let mut all = core::iter::once(self.read_from).chain(of_rules);
         all.any(|from| from != ReadFrom::Primary)

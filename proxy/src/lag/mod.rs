@@ -1,0 +1,354 @@
+//! How far replicas are behind their primaries, and which nodes are not there, whoever asks them for
+//! anything else: each node is asked now and then, on a connection of its own. An engine, on the
+//! control thread.
+
+mod seen;
+mod talk;
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use slotway_protocol::cluster::Topology;
+use slotway_protocol::engine::{
+    Action, Address, CloseWhen, ConnectError, ConnectToken, ConnectionId, Engine, Instant, Now,
+    Origin, Peer,
+};
+use slotway_protocol::output::Output;
+
+pub use self::seen::{Look, Seen};
+use self::talk::{Said, Talk};
+use crate::engine::{Credentials, NodeHealth, Report};
+
+/// How it is done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How often each node is asked.
+    pub interval: Duration,
+    /// A node that owes an answer for so long is asked on another connection.
+    pub answer_timeout: Duration,
+    pub credentials: Option<Credentials>,
+}
+
+/// What the outside tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Topology(Arc<Topology>),
+}
+
+/// It tells nothing but by [`Seen`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {}
+
+/// The engine.
+#[derive(Debug)]
+pub struct LagWatch {
+    options: Options,
+    nodes: BTreeMap<Address, Node>,
+    /// Primaries, in the order in which they are asked next.
+    primaries: VecDeque<Address>,
+    connections: HashMap<ConnectionId, Talk>,
+    connecting: HashMap<ConnectToken, Address>,
+    tokens: u32,
+    next_round: Instant,
+    seen: Arc<Seen>,
+    actions: VecDeque<Action<Notice>>,
+}
+
+/// A node of the topology.
+#[derive(Debug, Default)]
+struct Node {
+    /// Whom it follows; nobody if it is a primary.
+    primary: Option<Address>,
+    replicas: Vec<Address>,
+    link: Link,
+    /// When it was asked what it has not answered.
+    asked: Option<Instant>,
+    /// It does not tell: there is no use in asking it again.
+    refuses: bool,
+    look: Look,
+    health: NodeHealth,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Link {
+    #[default]
+    Idle,
+    Connecting,
+    Open(ConnectionId),
+}
+
+impl LagWatch {
+    /// What is seen comes to stand in `seen`.
+    pub fn new(options: Options, seen: Arc<Seen>) -> Self {
+        Self {
+            options,
+            nodes: BTreeMap::new(),
+            primaries: VecDeque::new(),
+            connections: HashMap::new(),
+            connecting: HashMap::new(),
+            tokens: 0,
+            next_round: Instant::default(),
+            seen,
+            actions: VecDeque::new(),
+        }
+    }
+
+    fn take_topology(&mut self, topology: &Topology) {
+        let mut before = std::mem::take(&mut self.nodes);
+        self.primaries.clear();
+        for shard in topology.shards() {
+            let mut add = |address: &Address, primary: Option<&Address>, replicas: &[Address]| {
+                let mut node = before.remove(address).unwrap_or_default();
+                if node.primary.as_ref() != primary {
+                    node.health = NodeHealth::default();
+                    node.look.lag = None;
+                }
+                node.refuses = false;
+                node.primary = primary.cloned();
+                node.replicas = replicas.to_vec();
+                self.nodes.insert(address.clone(), node);
+            };
+            add(&shard.primary, None, &shard.replicas);
+            for replica in &shard.replicas {
+                add(replica, Some(&shard.primary), &[]);
+            }
+            self.primaries.push_back(shard.primary.clone());
+        }
+        let open = before.values().filter_map(|node| match node.link {
+            Link::Open(connection) => Some(connection),
+            _ => None,
+        });
+        for connection in open.collect::<Vec<_>>() {
+            self.close(connection);
+        }
+        self.show();
+    }
+
+    /// Asks the next primaries, and each one's replicas when it has answered.
+    fn begin_round(&mut self, now: Instant) {
+        self.next_round = now + self.options.interval;
+        self.give_up_late(now);
+        self.show();
+        for _ in 0..self.primaries.len().min(SHARDS_A_ROUND) {
+            self.primaries.rotate_left(1);
+            if let Some(primary) = self.primaries.back().cloned() {
+                self.ask(&primary, now);
+            }
+        }
+    }
+
+    fn give_up_late(&mut self, now: Instant) {
+        let timeout = self.options.answer_timeout;
+        let late = self.nodes.values().filter_map(|node| match node.link {
+            Link::Open(connection) if node.asked.is_some_and(|at| now.since(at) >= timeout) => {
+                Some(connection)
+            }
+            _ => None,
+        });
+        for connection in late.collect::<Vec<_>>() {
+            self.close(connection);
+        }
+    }
+
+    fn ask(&mut self, address: &Address, now: Instant) {
+        let Some(node) = self.nodes.get_mut(address) else {
+            return;
+        };
+        match node.link {
+            Link::Idle if !node.refuses => {
+                node.link = Link::Connecting;
+                let token = ConnectToken(self.tokens);
+                self.tokens = self.tokens.wrapping_add(1);
+                self.connecting.insert(token, address.clone());
+                let address = address.clone();
+                self.actions.push_back(Action::Connect { token, address });
+            }
+            Link::Open(connection) if node.asked.is_none() => {
+                if let Some(talk) = self.connections.get_mut(&connection) {
+                    node.asked = Some(now);
+                    talk.ask();
+                    self.actions.push_back(Action::Wake(connection));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_replicas(&mut self, primary: &Address, now: Instant) {
+        let node = self.nodes.get(primary);
+        for replica in node.map_or_else(Vec::new, |node| node.replicas.clone()) {
+            self.ask(&replica, now);
+        }
+    }
+
+    /// Whether the connection is of further use.
+    fn hear(&mut self, address: &Address, said: Said, now: Instant) -> bool {
+        let node = self.nodes.get_mut(address);
+        let Some(node) = node.filter(|node| node.asked.is_some()) else {
+            return false;
+        };
+        match said {
+            Said::Report(report) => {
+                self.take_report(address, report, now);
+                return true;
+            }
+            Said::No => node.refuses = true,
+            Said::Nonsense => {}
+        }
+        false
+    }
+
+    /// A node has said how it is.
+    fn take_report(&mut self, address: &Address, report: Report, now: Instant) {
+        let Some(mut node) = self.nodes.remove(address) else {
+            return;
+        };
+        let asked = node.asked.take().unwrap_or(now);
+        let is_primary = node.primary.is_none();
+        match &node.primary {
+            None if report.is_primary() => {
+                node.health.take_sample(report, asked, LAG_TOLD);
+            }
+            // It has been replaced: what it has says nothing of its successor.
+            None => node.health = NodeHealth::default(),
+            Some(primary) => {
+                let primary = self.nodes.get(primary).map(|primary| &primary.health);
+                node.look.lag = primary.filter(|it| it.has_samples()).and_then(|primary| {
+                    node.health.take_report(report, primary);
+                    node.health.lag(primary)
+                });
+            }
+        }
+        self.nodes.insert(address.clone(), node);
+        if is_primary {
+            self.ask_replicas(address, now);
+        }
+    }
+
+    /// A node can't be asked, or does not answer.
+    fn lose(&mut self, address: &Address, is_down: bool, now: Instant) {
+        let Some(node) = self.nodes.get_mut(address) else {
+            return;
+        };
+        node.link = Link::Idle;
+        node.asked = None;
+        node.look.lag = None;
+        node.look.is_down |= is_down;
+        // How far it was then says nothing of what it has when it is back.
+        node.health = NodeHealth::default();
+        for replica in node.replicas.clone() {
+            if let Some(replica) = self.nodes.get_mut(&replica) {
+                replica.look.lag = None;
+            }
+        }
+        self.ask_replicas(address, now);
+    }
+
+    fn close(&mut self, connection: ConnectionId) {
+        self.actions.push_back(Action::Close {
+            connection,
+            when: CloseWhen::Now,
+        });
+    }
+
+    fn show(&self) {
+        let looks = self.nodes.iter();
+        self.seen
+            .store(looks.map(|(address, node)| (address.clone(), node.look)));
+    }
+}
+
+impl Engine for LagWatch {
+    type Event = Event;
+    type Notice = Notice;
+
+    fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
+        let address = match peer.origin {
+            Origin::Connected(token) => self.connecting.remove(&token),
+            _ => None,
+        };
+        let node = address.as_ref().and_then(|it| self.nodes.get_mut(it));
+        // Nobody else is let in; and the node may have left the cluster meanwhile.
+        let Some((address, node)) = address.zip(node) else {
+            return self.close(connection);
+        };
+        node.link = Link::Open(connection);
+        node.look.is_down = false;
+        let talk = Talk::new(address.clone(), self.options.credentials.as_ref());
+        self.connections.insert(connection, talk);
+        self.ask(&address, now.instant);
+    }
+
+    fn handle_connect_failed(&mut self, token: ConnectToken, _error: ConnectError, now: Now) {
+        if let Some(address) = self.connecting.remove(&token) {
+            self.lose(&address, true, now.instant);
+        }
+    }
+
+    fn handle_input(&mut self, connection: ConnectionId, input: &mut BytesMut, now: Now) {
+        while let Some(talk) = self.connections.get_mut(&connection) {
+            let Some(said) = talk.take(input) else {
+                return;
+            };
+            let address = talk.address.clone();
+            if !self.hear(&address, said, now.instant) {
+                input.clear();
+                return self.close(connection);
+            }
+        }
+        input.clear();
+    }
+
+    fn handle_end(&mut self, connection: ConnectionId, _now: Now) {
+        self.close(connection);
+    }
+
+    fn handle_close(&mut self, connection: ConnectionId, now: Now) {
+        let Some(talk) = self.connections.remove(&connection) else {
+            return;
+        };
+        let node = self.nodes.get(&talk.address);
+        if node.is_some_and(|node| node.link == Link::Open(connection)) {
+            self.lose(&talk.address, false, now.instant);
+        }
+    }
+
+    fn handle_written(&mut self, _connection: ConnectionId, _now: Now) {}
+
+    fn handle_timeout(&mut self, now: Now) {
+        if now.instant >= self.next_round {
+            self.begin_round(now.instant);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, _now: Now) {
+        let Event::Topology(topology) = event;
+        self.take_topology(&topology);
+    }
+
+    fn output(&mut self, connection: ConnectionId) -> &mut Output {
+        let talk = self.connections.get_mut(&connection);
+        &mut talk
+            .expect("the driver asks for open connections only")
+            .output
+    }
+
+    fn poll_action(&mut self) -> Option<Action<Notice>> {
+        self.actions.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (!self.nodes.is_empty()).then_some(self.next_round)
+    }
+}
+
+/// What a primary had is known for twice as long: a lag that is longer is told as that.
+const LAG_TOLD: Duration = Duration::from_secs(60);
+
+/// So many primaries, and their replicas, are asked at a time; in larger clusters each one's turn
+/// comes less often.
+const SHARDS_A_ROUND: usize = 64;
