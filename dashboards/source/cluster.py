@@ -14,6 +14,9 @@ HERE = most(metric("slotway_node_in_topology"), "node")
 ROLE = f"{HERE} * {UP} * (1 + {PRIMARY}) + 3 * (1 - {HERE})"
 LATENCY = mean("slotway_node_request_seconds_total", "slotway_node_replies_total", "node")
 
+# NaN is no lag.
+LAG = f"{most(metric('slotway_node_lag_seconds') + ' >= 0', 'node')} or (0 * {HERE})"
+
 
 def now() -> list:
     return [
@@ -133,6 +136,9 @@ def trouble() -> list:
               " the node is loading or has lost its cluster.",
               [Query(total(metric("slotway_node_circuit_open"), "node"), "{{node}}")],
               unit="none", runbook="SlotwayNodeNotServing"),
+        Lines("Replicas behind", "For how long each has lacked what its primary has, in the eyes of"
+              " the proxy that finds it furthest behind; 0 where that is not known.",
+              [Query(LAG, "{{node}}")], unit="s", runbook="SlotwayNodeLinkDown"),
         Lines("Assisted failovers", "A second, by result: primaries whose process was gone, with"
               " assist_failover.",
               [Query(total(rate("slotway_assisted_failovers_total"), "result"), "{{result}}"),

@@ -95,7 +95,7 @@ function showNodes(nodes) {
     name.append(swatch, node.address);
     row.append(name, element("td", node.role), element("td", node.state, `state-${node.state}`));
     for (const text of [node.slots, short(node.requests), milliseconds(node.latency_ms),
-      node.in_flight, short(node.errors)]) {
+      milliseconds(node.lag_ms), node.in_flight, short(node.errors)]) {
       row.append(element("td", String(text), "number"));
     }
     return row;
