@@ -62,6 +62,8 @@ pub(crate) struct ServerState {
     pub(crate) disk_error: DiskError,
     /// The commands of a transaction are running, or those of a script.
     pub(crate) in_exec: bool,
+    /// What a client is told just now has to wait until the cluster's file has what it changed.
+    pub(crate) answers_when_saved: bool,
     pub(crate) scripts: Scripts,
     /// The end of the node, which somebody may have asked for.
     pub(crate) ending: Ending,
@@ -116,6 +118,7 @@ impl ServerState {
             log: AppendLog::default(),
             disk_error: DiskError::None,
             in_exec: false,
+            answers_when_saved: false,
             scripts: Scripts::default(),
             ending: Ending::default(),
         }

@@ -68,17 +68,10 @@ fn slot_arg(call: &Call<'_>, index: usize) -> Result<Slot, CommandError> {
         .ok_or_else(|| CommandError::text("ERR Invalid or out of range slot"))
 }
 
-/// Says OK once what was changed is in the cluster's file. In a transaction, whose replies come
-/// together, it is said before that.
+/// Says OK once what was changed is in the cluster's file.
 fn reply_ok_when_saved(call: &mut Call<'_>) {
-    let client = call.session().connection;
-    let in_exec = call.server.in_exec;
-    let cluster = call.server.cluster.as_mut().filter(|_| !in_exec);
-    if cluster.is_some_and(|cluster| cluster.answer_when_saved(client)) {
-        call.session().waiting = true;
-    } else {
-        call.reply_ok();
-    }
+    call.server.answers_when_saved = true;
+    call.reply_ok();
 }
 
 fn keyslot(call: &mut Call<'_>) -> Result<(), CommandError> {

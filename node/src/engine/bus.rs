@@ -77,7 +77,9 @@ impl Node {
         };
         cluster.saved(number);
         for client in cluster.take_answered() {
-            self.answer_later(client, true, b"+OK\r\n", now);
+            let session = self.state.sessions.find(client);
+            let kept = session.and_then(|session| session.kept.take());
+            self.answer_later(client, true, &kept.unwrap_or_default(), now);
         }
     }
 

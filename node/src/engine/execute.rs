@@ -59,6 +59,22 @@ impl State {
                 unchanged => unchanged,
             };
         }
+        if self.server.answers_when_saved {
+            self.keep_until_saved(client, start, out);
+        }
+    }
+
+    /// Takes the reply back until the cluster's file has what it tells of. A script that goes on
+    /// later has no reply yet.
+    #[cold]
+    fn keep_until_saved(&mut self, client: usize, start: usize, out: &mut Vec<u8>) {
+        self.server.answers_when_saved = false;
+        let session = &mut self.sessions[client];
+        let cluster = self.server.cluster.as_mut().filter(|_| out.len() > start);
+        if cluster.is_some_and(|cluster| cluster.answer_when_saved(session.connection)) {
+            session.kept = Some(out.split_off(start).into());
+            session.waiting = true;
+        }
     }
 
     /// Tells clients whose watched keys were changed.

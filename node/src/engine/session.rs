@@ -37,6 +37,8 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Option<Box<Subscriptions>>,
     /// Its last command is answered later, and nothing is read from it until then.
     pub(crate) waiting: bool,
+    /// The reply that it gets then, where that is known before.
+    pub(crate) kept: Option<Box<[u8]>>,
     /// It waits for a key.
     pub(crate) blocked: Option<Ticket>,
     /// The offset of the stream behind its last write.
@@ -94,6 +96,7 @@ impl Session {
             transaction: Transaction::default(),
             subscriptions: None,
             waiting: false,
+            kept: None,
             blocked: None,
             wrote_until: 0,
             held: false,

@@ -457,6 +457,38 @@ fn slots_that_are_given_to_another_node_are_so_for_all() {
 }
 
 #[test]
+fn a_change_of_slots_is_answered_once_it_is_saved_in_a_transaction_and_a_script_too() {
+    let mut network = Network::new(config());
+    network.add();
+    network.saving = 1_000_000;
+    let script = "EVAL \"return redis.call('CLUSTER', 'ADDSLOTS', '3')\" 0";
+    let transaction = [
+        "MULTI",
+        "CLUSTER ADDSLOTS 2",
+        "CLUSTER COUNTKEYSINSLOT 2",
+        "EXEC",
+    ];
+    for (lines, expected) in [
+        (&["CLUSTER ADDSLOTS 1"][..], "+OK\r\n"),
+        (&transaction[..], "*2\r\n+OK\r\n:0\r\n"),
+        (&[script][..], "+OK\r\n"),
+    ] {
+        network.run(Duration::from_secs(3));
+        let client = network.client(0);
+        for line in lines {
+            network.replies(0, client);
+            network.request(0, client, line);
+        }
+        network.run(Duration::from_millis(900));
+        network.request(0, client, "PING");
+        assert_eq!(network.replies(0, client).0, "", "{lines:?}");
+        network.run(Duration::from_millis(200));
+        let answered = network.replies(0, client).0;
+        assert_eq!(answered, format!("{expected}+PONG\r\n"), "{lines:?}");
+    }
+}
+
+#[test]
 fn a_slot_that_moves_is_not_taken_back_by_who_has_a_higher_epoch_than_was_known() {
     let mut network = form(config(), 3, 1);
     let (target, source) = (id(&mut network, 0), id(&mut network, 1));
