@@ -290,11 +290,7 @@ impl ClusterConfig {
                 100..=HOUR_MS,
                 default.refresh_interval,
             ),
-            lag_check_interval: section.millis(
-                "lag_check_interval_ms",
-                0..=60_000,
-                default.lag_check_interval,
-            ),
+            lag_check_interval: lag_check_interval(section, default.lag_check_interval),
             feed_check_interval: section.millis(
                 "feed_check_interval_ms",
                 WAIT_MS,
@@ -352,6 +348,17 @@ impl LogConfig {
             format: section.choice("format", &LogFormat::NAMES, LogFormat::default()),
         }
     }
+}
+
+/// Never, or not so often that nodes that are down are hardly left alone.
+fn lag_check_interval(section: &mut Section<'_>, default: Duration) -> Duration {
+    let key = "lag_check_interval_ms";
+    let place = section.place(key);
+    let interval = section.millis(key, 0..=60_000, default);
+    if !interval.is_zero() && interval < Duration::from_millis(100) {
+        section.refuse(place, key, "must be 0 or from 100 to 60000");
+    }
+    interval
 }
 
 fn millis(count: usize) -> Duration {

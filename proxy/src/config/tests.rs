@@ -76,7 +76,7 @@ fn every_key_has_an_effect() {
         hold_timeout_ms = 4
         refresh_interval_ms = 500
         feed_check_interval_ms = 7
-        lag_check_interval_ms = 8
+        lag_check_interval_ms = 800
         commands_interval_ms = 0
         redirects_max = 6
         redirect_hosts = ['h']
@@ -173,7 +173,7 @@ fn every_key_has_an_effect() {
             hold_timeout: Duration::from_millis(4),
             refresh_interval: Duration::from_millis(500),
             feed_check_interval: Duration::from_millis(7),
-            lag_check_interval: Duration::from_millis(8),
+            lag_check_interval: Duration::from_millis(800),
             commands_interval: Duration::ZERO,
             redirects_max: 6,
             redirect_hosts: vec!["h".to_owned()],

@@ -8,6 +8,7 @@ use slotway_runtime::listener::ConnectionsMax;
 use slotway_runtime::process::open_files_max;
 use tokio::sync::watch;
 
+use super::lagging;
 use crate::config::Config;
 
 /// Keeps the number of clients within the files that the nodes leave to them.
@@ -32,7 +33,8 @@ impl Files {
 
     fn within(config: &Config, limit: Option<u64>) -> Self {
         let workers = config.proxy.workers;
-        let per_node = workers * (config.cluster.connections_per_node * PROTOCOLS + FEEDS);
+        let per_node = workers * (config.cluster.connections_per_node * PROTOCOLS + FEEDS)
+            + usize::from(lagging::is_on(config));
         // The other ends of connections to nodes in this process are open here as well.
         let is_embedded = config.cluster.seeds.is_empty();
         let (ends, inside) = if is_embedded {
@@ -181,7 +183,7 @@ mod tests {
         for (workers, per_node, shards) in [(1, 1, 3), (4, 8, 3), (4, 1, 200), (16, 64, 3)] {
             let files = Files::within(&config(workers, per_node, 1_000_000), Some(65_536));
             files.set_nodes(nodes(&topology(shards)));
-            let backends = workers * (per_node * 2 + 1) * 2 * usize::from(shards);
+            let backends = (workers * (per_node * 2 + 1) + 1) * 2 * usize::from(shards);
             let all = files.clients_max().value() + backends + FILES_RESERVED;
             assert!(all <= 65_536, "{workers} {per_node} {shards}: {all}");
             assert!(files.clients_max().value() > 20_000);
@@ -206,7 +208,7 @@ mod tests {
         let other = Files::within(&config, Some(1024)).clients_max().value();
         config.cluster.seeds.clear();
         let embedded = Files::within(&config, Some(1024)).clients_max().value();
-        let connections = 2 * (PROTOCOLS + FEEDS) * NODES_ASSUMED;
+        let connections = (2 * (PROTOCOLS + FEEDS) + 1) * NODES_ASSUMED;
         assert_eq!(other - embedded, connections + 6 * (5 * 2 + FILES_PER_NODE));
     }
 
@@ -227,7 +229,7 @@ mod tests {
                 clients_max.value()
             };
             assert_eq!(wait(3).await, before, "room for so many is there anyway");
-            assert_eq!(wait(100).await, before - 3 * (200 - NODES_ASSUMED));
+            assert_eq!(wait(100).await, before - 4 * (200 - NODES_ASSUMED));
             assert_eq!(wait(3).await, before);
         });
     }

@@ -1,5 +1,5 @@
-//! What the admin server shows: the metrics from all that counts something, the status page, and the
-//! rest of its routes.
+//! What the admin server shows: the metrics from all that counts something, the status page, and
+//! the rest of its routes.
 
 use std::net::TcpListener;
 use std::rc::Rc;

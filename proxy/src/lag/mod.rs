@@ -1,6 +1,6 @@
-//! How far replicas are behind their primaries, and which nodes are not there, whoever asks them for
-//! anything else: each node is asked now and then, on a connection of its own. An engine, on the
-//! control thread.
+//! How far replicas are behind their primaries, and which nodes are not there, whoever asks them
+//! for anything else: each node is asked now and then, on a connection of its own. An engine, on
+//! the control thread.
 
 mod seen;
 mod talk;
@@ -8,7 +8,7 @@ mod talk;
 mod tests;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -67,8 +67,8 @@ struct Node {
     link: Link,
     /// When it was asked what it has not answered.
     asked: Option<Instant>,
-    /// It does not tell: there is no use in asking it again.
-    refuses: bool,
+    /// It does not let us know: there is no use in asking it again before then.
+    refuses_until: Option<Instant>,
     look: Look,
     health: NodeHealth,
 }
@@ -77,7 +77,7 @@ struct Node {
 enum Link {
     #[default]
     Idle,
-    Connecting,
+    Connecting(ConnectToken),
     Open(ConnectionId),
 }
 
@@ -99,25 +99,30 @@ impl LagWatch {
 
     fn take_topology(&mut self, topology: &Topology) {
         let mut before = std::mem::take(&mut self.nodes);
-        self.primaries.clear();
+        let mut add = |address: &Address, primary: Option<&Address>, replicas: &[Address]| {
+            // While it is not agreed who follows whom, a node may be named twice: the first counts.
+            if self.nodes.contains_key(address) {
+                return;
+            }
+            let mut node = before.remove(address).unwrap_or_default();
+            if node.primary.as_ref() != primary {
+                node.health = NodeHealth::default();
+                node.look.lag = None;
+            }
+            node.refuses_until = None;
+            node.primary = primary.cloned();
+            node.replicas = replicas.to_vec();
+            self.nodes.insert(address.clone(), node);
+        };
         for shard in topology.shards() {
-            let mut add = |address: &Address, primary: Option<&Address>, replicas: &[Address]| {
-                let mut node = before.remove(address).unwrap_or_default();
-                if node.primary.as_ref() != primary {
-                    node.health = NodeHealth::default();
-                    node.look.lag = None;
-                }
-                node.refuses = false;
-                node.primary = primary.cloned();
-                node.replicas = replicas.to_vec();
-                self.nodes.insert(address.clone(), node);
-            };
             add(&shard.primary, None, &shard.replicas);
+        }
+        for shard in topology.shards() {
             for replica in &shard.replicas {
                 add(replica, Some(&shard.primary), &[]);
             }
-            self.primaries.push_back(shard.primary.clone());
         }
+        self.order_primaries();
         let open = before.values().filter_map(|node| match node.link {
             Link::Open(connection) => Some(connection),
             _ => None,
@@ -128,6 +133,18 @@ impl LagWatch {
         self.show();
     }
 
+    /// Whoever's turn was next stays so, however often the topology changes.
+    fn order_primaries(&mut self) {
+        let is_primary = |node: Option<&Node>| node.is_some_and(|node| node.primary.is_none());
+        self.primaries
+            .retain(|address| is_primary(self.nodes.get(address)));
+        let known: BTreeSet<Address> = self.primaries.iter().cloned().collect();
+        let all = self.nodes.iter().filter(|(_, node)| node.primary.is_none());
+        let new = all.filter(|(address, _)| !known.contains(*address));
+        self.primaries
+            .extend(new.map(|(address, _)| address.clone()));
+    }
+
     /// Asks the next primaries, and each one's replicas when it has answered.
     fn begin_round(&mut self, now: Instant) {
         self.next_round = now + self.options.interval;
@@ -135,21 +152,30 @@ impl LagWatch {
         self.show();
         for _ in 0..self.primaries.len().min(SHARDS_A_ROUND) {
             self.primaries.rotate_left(1);
-            if let Some(primary) = self.primaries.back().cloned() {
-                self.ask(&primary, now);
+            let Some(primary) = self.primaries.back().cloned() else {
+                return;
+            };
+            self.ask(&primary, now);
+            if (self.nodes.get(&primary)).is_some_and(|node| node.refuses_until.is_some()) {
+                // Whether its replicas are there can be seen all the same.
+                self.ask_replicas(&primary, now);
             }
         }
     }
 
     fn give_up_late(&mut self, now: Instant) {
         let timeout = self.options.answer_timeout;
-        let late = self.nodes.values().filter_map(|node| match node.link {
-            Link::Open(connection) if node.asked.is_some_and(|at| now.since(at) >= timeout) => {
-                Some(connection)
+        let mut late = Vec::new();
+        for node in self.nodes.values_mut() {
+            if let Link::Open(connection) = node.link
+                && node.asked.is_some_and(|at| now.since(at) >= timeout)
+            {
+                // The system accepts connections for a process that hangs.
+                node.look.is_down = true;
+                late.push(connection);
             }
-            _ => None,
-        });
-        for connection in late.collect::<Vec<_>>() {
+        }
+        for connection in late {
             self.close(connection);
         }
     }
@@ -158,11 +184,12 @@ impl LagWatch {
         let Some(node) = self.nodes.get_mut(address) else {
             return;
         };
+        node.refuses_until.take_if(|until| *until <= now);
         match node.link {
-            Link::Idle if !node.refuses => {
-                node.link = Link::Connecting;
+            Link::Idle if node.refuses_until.is_none() => {
                 let token = ConnectToken(self.tokens);
                 self.tokens = self.tokens.wrapping_add(1);
+                node.link = Link::Connecting(token);
                 self.connecting.insert(token, address.clone());
                 let address = address.clone();
                 self.actions.push_back(Action::Connect { token, address });
@@ -191,15 +218,16 @@ impl LagWatch {
         let Some(node) = node.filter(|node| node.asked.is_some()) else {
             return false;
         };
+        let was_down = core::mem::take(&mut node.look.is_down);
         match said {
-            Said::Report(report) => {
-                self.take_report(address, report, now);
-                return true;
-            }
-            Said::No => node.refuses = true,
+            Said::Report(report) => self.take_report(address, report, now),
+            Said::No => node.refuses_until = Some(now + REFUSED_RETRY),
             Said::Nonsense => {}
         }
-        false
+        if was_down {
+            self.show();
+        }
+        matches!(said, Said::Report(_))
     }
 
     /// A node has said how it is.
@@ -237,6 +265,7 @@ impl LagWatch {
         node.link = Link::Idle;
         node.asked = None;
         node.look.lag = None;
+        let is_new = is_down && !node.look.is_down;
         node.look.is_down |= is_down;
         // How far it was then says nothing of what it has when it is back.
         node.health = NodeHealth::default();
@@ -245,7 +274,17 @@ impl LagWatch {
                 replica.look.lag = None;
             }
         }
+        if is_new {
+            self.show();
+        }
         self.ask_replicas(address, now);
+    }
+
+    /// The node that such a connection is for.
+    fn connecting_to(&mut self, token: ConnectToken) -> Option<(Address, &mut Node)> {
+        let address = self.connecting.remove(&token)?;
+        let node = self.nodes.get_mut(&address)?;
+        (node.link == Link::Connecting(token)).then_some((address, node))
     }
 
     fn close(&mut self, connection: ConnectionId) {
@@ -267,24 +306,21 @@ impl Engine for LagWatch {
     type Notice = Notice;
 
     fn handle_open(&mut self, connection: ConnectionId, peer: Peer, now: Now) {
-        let address = match peer.origin {
-            Origin::Connected(token) => self.connecting.remove(&token),
-            _ => None,
+        let Origin::Connected(token) = peer.origin else {
+            return self.close(connection);
         };
-        let node = address.as_ref().and_then(|it| self.nodes.get_mut(it));
-        // Nobody else is let in; and the node may have left the cluster meanwhile.
-        let Some((address, node)) = address.zip(node) else {
+        // The node may have left the cluster meanwhile, and may even be back.
+        let Some((address, node)) = self.connecting_to(token) else {
             return self.close(connection);
         };
         node.link = Link::Open(connection);
-        node.look.is_down = false;
         let talk = Talk::new(address.clone(), self.options.credentials.as_ref());
         self.connections.insert(connection, talk);
         self.ask(&address, now.instant);
     }
 
     fn handle_connect_failed(&mut self, token: ConnectToken, _error: ConnectError, now: Now) {
-        if let Some(address) = self.connecting.remove(&token) {
+        if let Some((address, _)) = self.connecting_to(token) {
             self.lose(&address, true, now.instant);
         }
     }
@@ -348,6 +384,10 @@ impl Engine for LagWatch {
 
 /// What a primary had is known for twice as long: a lag that is longer is told as that.
 const LAG_TOLD: Duration = Duration::from_secs(60);
+
+/// A node that does not let us know, for want of a right or a password, is asked again so much
+/// later.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
 
 /// So many primaries, and their replicas, are asked at a time; in larger clusters each one's turn
 /// comes less often.

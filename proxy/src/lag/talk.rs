@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use slotway_protocol::engine::Address;
 use slotway_protocol::output::Output;
-use slotway_protocol::resp::{ReplyScanner, encode};
+use slotway_protocol::resp::{ReplyScanner, encode, error_codes};
 
 use crate::engine::{Credentials, Report};
 
@@ -22,7 +22,7 @@ pub(super) enum Said {
     Report(Report),
     /// It does not let us know.
     No,
-    /// That is no answer.
+    /// That is no answer; it may have one the next time.
     Nonsense,
 }
 
@@ -56,17 +56,18 @@ impl Talk {
                 Ok(None) | Err(_) => return Some(Said::Nonsense),
             };
             let reply = input.split_to(len);
-            // While it loads it will not say either, but soon.
-            if reply.starts_with(b"-LOADING") || reply.starts_with(b"-BUSY") {
-                return Some(Said::Nonsense);
-            }
-            let is_refused = reply.starts_with(b"-");
-            if core::mem::take(&mut self.logs_in) && !is_refused {
+            let is_error = reply.starts_with(b"-");
+            if core::mem::take(&mut self.logs_in) && !is_error {
                 continue;
             }
+            let is_refused = matches!(
+                error_codes::of(&reply),
+                b"NOPERM" | b"NOAUTH" | b"WRONGPASS"
+            );
             return Some(match Report::parse(&reply) {
                 Some(report) => Said::Report(report),
-                None if is_refused => Said::No,
+                None if is_error && is_refused => Said::No,
+                // Other errors are over soon, as that it has too many clients.
                 None => Said::Nonsense,
             });
         }

@@ -181,6 +181,7 @@ fn who_cannot_be_reached_is_down_until_he_can() {
     bench.connect(&[]);
     bench.round(&[1]);
     bench.connect(&[]);
+    bench.reply(2, &replica(7));
     bench.reply(3, &replica(7));
     bench.round(&[1]);
     assert_eq!(
@@ -218,11 +219,20 @@ fn who_does_not_tell_is_not_asked_again_until_something_changes() {
         "-WRONGPASS invalid username-password pair or user is disabled.\r\n",
     );
     assert_eq!(bench.closed, [1, 3, 1]);
+    // Its replica is looked after all the same, and it is asked again a minute later.
+    bench.round(&[2]);
+    assert!(bench.seen.look(&node(2)).is_down);
+    assert!(!bench.open.contains_key(&1));
+    for _ in 0..60 {
+        bench.round(&[2]);
+    }
+    assert!(bench.open.contains_key(&1));
 }
 
 #[test]
 fn nonsense_and_silence_end_a_connection_but_not_for_ever() {
     for nonsense in [
+        "-ERR max number of clients reached\r\n",
         "?\r\n",
         "+OK\r\n",
         "-LOADING x\r\n",
@@ -244,9 +254,12 @@ fn nonsense_and_silence_end_a_connection_but_not_for_ever() {
         bench.round(&[]);
     }
     assert_eq!(bench.closed, [1], "silent");
+    assert!(bench.seen.look(&node(1)).is_down);
     let unasked = primary(1) + &primary(2);
     bench.round(&[]);
+    assert!(bench.seen.look(&node(1)).is_down, "connections say nothing");
     bench.reply(1, &primary(1));
+    assert!(!bench.seen.look(&node(1)).is_down);
     bench.reply(1, &unasked);
     assert_eq!(bench.closed, [1, 1]);
 }
@@ -270,4 +283,71 @@ fn a_reply_may_come_in_pieces_but_not_without_end() {
         bench.call(|watch, now| watch.handle_input(connection, &mut input, now));
     }
     assert_eq!(bench.closed, [1]);
+}
+
+/// A node leaves the cluster while it is connected to, and is back before that comes to anything.
+#[test]
+fn a_node_has_one_connection_however_often_it_comes_and_goes() {
+    for fails in [false, true] {
+        let mut bench = Bench::new(None);
+        bench.now = bench.now + INTERVAL;
+        bench.call(|watch, now| watch.handle_timeout(now));
+        let early = std::mem::take(&mut bench.wanted);
+        bench.topology(4, &[]);
+        bench.topology(1, &[2, 3]);
+        bench.round(&[]);
+        let connection = bench.open[&1];
+        bench.wanted = early;
+        if fails {
+            bench.connect(&[1]);
+            assert_eq!(bench.open[&1], connection);
+        } else {
+            bench.connect(&[]);
+            // It closes the one that came late, which the bench has put in the place of the other.
+            assert_eq!(bench.closed, [1]);
+            bench.open.insert(1, connection);
+        }
+        assert!(!bench.seen.look(&node(1)).is_down);
+        bench.reply(1, &primary(1));
+        bench.round(&[]);
+        assert!(bench.sent(1).ends_with(ASKED));
+        assert_eq!(bench.watch.connections.len(), bench.open.len());
+    }
+}
+
+#[test]
+fn a_node_that_is_named_twice_is_one_node() {
+    let mut bench = Bench::new(None);
+    for _ in 0..3 {
+        bench.topology(1, &[1, 2, 2]);
+        bench.round(&[]);
+        bench.reply(1, &primary(1));
+        bench.connect(&[]);
+        bench.reply(2, &replica(1));
+    }
+    assert_eq!(bench.connections, 2);
+    assert_eq!((bench.lag(1), bench.lag(2)), (None, Some(0)));
+}
+
+/// However often the topology changes meanwhile.
+#[test]
+fn everybody_is_asked_in_turn() {
+    let mut bench = Bench::new(None);
+    let mut topology = Topology::empty();
+    for port in 1..=200 {
+        let slot = Slot::new(port.into()).unwrap();
+        let shard = Shard {
+            primary: node(port),
+            replicas: Vec::new(),
+        };
+        topology.assign(slot, slot, shard);
+    }
+    for round in 1..=4 {
+        let topology = Arc::new(topology.clone());
+        bench.call(|watch, now| watch.handle_event(Event::Topology(topology), now));
+        bench.round(&[]);
+        let asked = (SHARDS_A_ROUND * round).min(200);
+        let all: BTreeSet<u16> = bench.open.keys().chain(&bench.closed).copied().collect();
+        assert_eq!(all.len(), asked);
+    }
 }

@@ -59,6 +59,11 @@ struct Sums {
 }
 
 impl Sums {
+    /// Whoever has a connection knows better.
+    fn is_out_of_reach(&self) -> bool {
+        self.seen.is_down && self.connections == 0
+    }
+
     fn add(&mut self, worker: &NodeStats) {
         self.connections += worker.connections.value();
         self.down += worker.down.value();
@@ -144,7 +149,7 @@ const GAUGES: [(&str, &str, Value); 9] = [
     (
         "slotway_node_up",
         "0 when a worker could not reach the node within the last 10 s, or nobody can now, else 1.",
-        |node| f64::from(u8::from(node.down == 0 && !node.seen.is_down)),
+        |node| f64::from(u8::from(node.down == 0 && !node.is_out_of_reach())),
     ),
     (
         "slotway_node_primary",

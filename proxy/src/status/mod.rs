@@ -233,7 +233,7 @@ struct NodeNews<'a> {
     requests: f64,
     latency_ms: Option<f64>,
     errors: f64,
-    /// Of a replica, where replicas serve reads and so are asked.
+    /// Of a replica, where it is known.
     lag_ms: Option<f64>,
 }
 

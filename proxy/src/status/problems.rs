@@ -36,6 +36,8 @@ struct Known {
     since: f64,
     /// What the log says of it: nothing of what is over at the next look.
     logged: Option<String>,
+    /// The node that it is about, if it is about one.
+    node: Option<String>,
 }
 
 /// How the proxy itself is.
@@ -62,7 +64,7 @@ impl Problems {
         of_nodes(now, moment, &mut found);
         of_requests(now, minute_ago, &mut found);
         of_limits(now, minute_ago, &mut found);
-        self.forget_but(&found, time);
+        self.forget_but(&found, now, time);
         let mut problems: Vec<Problem> = found
             .into_iter()
             .map(|found| Problem {
@@ -84,26 +86,40 @@ impl Problems {
             let known = Known {
                 since: time,
                 logged: None,
+                node: found.node.clone(),
             };
             self.known.insert(found.key.clone(), known);
             return time;
         };
-        known.logged.get_or_insert_with(|| {
-            tracing::warn!(problem = %found.text, "something is wrong");
-            found.text.clone()
-        });
+        // Whoever ends the proxy knows.
+        if known.logged.is_none() && found.key != DRAINING {
+            found.log();
+            known.logged = Some(found.text.clone());
+        }
         known.since
     }
 
-    fn forget_but(&mut self, found: &[Found], time: f64) {
+    /// What is no longer so, as it was logged. That a node was silent is over when it is down, and
+    /// that it has left is forgotten in time: only of one that works it is said.
+    fn forget_but(&mut self, found: &[Found], now: &Reading, time: f64) -> Vec<String> {
+        let works = |name: &String| {
+            let node = now.nodes.get(name);
+            node.is_some_and(|node| node.is_up && !node.has_left)
+        };
+        let mut over = Vec::new();
         self.known.retain(|key, known| {
-            let is_there = found.iter().any(|found| found.key == *key);
-            if let Some(problem) = known.logged.as_ref().filter(|_| !is_there) {
+            if found.iter().any(|found| found.key == *key) {
+                return true;
+            }
+            let is_over = known.node.as_ref().is_none_or(works);
+            if let Some(problem) = known.logged.take().filter(|_| is_over) {
                 let for_s = (time - known.since).round();
                 tracing::info!(%problem, for_s, "no longer wrong");
+                over.push(problem);
             }
-            is_there
+            false
         });
+        over
     }
 }
 
@@ -120,13 +136,36 @@ struct Found {
     key: String,
     severity: Severity,
     text: String,
+    /// The node that it is about, if it is about one.
+    node: Option<String>,
 }
+
+impl Found {
+    /// Of lines from one place there are so many at a time: those that count most have their own.
+    fn log(&self) {
+        match self.severity {
+            Severity::Critical => tracing::warn!(problem = %self.text, "something is wrong"),
+            Severity::Warning => tracing::warn!(problem = %self.text, "something is wrong"),
+        }
+    }
+
+    fn of_node(self, address: &str) -> Self {
+        Self {
+            key: format!("{} {address}", self.key),
+            node: Some(address.to_owned()),
+            ..self
+        }
+    }
+}
+
+const DRAINING: &str = "draining";
 
 fn critical(key: impl Into<String>, text: String) -> Found {
     Found {
         key: key.into(),
         severity: Severity::Critical,
         text,
+        node: None,
     }
 }
 
@@ -139,10 +178,7 @@ fn warning(key: impl Into<String>, text: String) -> Found {
 
 fn of_the_proxy(standing: &Standing, now: &Reading, found: &mut Vec<Found>) {
     if standing.is_draining {
-        found.push(warning(
-            "draining",
-            "This proxy is about to end.".to_owned(),
-        ));
+        found.push(warning(DRAINING, "This proxy is about to end.".to_owned()));
     } else if let Some(why) = &standing.not_ready {
         found.push(critical("not ready", format!("Not ready: {why}.")));
     }
@@ -170,31 +206,34 @@ fn of_nodes(now: &Reading, moment: Option<&Reading>, found: &mut Vec<Found>) {
         } else {
             "replica".to_owned()
         };
-        if node.has_left {
+        let is_silent = moment.is_some_and(|before| is_silent(before.nodes.get(address), node));
+        let problem = if node.has_left {
             let text =
                 format!("Node {address} has left the cluster: it has failed, or was taken out.");
-            found.push(warning(format!("left {address}"), text));
+            warning("left", text)
         } else if !node.is_up {
             let text = format!("Node {address} ({role}) does not answer.");
-            let key = format!("down {address}");
-            found.push(if node.is_primary {
-                critical(key, text)
+            if node.is_primary {
+                critical("down", text)
             } else {
-                warning(key, text)
-            });
-        } else if moment.is_some_and(|before| is_silent(before.nodes.get(address), node)) {
+                warning("down", text)
+            }
+        } else if is_silent {
             let text = format!(
                 "Node {address} ({role}) owes {} replies and has not answered for 2 s or longer.",
                 node.in_flight
             );
-            found.push(critical(format!("silent {address}"), text));
+            critical("silent", text)
         } else if node.circuits_open > 0.0 {
             let text = format!(
                 "Node {address} ({role}) answers but serves nobody: it is loading, or misses its \
                  primary or its cluster."
             );
-            found.push(warning(format!("gate {address}"), text));
-        }
+            warning("gate", text)
+        } else {
+            continue;
+        };
+        found.push(problem.of_node(address));
     }
 }
 
@@ -378,6 +417,31 @@ mod tests {
         now.slots_covered = 16_384.0;
         let found = problems.find(&now, before, &standing, 8.0);
         assert_eq!(found[0].since, 8.0);
+    }
+
+    #[test]
+    fn a_node_that_has_left_is_not_said_to_be_well_again() {
+        let found = [warning("left", "x".to_owned()).of_node("10.0.0.1:7000")];
+        let (well, nobody) = (well(), Reading::default());
+        let mut down = well.clone();
+        down.nodes.values_mut().for_each(|node| node.is_up = false);
+        for (now, is_over) in [(&well, true), (&nobody, false), (&down, false)] {
+            let mut problems = Problems::default();
+            for _ in 0..2 {
+                problems.note(&found[0], 1.0);
+            }
+            let over = problems.forget_but(&[], now, 2.0);
+            assert_eq!(over, if is_over { vec!["x"] } else { vec![] });
+            assert!(problems.known.is_empty());
+        }
+        let draining = critical(DRAINING, "x".to_owned());
+        let mut problems = Problems::default();
+        problems.note(&draining, 1.0);
+        problems.note(&draining, 2.0);
+        assert_eq!(
+            problems.known[DRAINING].logged, None,
+            "whoever ends it knows"
+        );
     }
 
     #[test]

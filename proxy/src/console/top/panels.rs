@@ -365,7 +365,8 @@ pub(super) fn help(frame: &mut Frame<'_>, area: Rect, app: &App) {
         format!("  # is the letter of a shard, {first} the first; the map of the slots uses them."),
         "  States: up; silent: owes replies for 2 s; refusing: serves nobody; down; gone."
             .to_owned(),
-        "  Lag is known where replicas serve reads; rates are those of the last second.".to_owned(),
+        "  Lag: for how long a replica lacks something; rates are those of the last second."
+            .to_owned(),
     ];
     for text in words {
         let [place, below] = split_top(rest, 1);
