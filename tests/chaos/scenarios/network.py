@@ -173,7 +173,9 @@ def silent(trial: Trial) -> None:
     """A15: one established connection to a node goes silent, all others live on."""
     with scene(300) as (machine, network, nodes):
         place = Place(machine, network, "p1", 11)
-        proxy = place.proxy([nodes.address(port) for port in nodes.ports], trial.options.workers)
+        # The one that goes silent has to be one that requests go through.
+        proxy = place.proxy([nodes.address(port) for port in nodes.ports], trial.options.workers,
+                            lag_check_interval_ms=0)
         load = place.load(nodes, **load_settings(trial))
         victim = nodes.primaries()[0]
         far = network.addresses[nodes.member(victim)]
